@@ -1,0 +1,1 @@
+"""Data only: who may see what, and why."""

@@ -1,0 +1,259 @@
+"""All that an adapter author imports: fetch and name the record; never build FHIR, decide, retry or log.
+
+An adapter is made once per configured source by `build(manifest, source, tools)` in its package, or, when the
+manifest names a `connector`, by that connector. The gateway owns deadline, bulkhead, circuit, audit, mapping,
+labels and provenance.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from gateway.errors import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut, SourceUnavailable
+from gateway.model import PatientIdentity, Purpose
+from gateway.nhs_number import NhsNumber
+
+__all__ = [
+    "Adapter",
+    "Arrival",
+    "Build",
+    "Claim",
+    "FileReader",
+    "Http",
+    "HttpAnswer",
+    "Intake",
+    "LocalIds",
+    "Manifest",
+    "NhsNumber",
+    "PatientIdentity",
+    "Purpose",
+    "Shelf",
+    "ShelfRecord",
+    "SourceContractBroken",
+    "SourceError",
+    "SourceFacts",
+    "SourceRecord",
+    "SourceRefused",
+    "SourceSettings",
+    "SourceTimedOut",
+    "SourceUnavailable",
+    "Tools",
+    "Want",
+]
+
+Tree: TypeAlias = Any  # plain dict / list / str / int / Decimal / bool / None, as the source said it
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Whose record the source says this is: its own words, never a number stamped by us.
+
+    Exactly one of `nhs_number` and `local_id` is set. `birth_date` where the source gives one.
+    """
+
+    nhs_number: str | None = None
+    local_id: str | None = None
+    birth_date: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """One record as the source said it."""
+
+    schema: str  # "dfe-cin-2025-26": picks the mapping; an unknown name is SourceContractBroken
+    data: Tree
+    where: str  # "return 2026-03, line 812" | "row 14" | "entry 3": a locator, never a value
+    as_of: datetime  # when the source says this was true
+    about: Claim
+    locked: bool = False  # the source's own lock on this item: outranks every permit
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """What a source says of the person beside records: its locks, its warnings, how fresh it is."""
+
+    protected: frozenset[str] = frozenset()  # kinds of lock: "address-lock", "refuge", "placement", "adoption"
+    warnings: tuple[tuple[str, str], ...] = ()  # (category, code): "confidential-items", "data-in-transit" ...
+    as_of: datetime | None = None  # newest delivery, for sources that push
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What the permit covers at this source, so that the source is asked for no more."""
+
+    types: frozenset[str]  # R4 resource types
+    purpose: Purpose
+    requester: Mapping[str, str]  # organisation, person, name, role: for sources whose protocol names them
+    correlation_id: str
+
+
+class Adapter(Protocol):
+    """One configured source."""
+
+    def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
+        """The person's records, one at a time. Raises one of the four `SourceError`s; empty is empty, not an error."""
+        ...
+
+
+class FileReader(Protocol):
+    """Reads one file in the source's own format, without a network: for `gateway map run`, cases and drops."""
+
+    def read_file(self, name: str, body: bytes) -> Iterable[SourceRecord]:
+        """A whole file -> its records. Raises `SourceContractBroken` when the file as a whole is unusable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One thing a pushing source delivered, ready for the shelf."""
+
+    kind: str  # "vaccinations-1", "cin-child"
+    business_id: str  # the sender's own key; newest `as_of` of one key wins
+    sender: str  # organisation code of the sender
+    as_of: datetime
+    about: Claim
+    record: SourceRecord | None  # None: the sender deleted it
+    protected: frozenset[str] = frozenset()  # locks this record asserts about the person
+
+
+class Intake(Protocol):
+    """A source that pushes: what lies in its drop, one delivery at a time."""
+
+    def arrivals(self) -> AsyncIterator[tuple["Delivery", Sequence[Arrival]]]:
+        """Each waiting delivery with what it holds. The flow shelves it, then calls `Delivery.done` or `.refuse`."""
+        ...
+
+
+class Delivery(Protocol):
+    """One delivered file or message."""
+
+    name: str  # a locator safe to log: never a person's identifier
+    snapshot: bool  # True: what the sender no longer lists is gone
+    as_of: datetime
+
+    def done(self) -> None:
+        """Taken: never delivered again."""
+        ...
+
+    def refuse(self, reason: str) -> None:
+        """Not usable: moved aside with the reason; its owner acts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfRecord:
+    """A custodian's newest copy of one record, held as its processor."""
+
+    kind: str
+    business_id: str
+    sender: str
+    as_of: datetime
+    data: Tree
+    about: Claim
+    where: str
+    schema: str
+    locked: bool = False
+
+
+class Shelf(Protocol):
+    """One source's shelf: encrypted, age-limited, read by that source only."""
+
+    async def newest(self, holder: "NhsNumber | str") -> Sequence[ShelfRecord]:
+        """Everything in date kept for one person: by NHS number, or by the source's own local id."""
+        ...
+
+    async def delivered_at(self) -> datetime | None:
+        """When the newest delivery was made by the sender's clock; None: nothing was ever delivered."""
+        ...
+
+
+class LocalIds(Protocol):
+    """The crosswalk, for one source."""
+
+    async def of(self, patient: PatientIdentity) -> Sequence[Claim]:
+        """The source's local ids verified for this person, each with the birth date recorded at matching."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    status: int
+    headers: Mapping[str, str]  # lower-case names
+    body: bytes
+
+
+class Http(Protocol):
+    """Outgoing HTTP, one small port. No redirects are followed and nothing is logged."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        deadline_s: float,
+        cap_bytes: int,
+    ) -> HttpAnswer:
+        """Raises `SourceTimedOut` past `deadline_s`, `SourceContractBroken` past `cap_bytes`, else `SourceUnavailable`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """adapters/<name>/manifest.toml, read and checked."""
+
+    name: str
+    title: str
+    connector: str | None  # None: the package has `build` in adapter.py
+    owner: str
+    identity: str  # "nhs_number" | "local_id"
+    kind: str  # "gp" | "child-health" | "childrens-centre" | "local-authority": how a protected person's sources are named
+    reads: tuple[str, ...]  # schemas of mappings/<name>/source.yaml
+    gives: Mapping[str, str]  # R4 resource type -> category
+    purposes: frozenset[str]  # the source's own terms
+    never_for: frozenset[str]
+    feeds_protection: bool  # its locks feed the protected index; unknown or stale then means protected
+    budget_s: float
+    options: Mapping[str, Any] = field(default_factory=dict)  # the connector's own table
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """One `[sources.NAME]` of the settings: an adapter pointed at one custodian."""
+
+    name: str
+    adapter: str
+    custodian: str  # organisation code, "ods:..." | "gss:..."; "registered-practice" for GP Connect
+    agreement: str
+    title: str
+    budget_s: float
+    max_age_h: float | None
+    keep_days: int
+    options: Mapping[str, Any]  # base_url, database_url, drop, code_maps ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the gateway lends an adapter."""
+
+    http: Http
+    shelf: Shelf
+    local_ids: LocalIds
+    now: "Clock"
+    var: Path  # where drops and working files of this source may live
+
+
+class Clock(Protocol):
+    def __call__(self) -> datetime:
+        """Aware UTC."""
+        ...
+
+
+class Build(Protocol):
+    """`build` of an adapter package or a connector."""
+
+    def __call__(self, manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter: ...

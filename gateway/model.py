@@ -1,0 +1,395 @@
+"""The values that travel the line. Each ticket can be made by one step only, named in its docstring.
+
+tests/unit/test_tickets.py walks the syntax tree of gateway/ and adapters/ and fails on a constructor, `replace`, `copy`,
+`cast` or `type: ignore` of a ticket anywhere but in its maker, so holding one proves that its step was taken.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any, Generic, Literal, NewType, TypeAlias, TypeVar
+
+from gateway.nhs_number import NhsNumber
+
+PersonId = NewType("PersonId", str)  # random 128 bits as 26 base32 letters: opaque, ours
+Resource: TypeAlias = Mapping[str, Any]  # R4 JSON, read-only by agreement
+
+
+# ---------------------------------------------------------------------------------------------- words of the domain
+
+
+class Purpose(StrEnum):
+    """Why the caller asks. HL7 v3-ActReason where it has a code; ours where it has none (law table, consent_policy/law)."""
+
+    TREAT = "TREAT"  # direct care
+    ETREAT = "ETREAT"  # emergency treatment
+    COC = "COC"  # coordination of care
+    BTG = "BTG"  # break the glass, an emergent health condition
+    HCOMPL = "HCOMPL"  # audit of access
+    FAMRQT = "FAMRQT"  # the family asks
+    PATRQT = "PATRQT"  # the person asks
+    HLEGAL = "HLEGAL"  # a court's order
+    S17 = "S17"  # Children Act 1989 s.17 assessment
+    S47 = "S47"  # Children Act 1989 s.47 enquiry
+    MASH = "MASH"
+    CASECONF = "CASECONF"  # child protection conference
+    EARLYHELP = "EARLYHELP"
+
+
+class OrganisationKind(StrEnum):
+    GP_PRACTICE = "gp-practice"
+    COMMUNITY_HEALTH = "community-health"
+    HOSPITAL = "hospital"
+    CHILDRENS_CENTRE = "childrens-centre"
+    LOCAL_AUTHORITY = "local-authority"
+    GOVERNANCE = "governance"
+    OTHER = "other"
+
+
+class CareClass(StrEnum):
+    """What kind of fact a field is. Order matters: a resource takes the most restricted class of its fields."""
+
+    IDENTITY = "identity"
+    OPERATIONAL = "operational"
+    HEALTH = "health"
+    SOCIAL_CARE = "social-care"
+    SAFEGUARDING = "safeguarding"
+    SPECIAL = "special"
+
+
+class Mark(StrEnum):
+    """What else must be known of a field before it may leave."""
+
+    LOCATING = "locating"
+    THIRD_PARTY = "third-party"
+    OPINION = "opinion"
+    INTELLIGENCE = "intelligence"
+    NOT_FOR_FAMILY = "not-for-family"
+
+
+class Category(StrEnum):
+    """What agreements and permits speak of: the smallest thing a governance lead decides about."""
+
+    DEMOGRAPHICS = "demographics"
+    ALLERGIES = "allergies"
+    MEDICATIONS = "medications"
+    PROBLEMS = "problems"
+    IMMUNISATIONS = "immunisations"
+    CHILD_HEALTH_REVIEWS = "child-health-reviews"
+    OTHER_HEALTH = "other-health"
+    CENTRE_INVOLVEMENT = "centre-involvement"
+    CENTRE_ATTENDANCE = "centre-attendance"
+    SOCIAL_CARE_INVOLVEMENT = "social-care-involvement"
+    CHILD_PROTECTION = "child-protection"
+    ACCESS_LOG = "access-log"
+
+
+class SourceState(StrEnum):
+    """What became of one source in one answer. NOTHING reads "none shareable by this route", never "none"."""
+
+    ANSWERED = "answered"
+    NOTHING = "nothing-to-show"
+    TIMED_OUT = "timed-out"
+    FAILED = "failed"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    system: str
+    code: str
+    display: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """A party, by its canonical code: `ods:A82038`, `gss:E08000035` or a URN. `all_codes` are its other names."""
+
+    code: str
+    name: str
+    kind: OrganisationKind
+    all_codes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """The human being at the keyboard, as named at the time."""
+
+    system: str
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grain:
+    """What policy decides about: one kind of thing, from one kind of source, with its labels."""
+
+    category: Category
+    care_class: CareClass
+    source: str  # settings name of the source
+    locked: bool = False
+
+
+# ------------------------------------------------------------------------------------------------------ the tickets
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling, proved. Ticket: made by gateway.caller alone."""
+
+    organisation: Organisation
+    system: str  # client id
+    staff: Staff
+    role: Coding
+    purpose: Purpose
+    scopes: frozenset[str]
+    token_id: str
+    case_reference: str | None
+    client_version: int
+    address: str  # network address, for the audit
+
+    @property
+    def may_ask_for(self) -> frozenset[str]:
+        """R4 types the token's SMART v2 scopes cover with `r` and `s`; `*` for all."""
+        return frozenset(scope.split("/", 1)[1].split(".", 1)[0] for scope in self.scopes if "/" in scope)
+
+
+Interaction = Literal["search", "read", "everything", "audit-search"]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked, after reading and before any decision."""
+
+    interaction: Interaction
+    person: "NhsNumber | PersonId | None"
+    types: frozenset[str]  # R4 types wanted; never empty except for audit-search
+    resource_id: str | None = None  # read: the id after the person part
+    count: int | None = None
+    cursor: str | None = None  # sealed, as given
+    strict: bool = False  # Prefer: handling=strict
+    digest: str = ""  # SHA-256 of the query without paging: binds cursors
+    audit: Mapping[str, str] = field(default_factory=dict)  # audit-search: parameter -> value
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """One request, read. Ticket: made by gateway.api.reading alone."""
+
+    caller: Caller
+    purpose: Purpose
+    query: Query
+    request_id: str
+    correlation_id: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PatientIdentity:
+    """A traced person. Ticket: made by gateway.identity alone."""
+
+    number: NhsNumber  # the current one
+    superseded: tuple[NhsNumber, ...]
+    person: PersonId | None  # None until the first permitted trace makes the row
+    alias: PersonId | None  # an old id the caller used; the answer speaks with it
+    birth_date: date | None
+    deceased: bool
+    restricted: bool  # PDS says so
+    practice: str | None  # "ods:..." of the registered practice; never for a restricted person
+    patient: Resource  # R4 Patient of the trace, UK Core, without ids of ours
+    traced_at: datetime
+    stale: bool  # older than 15 minutes: locating facts go, its age is shown
+
+
+@dataclass(frozen=True, slots=True)
+class NotUsable:
+    """A number or id that leads to nobody we may speak of. Ticket: made by gateway.identity alone.
+
+    `reason` is for the audit only: "unknown" | "invalidated" | "no-such-id" | "sealed".
+    """
+
+    reason: str
+    number: NhsNumber | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentFact:
+    """One consent in force as policy sees it."""
+
+    scope: str  # "share-health", "share-authority", "share-centres", "store", "research", "direct-care"
+    decision: Literal["permit", "deny"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that policy may read, and nothing else: no person id, no clock. Hashable. Ticket: made by gateway.facts alone."""
+
+    organisation: str
+    organisation_kind: OrganisationKind
+    role: str  # "<system>|<code>"
+    role_group: str  # consent_policy/roles.yaml: "gp", "health-visitor", "social-worker" ...; "unknown" grants nothing
+    purpose: Purpose
+    agreements: frozenset[str]  # in force today for this organisation
+    has_case_reference: bool
+    usable: bool  # the person was traced
+    relationships: frozenset[str]  # in force: "registered-practice", "caseload", "allocated-worker", "centre-registration"
+    consents: frozenset[ConsentFact]
+    objection: bool  # to sharing for direct care
+    protected: bool
+    deceased: bool
+    age_band: str  # "under-1" | "1-4" | "5-12" | "13-15" | "16-17" | "adult" | "unknown"
+    person_ref: "PatientIdentity | NotUsable" = field(compare=False, hash=False, repr=False)  # carried, never read by policy
+    request: AccessRequest = field(compare=False, hash=False, repr=False)
+    version: int = field(compare=False, hash=False, default=0)  # of the rows read; the disclosure compares it
+    protected_because: frozenset[str] = field(compare=False, hash=False, default=frozenset())  # audit only
+
+
+@dataclass(frozen=True, slots=True)
+class RuleUse:
+    """A rule that decided: its id and its English."""
+
+    id: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What may be shared, and why. Never compared for truth. Ticket: made by gateway.consent alone."""
+
+    facts: Facts
+    allowed: Mapping[Category, Sequence[RuleUse]]
+    sources: frozenset[str]  # settings names the permit covers, holder or not
+    strip: frozenset[Mark]  # marks whose facts go from every resource
+    may_know_withheld: frozenset[Category]
+    obligations: tuple[str, ...]
+    policy_hash: str
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Permit is not a truth value: match on its type")
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """Nothing may be shared. Never compared for truth. Ticket: made by gateway.consent alone.
+
+    `caller_level` True: the same for every NHS number, 403 with `public_reason`. False: the empty answer, and `reason`
+    (with the rules that forbade) is for the audit only.
+    """
+
+    facts: Facts
+    caller_level: bool
+    reason: str
+    public_reason: str
+    contact: str  # of the agreement for this category and area, or the caller's own governance lead
+    rules: Sequence[RuleUse]
+    sources: frozenset[str]  # settings names the empty answer shows
+    policy_hash: str
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Deny is not a truth value: match on its type")
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that an event is in the log: what a holder quotes and an auditor finds."""
+
+    event: str  # id of the event
+    commitment: str  # base64url SHA-256(salt || canonical bytes)
+    writer: str
+    writer_seq: int
+    recorded_at: datetime
+    signature: str  # Ed25519 over the four above, base64url
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[T]):
+    """A value whose event is durable. Ticket: made by gateway.audit alone."""
+
+    value: T
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One source to be asked, for what, for how long."""
+
+    source: str
+    types: frozenset[str]
+    categories: frozenset[Category]
+    budget_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPlan:
+    """Which sources to ask. Ticket: made by gateway.plan alone."""
+
+    permit: Recorded[Permit]
+    identity: PatientIdentity
+    asks: tuple[Ask, ...]
+    not_asked: Mapping[str, str]  # source -> reason, for the audit; shown as "nothing to show"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """What became of one source."""
+
+    source: str
+    state: SourceState
+    as_of: datetime | None = None
+    reason: str = ""  # audit only
+    warnings: tuple[tuple[str, str], ...] = ()  # (category, code)
+    took_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MappedResource:
+    """One R4 resource a mapping made, with its labels. Made by gateway.mapping."""
+
+    body: Resource  # with id and resourceType; references rewritten to our ids
+    source: str
+    category: Category
+    care_class: CareClass
+    paths: Mapping[Mark, tuple[tuple[str, ...], ...]]  # element paths that carry each mark; ("*",) = the whole resource
+    where: str
+    as_of: datetime
+    mapping: str  # "gp/allergy@1.0.0"
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRecord:
+    """A record, or one resource of it, that could not be mapped. `reason` never holds a value of the record."""
+
+    source: str
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosed:
+    """One resource as it will leave."""
+
+    body: Resource
+    source: str
+    category: Category
+    care_class: CareClass
+    rules: tuple[str, ...]
+    stripped: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """What will leave, decided item by item. Ticket: made by gateway.disclosure alone."""
+
+    permit: Recorded[Permit]
+    identity: PatientIdentity
+    resources: tuple[Disclosed, ...]
+    reports: tuple[SourceReport, ...]
+    withheld: Mapping[str, int]  # rule id -> count, audit only
+    withheld_known: frozenset[Category]  # categories of which this caller may be told that something is withheld
+    refused: tuple[RefusedRecord, ...]
+    next_key: str | None = None  # paging: continue after this resource id

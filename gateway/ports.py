@@ -1,0 +1,330 @@
+"""What the steps need from the world, as protocols. store/ and outside/ implement them; tests/fakes.py fakes them.
+
+Every method may raise `StoreDown` (store ports) or the error named; nothing else escapes an implementation.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal, Protocol
+
+from gateway.model import ConsentFact, PersonId, Receipt, Resource
+from gateway.nhs_number import NhsNumber
+
+# ------------------------------------------------------------------------------------------------------------ outside
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What PDS answered: one usable person. Source: PDS FHIR R4, GET /Patient/{id}."""
+
+    number: NhsNumber  # may differ from the one asked: superseded
+    birth_date: date | None
+    deceased: bool
+    restricted: bool
+    practice: str | None  # "ods:..."
+    patient: Resource  # UK Core Patient as PDS gave it, reduced to the elements we show
+    version: str  # meta.versionId
+
+
+TraceFailure = Literal["unknown", "invalidated", "bad-number"]
+
+
+class Demographics(Protocol):
+    """The tracer."""
+
+    async def trace(self, number: NhsNumber, correlation_id: str) -> Traced | TraceFailure:
+        """One PDS read. Raises `TracerDown` when there is no answer to trust (429, 5xx, time-out, nonsense)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Where a practice's GP Connect service is. Source: Spine Directory Service FHIR R4, Device and Endpoint."""
+
+    asid: str
+    address: str
+
+
+# -------------------------------------------------------------------------------------------------------------- store
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRow:
+    """A row of `person`, decrypted, with its newest trace."""
+
+    person: PersonId
+    number: NhsNumber
+    status: Literal["live", "superseded", "sealed"]
+    successor: PersonId | None  # superseded: the row that answers for it
+    trace: Traced | None
+    traced_at: datetime | None
+    expired: bool  # an event said the trace is out of date
+
+
+class Persons(Protocol):
+    async def by_number(self, number: NhsNumber) -> PersonRow | None: ...
+
+    async def by_id(self, person: PersonId) -> PersonRow | None: ...
+
+    async def admit(self, traced: Traced, at: datetime) -> PersonId:
+        """First permitted trace -> a new row, or the one another worker made at the same instant."""
+        ...
+
+    async def retrace(self, person: PersonId, traced: Traced, at: datetime) -> None:
+        """Store a newer trace of a live person."""
+        ...
+
+    async def supersede(self, old: NhsNumber, traced: Traced, at: datetime) -> PersonId:
+        """PDS followed `old` to `traced.number`: the new number's row survives, the old id becomes its alias."""
+        ...
+
+    async def seal(self, number: NhsNumber, at: datetime) -> None:
+        """PDS says invalidated: the row answers nothing from now on and is linked to nothing."""
+        ...
+
+    async def expire(self, number: NhsNumber) -> None:
+        """A change event: the stored trace may not be used again."""
+        ...
+
+    async def take_trace_token(self, now: datetime, *, wait_s: float) -> bool:
+        """One token of the bucket that all workers share (default 5 a second); False after `wait_s` without one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PersonFacts:
+    """All that is stored about one person and one caller that policy may depend on, read in one statement."""
+
+    version: int
+    consents: frozenset[ConsentFact]
+    objection: bool
+    relationships: frozenset[str]  # in force now between this caller (organisation, staff, case) and this person
+    locks: frozenset[str]  # kinds of protection asserted by sources, of this person
+    feeds: Mapping[str, datetime]  # protection-feeding source -> newest delivery or contact
+    client_version: int | None  # of the calling client; None: revoked or unknown
+
+
+class FactsStore(Protocol):
+    async def read(
+        self, number: NhsNumber | None, *, organisation: str, staff: str, case_reference: str | None, client: str, at: datetime
+    ) -> PersonFacts:
+        """`number` None: nobody was traced; the caller's own rows are still read, at the same cost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One audit event before it is written. Nothing in it may hold an NHS number, a name of the person or content."""
+
+    kind: str  # "decision" | "disclosure" | "token" | "refusal" | "failure" | "audit-read" | "intake" | "administration"
+    at: datetime
+    outcome: str  # "permit" | "deny" | "success" | "failure"
+    person: NhsNumber | None  # becomes a keyed index column and nothing else
+    organisation: str = ""
+    system: str = ""
+    staff: str = ""  # "<system>|<id>"
+    staff_name: str = ""
+    role: str = ""
+    purpose: str = ""
+    request_id: str = ""
+    correlation_id: str = ""
+    address: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)  # JSON values only
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A queue row owed by an event, written in its transaction."""
+
+    kind: str
+    key: str  # idempotency
+    due: datetime
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event as the log holds it."""
+
+    index: int
+    event: str
+    writer: str
+    writer_seq: int
+    recorded_at: datetime
+    commitment: str
+    body: Mapping[str, Any]  # the canonical bytes, read
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuestion:
+    """What an auditor asks. All given criteria hold together; `after` pages by index, newest first."""
+
+    person: NhsNumber | None = None
+    person_id: PersonId | None = None
+    organisation: str | None = None
+    staff: str | None = None
+    outcome: str | None = None
+    purpose: str | None = None
+    kind: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before_index: int | None = None
+    limit: int = 50
+
+
+class Log(Protocol):
+    async def append(
+        self, entries: Sequence[Entry], jobs: Sequence[Job] = (), *, unless_moved: tuple[NhsNumber, int] | None = None
+    ) -> Sequence[Receipt] | None:
+        """Durable on return, all or nothing. Raises `AuditDown`.
+
+        `unless_moved` (person, facts version): write only if the facts version still is that; None when it moved.
+        """
+        ...
+
+    async def append_once(self, entry: Entry, *, client: str, jti: str, expires: datetime) -> Receipt | None:
+        """The entry and one replay row in one transaction; None (nothing written) when the jti was seen before."""
+        ...
+
+    async def ask(self, question: LogQuestion) -> Sequence[StoredEvent]: ...
+
+    async def event(self, event: str) -> StoredEvent | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered system: what it may claim, and how it proves itself."""
+
+    id: str
+    name: str
+    organisations: frozenset[str]  # canonical codes
+    roles: frozenset[str]  # "<system>|<code>"
+    purposes: frozenset[str]
+    scopes: frozenset[str]
+    algorithms: frozenset[str]
+    jwks: Mapping[str, Any] | None
+    jwks_url: str | None
+    version: int  # raised by rotate and revoke; read with the facts
+    revoked: bool
+    certificate_thumbprint: str | None = None  # x5t#S256 when mTLS-bound
+    strict: bool = False  # partial answers are errors for this client unless it asks otherwise
+    audiences: frozenset[str] = frozenset()  # accepted `aud`, beside the token URL
+
+
+class Clients(Protocol):
+    async def get(self, client: str) -> Client | None: ...
+
+    async def all(self) -> Sequence[Client]: ...
+
+    async def put(self, client: Client) -> None:
+        """Insert or replace; the version is the store's own."""
+        ...
+
+    async def revoke(self, client: str) -> bool: ...
+
+
+class Limits(Protocol):
+    """Rates shared by all workers."""
+
+    async def take(self, key: str, *, per_minute: int, now: datetime) -> int | None:
+        """None: go on. A number: seconds until the next one is free."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CrosswalkRow:
+    """A local id and the verified NHS number it belongs to."""
+
+    source: str
+    local_id: str
+    number: NhsNumber
+    birth_date: date | None
+    verified_on: date
+    verified_by: str
+
+
+class Crosswalk(Protocol):
+    async def local_ids(self, source: str, number: NhsNumber) -> Sequence[tuple[str, date | None]]: ...
+
+    async def number_of(self, source: str, local_id: str) -> NhsNumber | None: ...
+
+    async def put(self, rows: Sequence[CrosswalkRow]) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfRow:
+    """A shelf row on its way in. `holder` is an NHS number or a local id; both are stored only under a keyed hash."""
+
+    source: str
+    sender: str
+    kind: str
+    business_id: str
+    holder: NhsNumber | str
+    as_of: datetime
+    body: bytes | None  # plain canonical JSON, encrypted by the store; None: deleted by the sender (a tombstone)
+    keep_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfStored:
+    kind: str
+    business_id: str
+    sender: str
+    as_of: datetime
+    body: bytes
+
+
+class ShelfStore(Protocol):
+    async def put(self, rows: Sequence[ShelfRow], entry: Entry) -> int:
+        """Newest `as_of` of one (source, sender, kind, business id) wins; older and equal change nothing. With its event."""
+        ...
+
+    async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
+        """A snapshot: what this source no longer lists is gone. An older snapshot than the one held changes nothing."""
+        ...
+
+    async def newest(self, source: str, holder: NhsNumber | str, at: datetime) -> Sequence[ShelfStored]: ...
+
+    async def delivered_at(self, source: str) -> datetime | None: ...
+
+    async def purge(self, at: datetime) -> int: ...
+
+
+class Protections(Protocol):
+    """The protected index: who is locked, by which source, since when. Keyed; lists nobody."""
+
+    async def assert_locks(self, source: str, locks: Mapping[NhsNumber, frozenset[str]], at: datetime, *, snapshot: bool) -> None:
+        """`snapshot`: locks of this source that are not listed are lifted."""
+        ...
+
+
+class Relationships(Protocol):
+    async def put(
+        self,
+        kind: str,
+        number: NhsNumber,
+        *,
+        organisation: str,
+        staff: str | None,
+        case_reference: str | None,
+        starts: datetime,
+        ends: datetime | None,
+    ) -> None: ...
+
+
+class Consents(Protocol):
+    async def put(
+        self,
+        number: NhsNumber,
+        *,
+        scope: str,
+        decision: Literal["permit", "deny"],
+        given_by: str,
+        recorded_by: str,
+        starts: datetime,
+        ends: datetime | None,
+        evidence: str,
+    ) -> str: ...
+
+    async def withdraw(self, number: NhsNumber, scope: str, at: datetime) -> int: ...

@@ -1,0 +1,98 @@
+"""Settings: environment and one TOML file -> `Settings`. Unknown names are refused; secrets never print.
+
+Environment variables start with GATEWAY_; nested names use two underscores (GATEWAY_SOURCES__GP__BUDGET_S). The TOML file
+is named by GATEWAY_CONFIG. There is no switch for policy or audit.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class Source(BaseModel):
+    """One `[sources.NAME]`: an adapter pointed at one custodian."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    adapter: str
+    custodian: str = Field(description="organisation code of the controller, or 'registered-practice'")
+    agreement: str = Field(description="id of the agreement under consent_policy/agreements that lets this source be asked")
+    title: str = Field(description="what callers see this source called")
+    budget_s: float | None = Field(default=None, gt=0, le=30, description="seconds; default: the manifest's")
+    max_age_h: float | None = Field(default=None, gt=0, description="hours after which a delivered copy is stale")
+    keep_days: int = Field(default=7, ge=1, description="days a taken or refused file is kept, encrypted")
+    options: dict[str, Any] = Field(default_factory=dict, description="the connector's own: base_url, database_url, drop, ...")
+
+
+class Pds(BaseModel):
+    """The tracer: PDS FHIR R4."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str
+    ods: str = Field(description="NHSD-End-User-Organisation-ODS of the organisation that runs this gateway")
+    per_second: float = Field(default=5.0, gt=0, description="traces a second, all workers together")
+    budget_s: float = Field(default=2.0, gt=0)
+    api_key: SecretStr | None = None
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. docs/running-it.md documents each name; a test compares."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    mode: Literal["sandbox", "live"] = "sandbox"
+    config: Path | None = Field(default=None, description="a TOML file with these same names")
+    var: Path = Field(default=Path("var"), description="folder for the embedded database, drops and keys of the sandbox")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    operations_port: int = Field(default=8001, ge=1, le=65535, description="/health, /ready and /metrics")
+    base_url: str = Field(default="", description="public base, without trailing slash; default http://host:port")
+    database_url: str = Field(default="", description="sqlite:///PATH or postgresql://...; default: embedded, under var")
+    keys: Path = Field(default=Path("var/keys"), description="folder with the gateway's secret keys, outside the database")
+    name: str = Field(default="shared-care-gateway", description="origin name of this log and of its receipts")
+    policy: Path | None = Field(default=None, description="a consent_policy folder of the site; default: the shipped one")
+    mappings: Path | None = Field(default=None, description="a mappings folder of the site; default: the shipped one")
+    pds: Pds
+    sources: dict[str, Source]
+    deadline_s: float = Field(default=4.0, gt=0, le=30, description="seconds for one whole answer")
+    empty_bucket_ms: int = Field(default=250, ge=50, description="an answer without records leaves at a multiple of this")
+    page_bytes: int = Field(default=1_000_000, ge=1_000)
+    page_count: int = Field(default=500, ge=1, description="entries a page at most")
+    body_bytes: int = Field(default=1_000_000, ge=1_000, description="largest request body")
+    client_per_minute: int = Field(default=6_000, ge=1)
+    address_per_minute: int = Field(default=12_000, ge=1)
+    token_per_minute: int = Field(default=600, ge=1)
+    token_s: int = Field(default=300, ge=30, le=300, description="seconds an access token lives")
+    trace_fresh_s: int = Field(default=900, description="seconds a stored trace is used without asking again")
+    trace_stale_s: int = Field(default=86_400, description="seconds after which a stored trace is never used")
+    proxy: str | None = Field(default=None, description="address of the one reverse proxy whose headers are read")
+
+    @field_validator("sources")
+    @classmethod
+    def _names_fit_ids(cls, sources: dict[str, Source]) -> dict[str, Source]:
+        for name in sources:
+            if not (name.isascii() and name.replace("-", "").isalnum() and name == name.lower() and len(name) <= 14):
+                raise ValueError("a source's name is at most 14 small letters, digits and hyphens: it is part of resource ids")
+        return sources
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], **kwargs: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = os.environ.get("GATEWAY_CONFIG")
+        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
+        return (kwargs["init_settings"], kwargs["env_settings"], *toml)
+
+    def public_base(self) -> str:
+        """The base of every URL we hand out. Never taken from a request."""
+        return self.base_url or f"http://{self.host}:{self.port}"
+
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite:///{self.var / 'gateway.db'}"

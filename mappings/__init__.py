@@ -1,0 +1,1 @@
+"""Data only: how each source's fields become FHIR and back."""
