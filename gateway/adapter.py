@@ -14,12 +14,16 @@ from typing import Any, Protocol, TypeAlias
 from gateway.errors import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut, SourceUnavailable
 from gateway.model import PatientIdentity, Purpose
 from gateway.nhs_number import NhsNumber
+from gateway.ports import Provider
 
 __all__ = [
     "Adapter",
     "Arrival",
     "Build",
     "Claim",
+    "Clock",
+    "Delivery",
+    "Directory",
     "FileReader",
     "Http",
     "HttpAnswer",
@@ -28,6 +32,7 @@ __all__ = [
     "Manifest",
     "NhsNumber",
     "PatientIdentity",
+    "Provider",
     "Purpose",
     "Shelf",
     "ShelfRecord",
@@ -180,6 +185,8 @@ class LocalIds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
+    """An answer, whole and within its cap."""
+
     status: int
     headers: Mapping[str, str]  # lower-case names
     body: bytes
@@ -199,6 +206,17 @@ class Http(Protocol):
         cap_bytes: int,
     ) -> HttpAnswer:
         """Raises `SourceTimedOut` past `deadline_s`, `SourceContractBroken` past `cap_bytes`, else `SourceUnavailable`."""
+        ...
+
+
+class Directory(Protocol):
+    """The Spine Directory Service: where a practice's service is."""
+
+    async def find(self, ods: str, interaction: str) -> Provider | None:
+        """ODS code and interaction id -> the provider, or None when the practice has not activated it.
+
+        Raises `SourceUnavailable`, `SourceContractBroken` (blank ASID, blank endpoint) or `SourceTimedOut`.
+        """
         ...
 
 
@@ -227,7 +245,7 @@ class SourceSettings:
 
     name: str
     adapter: str
-    custodian: str  # organisation code, "ods:..." | "gss:..."; "registered-practice" for GP Connect
+    custodian: str  # organisation code, "ods:..." | "gss:..." | "dfe-urn:..."; "registered-practice" for GP Connect
     agreement: str
     title: str
     budget_s: float
@@ -243,11 +261,14 @@ class Tools:
     http: Http
     shelf: Shelf
     local_ids: LocalIds
+    directory: Directory
     now: "Clock"
     var: Path  # where drops and working files of this source may live
 
 
 class Clock(Protocol):
+    """The time, passed in."""
+
     def __call__(self) -> datetime:
         """Aware UTC."""
         ...

@@ -97,6 +97,8 @@ class SourceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Coding:
+    """A code and the system that gives it meaning."""
+
     system: str
     code: str
     display: str = ""
@@ -104,7 +106,7 @@ class Coding:
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
-    """A party, by its canonical code: `ods:A82038`, `gss:E08000035` or a URN. `all_codes` are its other names."""
+    """A party, by its canonical code: `ods:A82038`, `gss:E08000035` or `dfe-urn:123456`. `all_codes` are its other names."""
 
     code: str
     name: str

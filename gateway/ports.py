@@ -63,6 +63,8 @@ class PersonRow:
 
 
 class Persons(Protocol):
+    """The person rows: opaque ids, numbers encrypted, the newest trace of each."""
+
     async def by_number(self, number: NhsNumber) -> PersonRow | None: ...
 
     async def by_id(self, person: PersonId) -> PersonRow | None: ...
@@ -106,6 +108,8 @@ class PersonFacts:
 
 
 class FactsStore(Protocol):
+    """What is stored that policy may depend on."""
+
     async def read(
         self, number: NhsNumber | None, *, organisation: str, staff: str, case_reference: str | None, client: str, at: datetime
     ) -> PersonFacts:
@@ -174,6 +178,8 @@ class LogQuestion:
 
 
 class Log(Protocol):
+    """The audit log."""
+
     async def append(
         self, entries: Sequence[Entry], jobs: Sequence[Job] = (), *, unless_moved: tuple[NhsNumber, int] | None = None
     ) -> Sequence[Receipt] | None:
@@ -213,6 +219,8 @@ class Client:
 
 
 class Clients(Protocol):
+    """Registered systems."""
+
     async def get(self, client: str) -> Client | None: ...
 
     async def all(self) -> Sequence[Client]: ...
@@ -245,6 +253,8 @@ class CrosswalkRow:
 
 
 class Crosswalk(Protocol):
+    """Local ids and the verified NHS numbers they belong to."""
+
     async def local_ids(self, source: str, number: NhsNumber) -> Sequence[tuple[str, date | None]]: ...
 
     async def number_of(self, source: str, local_id: str) -> NhsNumber | None: ...
@@ -268,6 +278,8 @@ class ShelfRow:
 
 @dataclass(frozen=True, slots=True)
 class ShelfStored:
+    """A shelf row on its way out, decrypted."""
+
     kind: str
     business_id: str
     sender: str
@@ -276,6 +288,8 @@ class ShelfStored:
 
 
 class ShelfStore(Protocol):
+    """The shelves of all pushing sources."""
+
     async def put(self, rows: Sequence[ShelfRow], entry: Entry) -> int:
         """Newest `as_of` of one (source, sender, kind, business id) wins; older and equal change nothing. With its event."""
         ...
@@ -300,6 +314,8 @@ class Protections(Protocol):
 
 
 class Relationships(Protocol):
+    """Who cares for whom, from when to when."""
+
     async def put(
         self,
         kind: str,
@@ -314,6 +330,8 @@ class Relationships(Protocol):
 
 
 class Consents(Protocol):
+    """Consents and objections, with their history."""
+
     async def put(
         self,
         number: NhsNumber,

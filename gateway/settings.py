@@ -39,6 +39,16 @@ class Pds(BaseModel):
     api_key: SecretStr | None = None
 
 
+class Sds(BaseModel):
+    """The Spine Directory Service, FHIR R4."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str
+    budget_s: float = Field(default=2.0, gt=0)
+    api_key: SecretStr | None = None
+
+
 class Settings(BaseSettings):
     """Everything that can be set. docs/running-it.md documents each name; a test compares."""
 
@@ -59,6 +69,7 @@ class Settings(BaseSettings):
     policy: Path | None = Field(default=None, description="a consent_policy folder of the site; default: the shipped one")
     mappings: Path | None = Field(default=None, description="a mappings folder of the site; default: the shipped one")
     pds: Pds
+    sds: Sds | None = Field(default=None, description="needed when a source speaks GP Connect")
     sources: dict[str, Source]
     deadline_s: float = Field(default=4.0, gt=0, le=30, description="seconds for one whole answer")
     empty_bucket_ms: int = Field(default=250, ge=50, description="an answer without records leaves at a multiple of this")
@@ -83,11 +94,16 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **kwargs: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = os.environ.get("GATEWAY_CONFIG")
         toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
-        return (kwargs["init_settings"], kwargs["env_settings"], *toml)
+        return (init_settings, env_settings, *toml)
 
     def public_base(self) -> str:
         """The base of every URL we hand out. Never taken from a request."""
