@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from gateway.errors import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut, SourceUnavailable
 from gateway.model import PatientIdentity, Purpose
@@ -124,6 +124,7 @@ class Arrival:
     protected: frozenset[str] = frozenset()  # locks this record asserts about the person
 
 
+@runtime_checkable
 class Intake(Protocol):
     """A source that pushes: what lies in its drop, one delivery at a time."""
 

@@ -1,0 +1,43 @@
+"""Step 7, plan: a recorded permit -> which sources to ask, for which types, for how long."""
+
+from gateway.model import Ask, FetchPlan, PatientIdentity, Permit, Recorded
+from gateway.registry import REGISTERED_PRACTICE, ActiveSource, Registry
+
+
+def plan(permit: Recorded[Permit], identity: PatientIdentity, registry: Registry) -> FetchPlan:
+    """What the permit covers and the locator points to -> `FetchPlan`; a source not asked shows as "nothing to show".
+
+    The source's own terms are applied whatever policy permits: GP Connect is for direct care only, and a restricted
+    person, whose practice PDS withholds, is not asked for at all.
+    """
+    asks: list[Ask] = []
+    not_asked: dict[str, str] = {}
+    for name in sorted(permit.value.sources):
+        source = registry.sources[name]
+        reason = _why_not(source, permit.value, identity)
+        types = frozenset() if reason else _types(source, permit.value)
+        if reason or not types:
+            not_asked[name] = reason or "not-permitted"
+            continue
+        categories = frozenset(category for category in permit.value.allowed if category in set(source.manifest.gives.values()))
+        asks.append(Ask(name, types, categories, source.settings.budget_s))
+    return FetchPlan(permit, identity, tuple(asks), not_asked)
+
+
+def _why_not(source: ActiveSource, permit: Permit, identity: PatientIdentity) -> str:
+    purpose = permit.facts.purpose
+    if purpose in source.manifest.never_for or purpose not in source.manifest.purposes:
+        return "outside-source-terms"
+    if source.settings.custodian == REGISTERED_PRACTICE and identity.practice is None:
+        return "no-registered-practice"
+    return ""
+
+
+def _types(source: ActiveSource, permit: Permit) -> frozenset[str]:
+    request = permit.facts.request
+    in_scope = request.caller.may_ask_for
+    return frozenset(
+        name
+        for name, category in source.manifest.gives.items()
+        if category in permit.allowed and name in request.query.types and ("*" in in_scope or name in in_scope)
+    )

@@ -1,0 +1,134 @@
+"""Which adapters are installed, and which sources are active: entry points and settings -> `Registry`.
+
+Installed is not active: an adapter does nothing until the settings point a source at it.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import entry_points
+from importlib.resources import files
+from types import ModuleType
+from typing import Any
+
+from gateway.adapter import Adapter, Build, Intake, Manifest, SourceRecord, SourceSettings, Tools
+from gateway.errors import StartupRefused
+from gateway.model import Category
+
+GROUP = "gateway.adapters"
+REGISTERED_PRACTICE = "registered-practice"  # custodian of a source that asks whichever practice the trace names
+
+_REQUIRED = ("name", "title", "owner", "identity", "kind", "reads", "gives", "purposes", "budget_s")
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveSource:
+    """One source: what it is, how it is set, and the adapter that speaks to it."""
+
+    manifest: Manifest
+    settings: SourceSettings
+    adapter: Adapter
+
+    @property
+    def intake(self) -> Intake | None:
+        """The adapter's intake when it is fed by deliveries."""
+        adapter: object = self.adapter
+        return adapter if isinstance(adapter, Intake) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All active sources by their settings name."""
+
+    sources: Mapping[str, ActiveSource]
+
+    def feeds(self) -> Mapping[str, float]:
+        """Sources whose locks feed the protected index -> hours after which their silence means protected."""
+        return {
+            name: source.settings.max_age_h or 48.0 for name, source in self.sources.items() if source.manifest.feeds_protection
+        }
+
+
+def installed() -> Mapping[str, ModuleType]:
+    """Adapter name -> its package, for every installed adapter."""
+    return {point.name: point.load() for point in entry_points(group=GROUP)}
+
+
+def load_manifest(package: ModuleType) -> Manifest:
+    """adapters/<name>/manifest.toml -> `Manifest`. Raises `StartupRefused` naming the file and what to mend."""
+    folder = package.__name__.rsplit(".", 1)[-1]
+    where = f"adapters/{folder}/manifest.toml"
+    try:
+        table = tomllib.loads(files(package).joinpath("manifest.toml").read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise StartupRefused(f"{where}: cannot be read as TOML: write one as docs/writing-an-adapter.md shows") from error
+    missing = [name for name in _REQUIRED if name not in table]
+    if missing:
+        raise StartupRefused(f"{where}: add {', '.join(missing)}")
+    if table["name"] != folder:
+        raise StartupRefused(f"{where}: name must be the folder's name")
+    if table["identity"] not in ("nhs_number", "local_id"):
+        raise StartupRefused(f"{where}: identity must be nhs_number or local_id: a source that gives no key cannot be enabled")
+    unknown = sorted(set(table["gives"].values()) - {category.value for category in Category})
+    if unknown:
+        raise StartupRefused(f"{where}: gives names categories that do not exist: {', '.join(unknown)}")
+    return _manifest(table)
+
+
+def build(
+    wanted: Sequence[SourceSettings],
+    *,
+    connector: Callable[[str], Build],
+    tools: Callable[[SourceSettings], Tools],
+) -> Registry:
+    """Settings -> every active source, built once. Raises `StartupRefused` for an adapter that is not installed."""
+    packages = installed()
+    sources: dict[str, ActiveSource] = {}
+    for settings in wanted:
+        package = packages.get(settings.adapter)
+        if package is None:
+            known = ", ".join(sorted(packages)) or "none"
+            raise StartupRefused(f"sources.{settings.name}.adapter is not installed: installed are {known}")
+        manifest = load_manifest(package)
+        maker: Build | None = getattr(package, "build", None)
+        if maker is None:
+            if manifest.connector is None:
+                raise StartupRefused(f"adapters/{manifest.name}: give the manifest a connector or the package a build function")
+            maker = connector(manifest.connector)
+        sources[settings.name] = ActiveSource(manifest, settings, maker(manifest, settings, tools(settings)))
+    return Registry(sources)
+
+
+def read_file(
+    package: ModuleType, manifest: Manifest, name: str, body: bytes, *, connector: Callable[[str], Any]
+) -> Iterable[SourceRecord]:
+    """A file in the source's own format -> its records, by the adapter's reader or its connector's.
+
+    Raises `SourceContractBroken` when the file as a whole is unusable.
+    """
+    reader = getattr(package, "read_file", None)
+    if reader is None and manifest.connector is not None:
+        reader = getattr(connector(manifest.connector), "read_file", None)
+    if reader is None:
+        raise StartupRefused(f"adapters/{manifest.name} reads no files: give the package a read_file function")
+    records: Iterable[SourceRecord] = reader(manifest, name, body)
+    return records
+
+
+def _manifest(table: Mapping[str, Any]) -> Manifest:
+    own = {item.name for item in fields(Manifest)} - {"options"}
+    return Manifest(
+        name=table["name"],
+        title=table["title"],
+        connector=table.get("connector"),
+        owner=table["owner"],
+        identity=table["identity"],
+        kind=table["kind"],
+        reads=tuple(table["reads"]),
+        gives=dict(table["gives"]),
+        purposes=frozenset(table["purposes"]),
+        never_for=frozenset(table.get("never_for", ())),
+        feeds_protection=bool(table.get("feeds_protection", False)),
+        budget_s=float(table["budget_s"]),
+        options={name: value for name, value in table.items() if name not in own},
+    )
