@@ -139,6 +139,7 @@ class Delivery(Protocol):
     name: str  # a locator safe to log: never a person's identifier
     snapshot: bool  # True: what the sender no longer lists is gone
     as_of: datetime
+    fault: str | None  # set when its reader could not use it: comes with no arrivals, and is refused for this reason
 
     def done(self) -> None:
         """Taken: never delivered again."""
