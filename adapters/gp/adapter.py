@@ -1,0 +1,100 @@
+"""GP Connect Access Record: Structured: ask the registered practice, split its Bundle into records.
+
+One look-up, one request, one retry with fresh token and trace id when the provider fails with 500. Mapping, labels, the
+person check and the deadline are the gateway's.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+from adapters.gp import answer, request
+from adapters.gp.record import Split, split
+from gateway.adapter import (
+    Adapter,
+    Manifest,
+    PatientIdentity,
+    Provider,
+    SourceFacts,
+    SourceRecord,
+    SourceRefused,
+    SourceSettings,
+    SourceTimedOut,
+    Tools,
+    Want,
+)
+
+CAP_BYTES = 20_000_000
+
+
+class GpConnect:
+    """GP Connect as one configured source."""
+
+    def __init__(self, manifest: Manifest, source: SourceSettings, tools: Tools) -> None:
+        self._manifest = manifest
+        self._budget_s = source.budget_s
+        self._ssp = str(source.options.get("ssp", ""))
+        self._asid = str(source.options.get("asid", ""))
+        self._asids: Mapping[str, str] = source.options.get("asids", {})
+        self._issuer = str(source.options.get("issuer", ""))
+        self._name = source.name
+        self._tools = tools
+
+    async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
+        """The person's structured record, filtered to what is wanted.
+
+        Nothing at all for a restricted patient, one without a practice, a practice that has not activated the service, and
+        a record the practice does not share: GP Connect makes these look alike on purpose.
+        """
+        if want.purpose not in self._manifest.purposes:
+            raise SourceRefused("GP Connect answers for direct care only")
+        request.check_requester(want.requester)
+        if patient.restricted or patient.practice is None or not patient.practice.startswith(request.ODS_PREFIX):
+            return
+        body = request.body(patient.number, want.types)
+        if body is None:
+            return
+        provider = await self._tools.directory.find(patient.practice.removeprefix(request.ODS_PREFIX), request.INTERACTION)
+        if provider is None:
+            return
+        record = await self._ask(provider, want.requester, body)
+        if record is None:
+            return
+        yield record.facts
+        for item in record.records:
+            if item.data["resource"]["resourceType"] in want.types:
+                yield item
+
+    async def _ask(self, provider: Provider, requester: Mapping[str, str], body: bytes) -> Split | None:
+        tools, started = self._tools, self._tools.now()
+        ods = requester["organisation"].removeprefix(request.ODS_PREFIX)
+        consumer = request.Consumer(asid=self._asids.get(ods, self._asid), issuer=self._issuer, device=self._name)
+        url = request.url(self._ssp, provider)
+        for _ in range(2):
+            now = tools.now()
+            left_s = self._budget_s - (now - started).total_seconds()
+            if left_s <= 0:
+                raise SourceTimedOut("no time left for another try")
+            said = answer.read(
+                await tools.http.request(
+                    "POST",
+                    url,
+                    headers=request.headers(consumer, provider, requester, now),
+                    body=body,
+                    deadline_s=left_s,
+                    cap_bytes=CAP_BYTES,
+                )
+            )
+            if said == "nothing":
+                return None
+            if said != "again":
+                return split(said, as_of=tools.now())
+        raise answer.still_failing()
+
+
+def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
+    """One configured source -> its adapter."""
+    return GpConnect(manifest, source, tools)
+
+
+def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
+    """A structured record saved as JSON -> its records. Raises `SourceContractBroken` when it is none."""
+    return split(answer.bundle(body)).records

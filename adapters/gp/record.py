@@ -1,0 +1,276 @@
+"""A structured record, split: STU3 Bundle -> one `SourceRecord` for each clinical resource, and what its Lists warn of.
+
+Three things that only the whole Bundle shows are done here, because a mapping sees one record: whose record it is, which
+allergies have ended, and which business key each reference leads to. Lists are told apart by code, never by title.
+
+Source: GP Connect Access Record Structured 1.6.2, "Using the List resource", "Resource population".
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, TypeAlias
+
+from gateway.adapter import Claim, SourceContractBroken, SourceFacts, SourceRecord
+
+Json: TypeAlias = dict[str, Any]
+
+SCHEMAS = {
+    "AllergyIntolerance": "gpc-allergyintolerance-stu3",
+    "Immunization": "gpc-immunization-stu3",
+    "Condition": "gpc-condition-stu3",
+    "MedicationRequest": "gpc-medicationrequest-stu3",
+    "MedicationStatement": "gpc-medicationstatement-stu3",
+    "Medication": "gpc-medication-stu3",
+}
+OTHER = "gpc-other-stu3"  # what a record may hold beside: not given by this adapter, so accounted for and not translated
+
+_FRAME = frozenset({"Patient", "List", "OperationOutcome"})  # read here: whose record, which list, which area is missing
+_NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
+_SNOMED = "http://snomed.info/sct"
+_ALLERGIES = "886921000000105"
+_ENDED_ALLERGIES = "1103671000000101"
+_CATEGORY_OF_LIST = {
+    _ALLERGIES: "allergies",
+    _ENDED_ALLERGIES: "allergies",
+    "933361000000108": "medications",
+    "1102181000000102": "immunisations",
+    "717711000000103": "problems",
+}
+_CATEGORY_OF_PARAMETER = {
+    "includeAllergies": "allergies",
+    "includeMedication": "medications",
+    "includeImmunisations": "immunisations",
+    "includeProblems": "problems",
+}
+_ELSEWHERE = "other-health"
+_WARNING = "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-CareConnect-GPC-ListWarningCode-1"
+_WARNING_CODES = frozenset({"confidential-items", "data-in-transit", "data-awaiting-filing"})
+_ACT_CODE = frozenset({"http://hl7.org/fhir/v3/ActCode", "http://terminology.hl7.org/CodeSystem/v3-ActCode"})
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A structured record in parts."""
+
+    about: Claim
+    facts: SourceFacts
+    records: tuple[SourceRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    where: str
+    resource: Json
+    contained_in: str = ""  # code of the List that contains it
+
+
+def split(bundle: Mapping[str, Any], *, as_of: datetime | None = None) -> Split:
+    """A Bundle -> its parts. `as_of` None: the Bundle's own time, or that of its newest List.
+
+    Raises `SourceContractBroken` when it does not hold exactly one Patient with one NHS number, or names another Patient.
+    """
+    entries = list(_entries(bundle["entry"]))
+    patient = _one_patient(entries)
+    about = _claim(patient)
+    lists = [entry.resource for entry in entries if entry.resource["resourceType"] == "List"]
+    when = as_of or _time_of(bundle, lists)
+    clinical = [entry for entry in entries if entry.resource["resourceType"] not in _FRAME]
+    for entry in clinical:
+        _check_subject(entry.resource, patient)
+    keys = _keys(clinical)
+    membership = _membership(lists)
+    records = tuple(_records(clinical, keys, membership, when, about))
+    return Split(about, SourceFacts(warnings=_warnings(entries), as_of=when), records)
+
+
+def _entries(listed: list[Any]) -> Iterator[_Entry]:
+    for number, item in enumerate(listed, start=1):
+        resource = item.get("resource") if isinstance(item, dict) else None
+        if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
+            raise SourceContractBroken(f"entry {number} holds no resource")
+        kind = resource["resourceType"]
+        label = kind if kind in SCHEMAS or kind in _FRAME else "another type"  # a foreign word never becomes a locator
+        yield _Entry(f"entry {number}, {label}", resource)
+        if kind == "List":
+            code = _list_code(resource)
+            for inner, contained in enumerate(_dicts(resource, "contained"), start=1):
+                if contained.get("resourceType") == "AllergyIntolerance":
+                    yield _Entry(f"entry {number}, List, contained {inner}, AllergyIntolerance", contained, code or "unknown")
+
+
+def _one_patient(entries: list[_Entry]) -> Json:
+    patients = [entry.resource for entry in entries if entry.resource["resourceType"] == "Patient"]
+    if len(patients) != 1:
+        raise SourceContractBroken("the record does not hold exactly one Patient")
+    return patients[0]
+
+
+def _claim(patient: Json) -> Claim:
+    numbers = {
+        identifier.get("value")
+        for identifier in _dicts(patient, "identifier")
+        if identifier.get("system") == _NHS_NUMBER and identifier.get("use") != "old"
+    }
+    number = numbers.pop() if len(numbers) == 1 else None
+    if not isinstance(number, str) or not number:
+        raise SourceContractBroken("the record's Patient does not name one NHS number")
+    born = patient.get("birthDate")
+    try:
+        return Claim(nhs_number=number.replace(" ", ""), birth_date=date.fromisoformat(born) if born else None)
+    except (TypeError, ValueError):
+        raise SourceContractBroken("the record's Patient has a birth date that is none") from None
+
+
+def _check_subject(resource: Json, patient: Json) -> None:
+    for name in ("patient", "subject"):
+        reference = _reference(resource.get(name))
+        if reference.startswith("Patient/") and reference != f"Patient/{patient.get('id')}":
+            raise SourceContractBroken("a resource of the record names another Patient")
+
+
+def _keys(clinical: list[_Entry]) -> dict[str, str]:
+    """`Type/id` of each given resource -> its stable key.
+
+    The business identifier outlives a request, the id need not. Two different resources under one identifier keep
+    apart by their ids; two equal ones are one.
+    """
+    found: dict[str, str] = {}
+    owner: dict[tuple[str, str], bytes] = {}
+    for entry in clinical:
+        resource = entry.resource
+        kind = resource["resourceType"]
+        if kind not in SCHEMAS:
+            continue
+        business = _business_identifier(resource)
+        own_id = str(resource.get("id", ""))
+        key = _token(business or own_id or entry.where)
+        content = _canonical(resource)
+        if owner.setdefault((kind, key), content) != content:
+            key = _token(business, own_id or entry.where)
+        found[f"{kind}/{own_id}" if own_id else entry.where] = key
+    return found
+
+
+def _membership(lists: list[Json]) -> dict[str, str]:
+    """Reference -> "ended" or "active", for allergies. One that both lists name is active: shown rather than hidden."""
+    member: dict[str, str] = {}
+    for code, state in ((_ENDED_ALLERGIES, "ended"), (_ALLERGIES, "active")):
+        for listed in lists:
+            if _list_code(listed) == code:
+                for item in _dicts(listed, "entry"):
+                    member[_reference(item.get("item"))] = state
+    return member
+
+
+def _records(
+    clinical: list[_Entry], keys: Mapping[str, str], membership: Mapping[str, str], when: datetime, about: Claim
+) -> Iterator[SourceRecord]:
+    seen: set[tuple[str, str]] = set()
+    for entry in clinical:
+        kind = entry.resource["resourceType"]
+        own_id = str(entry.resource.get("id", "")).removeprefix("#")
+        key = keys.get(f"{kind}/{entry.resource.get('id', '')}") or keys.get(entry.where, "")
+        if key and (kind, key) in seen:
+            continue  # sent twice, word for word
+        seen.add((kind, key))
+        data: Json = {"resource": _relinked(entry.resource, keys)}
+        if key:
+            data["key"] = key
+        if kind == "AllergyIntolerance":
+            data["list"] = "ended" if entry.contained_in == _ENDED_ALLERGIES else membership.get(f"{kind}/{own_id}", "unlisted")
+        yield SourceRecord(
+            schema=SCHEMAS.get(kind, OTHER),
+            data=data,
+            where=entry.where,
+            as_of=when,
+            about=about,
+            locked=_is_locked(entry.resource),
+        )
+
+
+def _is_locked(resource: Json) -> bool:
+    """A security label that we do not know is a lock. NOPAT is known: it is carried to the mark not-for-family."""
+    return any(
+        label.get("system") not in _ACT_CODE or label.get("code") != "NOPAT" for label in _dicts(resource.get("meta"), "security")
+    )
+
+
+def _warnings(entries: list[_Entry]) -> tuple[tuple[str, str], ...]:
+    found: set[tuple[str, str]] = set()
+    for entry in entries:
+        resource = entry.resource
+        if resource["resourceType"] == "List":
+            category = _CATEGORY_OF_LIST.get(_list_code(resource), _ELSEWHERE)
+            for extension in _dicts(resource, "extension"):
+                if extension.get("url") == _WARNING:
+                    code = extension.get("valueCode")
+                    found.add((category, code if code in _WARNING_CODES else "unknown-warning"))
+        elif resource["resourceType"] == "OperationOutcome":
+            for issue in _dicts(resource, "issue"):
+                found.add((_CATEGORY_OF_PARAMETER.get(str(issue.get("diagnostics")), _ELSEWHERE), "not-supported"))
+    return tuple(sorted(found))
+
+
+def _time_of(bundle: Mapping[str, Any], lists: list[Json]) -> datetime:
+    meta = bundle.get("meta")
+    stamped = [meta.get("lastUpdated")] if isinstance(meta, dict) else []
+    for text in (*stamped, *sorted((str(listed.get("date", "")) for listed in lists), reverse=True)):
+        try:
+            when = datetime.fromisoformat(str(text))
+        except ValueError:
+            continue
+        if when.tzinfo is not None:
+            return when.astimezone(UTC)
+    return datetime.now(UTC)  # an undated file is as old as its reading: nothing else is known
+
+
+def _relinked(value: Any, keys: Mapping[str, str]) -> Any:
+    """The same tree with each reference to a given resource leading to its key."""
+    if isinstance(value, dict):
+        return {
+            name: _by_key(child, keys) if name == "reference" and isinstance(child, str) else _relinked(child, keys)
+            for name, child in value.items()
+        }
+    if isinstance(value, list):
+        return [_relinked(child, keys) for child in value]
+    return value
+
+
+def _by_key(reference: str, keys: Mapping[str, str]) -> str:
+    key = keys.get(reference)
+    return f"{reference.partition('/')[0]}/{key}" if key else reference
+
+
+def _business_identifier(resource: Json) -> str:
+    for identifier in _dicts(resource, "identifier"):
+        if identifier.get("system") and identifier.get("value"):
+            return f"{identifier['system']}|{identifier['value']}"
+    return ""
+
+
+def _token(*parts: str) -> str:
+    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
+    return base64.b32encode(digest[:15]).decode().lower()
+
+
+def _canonical(resource: Json) -> bytes:
+    return json.dumps({name: value for name, value in resource.items() if name != "id"}, sort_keys=True, default=str).encode()
+
+
+def _list_code(resource: Json) -> str:
+    codes = [coding.get("code") for coding in _dicts(resource.get("code"), "coding") if coding.get("system") == _SNOMED]
+    return codes[0] if codes and isinstance(codes[0], str) else ""
+
+
+def _reference(value: Any) -> str:
+    reference = value.get("reference") if isinstance(value, dict) else None
+    return reference if isinstance(reference, str) else ""
+
+
+def _dicts(parent: Any, name: str) -> list[Json]:
+    children = parent.get(name) if isinstance(parent, dict) else None
+    return [child for child in children if isinstance(child, dict)] if isinstance(children, list) else []
