@@ -169,7 +169,7 @@ class Query:
     types: frozenset[str]  # R4 types wanted; never empty except for audit-search
     resource_id: str | None = None  # read: the id after the person part
     count: int | None = None
-    cursor: str | None = None  # sealed, as given
+    cursor: str | None = None  # continue after this resource id (from a sealed cursor, opened)
     strict: bool = False  # Prefer: handling=strict
     digest: str = ""  # SHA-256 of the query without paging: binds cursors
     audit: Mapping[str, str] = field(default_factory=dict)  # audit-search: parameter -> value

@@ -1,0 +1,253 @@
+"""Step 2, read: HTTP -> `AccessRequest`. Everything a caller can send is checked here and nothing of it is echoed.
+
+Source: FHIR R4 section 3.1.0 (http.html) and 3.1.1 (search.html); SMART App Launch 2.2 for what a token may carry.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from gateway import nhs_number
+from gateway.api import form
+from gateway.bundle import unpack_cursor
+from gateway.errors import CursorRefused, InvalidNhsNumber, InvalidParameter, NotAcceptable, NotFound, NotSupported
+from gateway.model import AccessRequest, Caller, PersonId, Purpose, Query
+from gateway.nhs_number import NhsNumber
+
+FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+_PERSON = re.compile(r"[a-z2-7]{26}", re.ASCII)
+_TYPE = re.compile(r"[A-Z][A-Za-z]{1,39}", re.ASCII)
+_MEDIA = ("application/fhir+json", "application/json")
+_REFUSED_ALWAYS = frozenset(
+    (
+        *("_include", "_revinclude", "_sort", "_summary", "_elements", "_total", "_contained", "_containedType", "_has"),
+        *("_filter", "_query", "_text", "_content", "_list", "_lastUpdated"),
+    )
+)
+_PATIENT_ID = frozenset({"patient", "subject", "patient:Patient", "subject:Patient"})
+_PATIENT_IDENTIFIER = frozenset(
+    name + joint + "identifier" for name in ("patient", "subject") for joint in (":", ".", ":Patient.")
+)
+_AUDIT = frozenset({"agent", "agent:identifier", "organisation", "outcome", "purpose", "date"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading needs to know of this gateway."""
+
+    types: frozenset[str]  # R4 types the active sources give, and Patient
+    allow_test_numbers: bool
+    page_count: int
+    open_cursor: Callable[[str], bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The HTTP request, in the parts that reading looks at."""
+
+    path: Sequence[str]  # segments after /fhir, decoded by nobody yet
+    query: bytes  # raw
+    form: bytes  # raw body of POST _search, or empty
+    headers: Mapping[str, str]  # lower-case
+    request_id: str
+    correlation_id: str
+
+
+def read_request(asked: Asked, caller: Caller, reading: Reading, now: datetime) -> AccessRequest:
+    """HTTP -> `AccessRequest`. Raises `BadRequest` and its kinds, `NotFound`, `NotAcceptable`."""
+    media_type(asked.headers, asked.query)
+    strict = _prefers_strict(asked.headers)
+    values = form.once(form.pairs(asked.query) + form.pairs(asked.form), repeatable=frozenset({"date"}))
+    values.pop("_format", None)
+    query = _query(list(asked.path), values, strict, reading, caller, now)
+    return AccessRequest(caller, caller.purpose, query, asked.request_id, asked.correlation_id, now)
+
+
+def media_type(headers: Mapping[str, str], query: bytes = b"") -> str:
+    """Accept and `_format` -> the content type of the answer. Raises `NotAcceptable`."""
+    accepted = headers.get("accept", "*/*")
+    wanted = [value for name, value in form.pairs(query) if name == "_format"]
+    if wanted and wanted[0] not in ("json", *_MEDIA):
+        raise NotAcceptable(reason="format-not-offered")
+    offers = [offer.split(";")[0].strip().lower() for offer in accepted.split(",")]
+    if any(offer in ("*/*", "application/*", _MEDIA[0], "application/json+fhir") for offer in offers) or wanted:
+        return _MEDIA[0]
+    if _MEDIA[1] in offers:
+        return _MEDIA[1]
+    raise NotAcceptable(reason="accept-not-offered")
+
+
+def _query(path: list[str], values: dict[str, list[str]], strict: bool, reading: Reading, caller: Caller, now: datetime) -> Query:
+    match path:
+        case [] if "_cursor" in values:
+            return _page(values, strict, reading, caller, now)
+        case ["Patient"] | ["Patient", "_search"]:
+            return _patient_search(values, strict, reading)
+        case ["AuditEvent"] | ["AuditEvent", "_search"]:
+            return _audit_search(values, strict, reading)
+        case ["Patient", person, "$everything"]:
+            count, types = _count(values, reading), _types(values, reading)
+            _leftover(values, strict)
+            return _digested(Query("everything", _person(person), types, count=count, strict=strict))
+        case [name] | [name, "_search"]:
+            return _type_search(_type(name, reading), values, strict, reading)
+        case [name, whole]:
+            _leftover(values, strict)
+            return _read(_type(name, reading), whole, strict)
+    raise NotFound(reason="no-such-route")
+
+
+def _patient_search(values: dict[str, list[str]], strict: bool, reading: Reading) -> Query:
+    if "_id" in values:
+        who: NhsNumber | PersonId = _person(values.pop("_id")[0])
+    else:
+        who = _number(_one(values, frozenset({"identifier"})), reading)
+    count = _count(values, reading)
+    _leftover(values, strict)
+    return _digested(Query("search", who, frozenset({"Patient"}), count=count, strict=strict))
+
+
+def _type_search(name: str, values: dict[str, list[str]], strict: bool, reading: Reading) -> Query:
+    given = [key for key in values if key in _PATIENT_ID or key in _PATIENT_IDENTIFIER]
+    if len(given) != 1:
+        raise InvalidParameter(reason="one-patient-needed", expression="patient")
+    value = values.pop(given[0])[0]
+    who: NhsNumber | PersonId = _number(value, reading) if given[0] in _PATIENT_IDENTIFIER else _person(value)
+    count = _count(values, reading)
+    _leftover(values, strict)
+    return _digested(Query("search", who, frozenset({name}), count=count, strict=strict))
+
+
+def _read(name: str, whole: str, strict: bool) -> Query:
+    if not FHIR_ID.fullmatch(whole):
+        raise InvalidParameter(reason="not-a-fhir-id")
+    person, _, rest = whole.partition(".")
+    if not _PERSON.fullmatch(person) or (name == "Patient") != (rest == ""):
+        # Ours alone have this form; another form leads to nobody, and must look like it: an id of nobody.
+        person, rest = "a" * 26, rest or "none"
+    return _digested(Query("read", PersonId(person), frozenset({name}), resource_id=whole if rest else person, strict=strict))
+
+
+def _audit_search(values: dict[str, list[str]], strict: bool, reading: Reading) -> Query:
+    who: NhsNumber | PersonId | None = None
+    for key in [key for key in values if key in _PATIENT_ID or key in _PATIENT_IDENTIFIER or key == "entity:identifier"]:
+        value = values.pop(key)[0]
+        if who is not None:
+            raise InvalidParameter(reason="one-patient-at-most", expression="patient")
+        who = _person(value) if key in _PATIENT_ID else _number(value, reading)
+    audit: dict[str, str] = {}
+    for key in [key for key in values if key in _AUDIT]:
+        for value in values.pop(key):
+            audit.update(_audit_value(key, value))
+    count = _count(values, reading)
+    _leftover(values, strict)
+    return _digested(Query("audit-search", who, frozenset({"AuditEvent"}), count=count, strict=strict, audit=audit))
+
+
+def _audit_value(key: str, value: str) -> dict[str, str]:
+    if not value:
+        raise InvalidParameter(reason="empty-value", expression=key)
+    if key == "date":
+        prefix, day = (value[:2], value[2:]) if value[:2] in ("ge", "le", "gt", "lt", "eq") else ("eq", value)
+        try:
+            instant = datetime.fromisoformat(day)
+        except ValueError as error:
+            raise InvalidParameter(reason="not-a-date", expression="date") from error
+        instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+        if prefix == "eq":
+            return {"since": instant.isoformat(), "until": (instant + timedelta(days=1)).isoformat()}
+        return {"since" if prefix in ("ge", "gt") else "until": instant.isoformat()}
+    if key == "outcome" and value not in ("0", "4", "8", "12"):
+        raise InvalidParameter(reason="not-an-outcome", expression="outcome")
+    if key == "purpose" and value.rsplit("|", 1)[-1] not in set(Purpose):
+        raise InvalidParameter(reason="not-a-purpose", expression="purpose")
+    return {key.split(":")[0]: value.rsplit("|", 1)[-1] if key == "purpose" else value}
+
+
+def _page(values: dict[str, list[str]], strict: bool, reading: Reading, caller: Caller, now: datetime) -> Query:
+    """A sealed cursor -> the question it continues. Refused for anyone but the caller it was made for, and when late."""
+    opened = reading.open_cursor(values.pop("_cursor")[0])
+    _leftover(values, strict)
+    if opened is None:
+        raise CursorRefused(reason="cursor-not-ours")
+    return unpack_cursor(opened, caller, now)
+
+
+def _type(name: str, reading: Reading) -> str:
+    if not _TYPE.fullmatch(name):
+        raise NotFound(reason="no-such-route")
+    if name not in reading.types:
+        raise NotSupported(reason="type-not-offered")
+    return name
+
+
+def _types(values: dict[str, list[str]], reading: Reading) -> frozenset[str]:
+    if "_type" not in values:
+        return reading.types
+    wanted = frozenset(values.pop("_type")[0].split(","))
+    if not wanted <= reading.types:
+        raise NotSupported(reason="type-not-offered", expression="_type")
+    return wanted
+
+
+def _person(value: str) -> PersonId:
+    value = value.removeprefix("Patient/")
+    if not FHIR_ID.fullmatch(value):
+        raise InvalidParameter(reason="not-a-fhir-id", expression="patient")
+    return PersonId(value if _PERSON.fullmatch(value) else "a" * 26)
+
+
+def _number(value: str, reading: Reading) -> NhsNumber:
+    system, bar, digits = value.rpartition("|")
+    if not bar or system != nhs_number.SYSTEM:
+        raise InvalidParameter(reason="identifier-system", expression="identifier")
+    try:
+        return nhs_number.parse(digits, allow_test=reading.allow_test_numbers)
+    except nhs_number.NotAnNhsNumber as error:
+        raise InvalidNhsNumber(reason="nhs-number", expression="identifier") from error
+
+
+def _one(values: dict[str, list[str]], names: frozenset[str]) -> str:
+    for name in names & values.keys():
+        return values.pop(name)[0]
+    raise InvalidParameter(reason="identifier-needed", expression=min(names))
+
+
+def _count(values: dict[str, list[str]], reading: Reading) -> int | None:
+    if "_count" not in values:
+        return None
+    text = values.pop("_count")[0]
+    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 6 and int(text) >= 1):
+        raise InvalidParameter(reason="not-a-count", expression="_count")
+    return min(int(text), reading.page_count)
+
+
+def _leftover(values: dict[str, list[str]], strict: bool) -> None:
+    for name in values:
+        if name.split(":")[0] in _REFUSED_ALWAYS or name.split(":")[0] in ("patient", "subject", "identifier"):
+            raise NotSupported(reason="parameter-not-offered")
+    if values and strict:
+        raise NotSupported(reason="unknown-parameter")
+
+
+def _prefers_strict(headers: Mapping[str, str]) -> bool:
+    return "handling=strict" in headers.get("prefer", "").replace(" ", "").lower().split(",")[0].split(";")
+
+
+def _digested(query: Query) -> Query:
+    text = json.dumps([query.interaction, sorted(query.types), query.resource_id, query.strict, sorted(query.audit.items())])
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Query(
+        query.interaction,
+        query.person,
+        query.types,
+        query.resource_id,
+        query.count,
+        query.cursor,
+        query.strict,
+        digest,
+        query.audit,
+    )
