@@ -1,0 +1,10 @@
+"""Ways to speak, one file each: a manifest that names one of these needs no class of its own."""
+
+from typing import Final
+
+CONNECTORS: Final = {  # the name in a manifest -> its module, imported when a source first needs it
+    "fhir-rest": "gateway.connectors.fhir_rest",
+    "sql": "gateway.connectors.sql",
+    "xml-drop": "gateway.connectors.xml_drop",
+    "message-drop": "gateway.connectors.message_drop",
+}

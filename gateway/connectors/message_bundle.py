@@ -1,0 +1,272 @@
+"""An STU3 message Bundle -> `Message`: whose it is, which event, who sent it, when, and the resources by type.
+
+Both header styles are read: Event-MessageHeader-1 (NEMS) and DCH-MessageHeader-1 (Digital Child Health). Demographics are
+used to say whose message it is, and go no further: the record that leaves here holds none.
+Source: NHS Digital Events Management, generic event requirements.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final, Literal, cast
+
+from gateway.adapter import Claim, NhsNumber, SourceContractBroken, Tree
+from gateway.connectors.drop import utc
+from gateway.nhs_number import SYSTEM as NHS_NUMBER
+from gateway.nhs_number import NotAnNhsNumber
+from gateway.systems import ODS_CODE, V3_CONFIDENTIALITY
+
+Change = Literal["new", "update", "delete"]
+
+_ROUTING: Final = "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-RoutingDemographics-1"
+_CHANGE: Final = (
+    "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-MessageEventType-1",
+    "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-DCH-MessageEventType-1",
+)
+_EVENT_SYSTEMS: Final = (
+    "https://fhir.nhs.uk/STU3/CodeSystem/EventType-1",
+    "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ChildHealthEventType-1",
+)
+_CONFIDENTIALITY: Final = (V3_CONFIDENTIALITY, "http://hl7.org/fhir/v3/Confidentiality")
+_LOCKED: Final = ("R", "V")
+_DIRECTORY: Final = re.compile(r"https://directory\.spineservices\.nhs\.uk/STU3/Organization/([A-Z0-9]{3,10})")
+_ODS_ENDPOINT: Final = re.compile(r"urn:nhs-uk:addressing:ods:([A-Z0-9]{3,10})")
+_ODS: Final = re.compile(r"[A-Z0-9]{3,10}")
+_PEOPLE: Final = frozenset(("Patient", "Encounter"))  # references to these stay; the others become logical ones
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, read and checked."""
+
+    event: str
+    change: Change
+    id: str
+    sender: str  # "ods:..."
+    as_of: datetime
+    about: Claim
+    business_id: str | None  # the focus's own identifier, "system|value"
+    focus: str | None  # its resource type
+    locked: bool
+    resources: Mapping[str, Sequence[Tree]]  # type -> resources of this person, each with its `key`
+    types: frozenset[str]  # of every resource in the message
+
+
+def event_of(bundle: Tree) -> str:
+    """A bundle -> the event its header names. Raises `SourceContractBroken` when it is no message."""
+    event = _header(bundle).get("event")
+    if not isinstance(event, dict) or event.get("system") not in _EVENT_SYSTEMS or not isinstance(event.get("code"), str):
+        raise SourceContractBroken("no event that the header names")
+    return str(event["code"])
+
+
+def read_message(bundle: Tree) -> Message:
+    """A bundle -> its message. Raises `SourceContractBroken` with the reason it cannot be used."""
+    header, index = _header(bundle), _index(bundle)
+    change, routing = _change(header), _extension(header, (_ROUTING,))
+    focus = _focus(header, index)
+    patient = _patient(focus, index)
+    if focus is None and change != "delete":
+        raise SourceContractBroken("the focus of the message is not in it")
+    business_id = _business_id(focus) if focus else None
+    if business_id is None and change != "new":
+        raise SourceContractBroken("an update or delete of nothing that has an identifier")
+    meta = header.get("meta")
+    stamp = (meta.get("lastUpdated") if isinstance(meta, dict) else None) or header.get("timestamp")
+    return Message(
+        event=event_of(bundle),
+        change=change,
+        id=_id(header, index),
+        sender=_sender(header, index),
+        as_of=utc(stamp if isinstance(stamp, str) else ""),
+        about=_claim(patient, routing, change),
+        business_id=business_id,
+        focus=focus["resourceType"] if focus else None,
+        locked=any(_is_locked(node) for node in (bundle, header, focus or {})),
+        resources=_resources(index, patient),
+        types=frozenset(node["resourceType"] for node in index.values()),
+    )
+
+
+def _header(bundle: Tree) -> dict[str, Tree]:
+    if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle" or bundle.get("type") != "message":
+        raise SourceContractBroken("not a message Bundle")
+    first = (bundle.get("entry") or [{}])[0].get("resource", {})
+    if first.get("resourceType") != "MessageHeader":
+        raise SourceContractBroken("the first entry is not a MessageHeader")
+    return cast(dict[str, Tree], first)
+
+
+def _index(bundle: Tree) -> dict[str, dict[str, Tree]]:
+    found: dict[str, dict[str, Tree]] = {}
+    for entry in bundle["entry"]:
+        url = entry.get("fullUrl")
+        if not isinstance(url, str) or url in found:
+            raise SourceContractBroken("an entry without a fullUrl of its own")
+        found[url] = entry["resource"]
+    return found
+
+
+def _find(reference: Tree, index: Mapping[str, dict[str, Tree]]) -> dict[str, Tree] | None:
+    url = reference.get("reference") if isinstance(reference, dict) else None
+    if not isinstance(url, str):
+        return None
+    if url in index:
+        return index[url]
+    kind, _, own_id = url.rpartition("/")
+    return next((node for node in index.values() if own_id and node["resourceType"] == kind and node.get("id") == own_id), None)
+
+
+def _focus(header: Mapping[str, Tree], index: Mapping[str, dict[str, Tree]]) -> dict[str, Tree] | None:
+    return next((node for node in (_find(each, index) for each in _list(header.get("focus"))) if node), None)
+
+
+def _patient(focus: Mapping[str, Tree] | None, index: Mapping[str, dict[str, Tree]]) -> dict[str, Tree] | None:
+    named = _find((focus or {}).get("patient") or (focus or {}).get("subject"), index)
+    if named is not None:
+        if named["resourceType"] != "Patient":
+            raise SourceContractBroken("the focus is about something other than a person")
+        return named
+    people = [node for node in index.values() if node["resourceType"] == "Patient"]
+    if len(people) > 1:
+        raise SourceContractBroken("several people, and the focus names none of them")
+    return people[0] if people else None
+
+
+def _change(header: Mapping[str, Tree]) -> Change:
+    value = _extension(header, _CHANGE).get("valueCodeableConcept")
+    codes = {coding.get("code") for coding in _list(value.get("coding") if isinstance(value, dict) else None)}
+    if len(codes) == 1 and (code := codes.pop()) in ("new", "update", "delete"):
+        return cast(Change, code)
+    raise SourceContractBroken("no message type of new, update or delete")
+
+
+def _extension(node: Mapping[str, Tree], urls: Sequence[str]) -> dict[str, Tree]:
+    return next((each for each in _list(node.get("extension")) if each.get("url") in urls), {})
+
+
+def _id(header: Mapping[str, Tree], index: Mapping[str, dict[str, Tree]]) -> str:
+    return str(header.get("id") or next(iter(index)).removeprefix("urn:uuid:"))
+
+
+def _sender(header: Mapping[str, Tree], index: Mapping[str, dict[str, Tree]]) -> str:
+    responsible = header.get("responsible")
+    organisation = _find(responsible, index) or {}
+    for identifier in _list(organisation.get("identifier")):
+        value = identifier.get("value")
+        if identifier.get("system") == ODS_CODE and isinstance(value, str) and _ODS.fullmatch(value):
+            return f"ods:{value}"
+    source = header.get("source")
+    for pattern, node, name in ((_DIRECTORY, responsible, "reference"), (_ODS_ENDPOINT, source, "endpoint")):
+        text = node.get(name) if isinstance(node, dict) else None
+        if isinstance(text, str) and (match := pattern.fullmatch(text)):
+            return f"ods:{match[1]}"
+    raise SourceContractBroken("no responsible organisation with an ODS code")
+
+
+def _claim(patient: Mapping[str, Tree] | None, routing: Mapping[str, Tree], change: Change) -> Claim:
+    parts = {each.get("url"): each for each in _list(routing.get("extension"))}
+    routed = parts.get("nhsNumber", {}).get("valueIdentifier")
+    said = [_number(identifier) for identifier in ([routed] if isinstance(routed, dict) else []) if identifier.get("value")]
+    said += [_number(each) for each in _list((patient or {}).get("identifier")) if each.get("system") == NHS_NUMBER]
+    if not said or (patient is None and change != "delete"):
+        raise SourceContractBroken("no NHS number in the message")
+    if len(set(said)) > 1:
+        raise SourceContractBroken("the NHS numbers in the message differ")
+    header_born = _day(parts.get("birthDateTime", {}).get("valueDateTime"))
+    born = _day((patient or {}).get("birthDate"))
+    if header_born and born and header_born != born:
+        raise SourceContractBroken("the birth dates in the message differ")
+    if not (born or header_born) and change != "delete":
+        raise SourceContractBroken("no birth date in the message")
+    return Claim(nhs_number=said[0], birth_date=born or header_born)
+
+
+def _number(identifier: Mapping[str, Tree]) -> str:
+    value = identifier.get("value")
+    try:
+        return NhsNumber(value if isinstance(value, str) else "").value
+    except NotAnNhsNumber:
+        raise SourceContractBroken("an NHS number that fails its check digit") from None
+
+
+def _day(text: Tree) -> date | None:
+    try:
+        return date.fromisoformat(text[:10]) if isinstance(text, str) and _DAY.match(text) else None
+    except ValueError:
+        return None
+
+
+def _resources(index: Mapping[str, dict[str, Tree]], patient: dict[str, Tree] | None) -> dict[str, list[Tree]]:
+    found: dict[str, list[Tree]] = {}
+    for url, node in index.items():
+        kind = node["resourceType"]
+        if kind not in ("Encounter", "Immunization", "Observation"):
+            continue
+        about = _find(node.get("patient") or node.get("subject"), index)
+        if about is not None and about is not patient:
+            raise SourceContractBroken("a resource about another person than the message")
+        own = {name: _logical(value, index) for name, value in node.items() if name not in ("resourceType", "meta", "id")}
+        own["key"] = _business_id(node) or str(node.get("id") or url.removeprefix("urn:uuid:"))
+        found.setdefault(kind, []).append(own)
+    return found
+
+
+def _business_id(node: Mapping[str, Tree]) -> str | None:
+    for identifier in _list(node.get("identifier")):
+        system, value = identifier.get("system"), identifier.get("value")
+        if isinstance(system, str) and isinstance(value, str) and value.strip():
+            return f"{system}|{value}"
+    return None
+
+
+def _logical(value: Tree, index: Mapping[str, dict[str, Tree]]) -> Tree:
+    """A value with every reference inside the bundle made to stand by itself: the identifier and name of what it points to."""
+    if isinstance(value, list):
+        return [_logical(each, index) for each in value]
+    if not isinstance(value, dict):
+        return value
+    target = _find(value, index)
+    if target is None:
+        return {name: _logical(each, index) for name, each in value.items()}
+    kind = target["resourceType"]
+    if kind == "Patient":
+        return {"reference": "Patient"}  # the person of the message; no name beside it
+    url = next(url for url, node in index.items() if node is target)
+    if kind in _PEOPLE:
+        key = _business_id(target) or str(target.get("id") or url.removeprefix("urn:uuid:"))
+        return {"reference": f"{kind}/{key}"}
+    display = _display(target) or value.get("display")
+    identifiers = [each for each in _list(target.get("identifier")) if each.get("system") and each.get("value")]
+    identifier = {"system": identifiers[0]["system"], "value": identifiers[0]["value"]} if identifiers else None
+    return {name: part for name, part in (("identifier", identifier), ("display", display)) if part}
+
+
+def _display(node: Mapping[str, Tree]) -> str | None:
+    name = node.get("name")
+    if isinstance(name, str):
+        return name
+    for human in _list(name):
+        if isinstance(human.get("text"), str):
+            return str(human["text"])
+        parts = [*(human.get("prefix") or []), *(human.get("given") or []), human.get("family")]
+        if text := " ".join(part for part in parts if isinstance(part, str)):
+            return text
+    return None
+
+
+def _is_locked(node: Mapping[str, Tree]) -> bool:
+    meta = node.get("meta")
+    labels = _list(meta.get("security") if isinstance(meta, dict) else None)
+    return any(label.get("system") in _CONFIDENTIALITY and label.get("code") in _LOCKED for label in labels)
+
+
+def _list(value: Tree) -> Iterator[dict[str, Tree]]:
+    """What repeats, as objects; anything of another shape is not sound STU3."""
+    if value is None:
+        return
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise SourceContractBroken("an element of the wrong shape")
+    yield from value

@@ -1,0 +1,151 @@
+"""Connector `message-drop`: STU3 message Bundles (XML or JSON) from a drop folder to the shelf, and from the shelf to the line.
+
+The manifest names the events: `[events.CODE]` with `also` (other codes of the same event), `schema`, `focus` (types the header
+may point at) and `reads` (field of the record -> resource type); `not_mapped` lists events known and not taken yet. What is not
+taken is refused with its reason and waits in the drop's refused/ folder: nothing is dropped silently.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from gateway.adapter import (
+    Adapter,
+    Arrival,
+    Delivery,
+    Manifest,
+    PatientIdentity,
+    SourceContractBroken,
+    SourceFacts,
+    SourceRecord,
+    SourceSettings,
+    Tools,
+    Tree,
+    Want,
+)
+from gateway.connectors.drop import Drop, DropFile, folder_of
+from gateway.connectors.message_bundle import Message, event_of, read_message
+from gateway.connectors.stu3 import read_stu3
+
+NOT_MAPPED: Final = "an event that is known but not mapped yet"
+NOT_KNOWN: Final = "an event that this source does not know"
+WRONG_FOCUS: Final = "the focus is not what this event is about"
+FROM_THE_FUTURE: Final = "dated in the future"
+
+CAP_BYTES: Final = 1_000_000
+_CLOCKS_APART: Final = timedelta(minutes=5)
+_USED: Final = frozenset(("MessageHeader", "Patient", "Organization", "Practitioner", "Location"))  # read into others
+_SUFFIXES: Final = frozenset((".xml", ".json", ".dat"))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event that is taken, as the manifest describes it."""
+
+    kind: str
+    schema: str
+    focus: frozenset[str]
+    reads: Mapping[str, str]  # field of the record -> resource type
+
+
+def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
+    """A manifest and a source -> its adapter, which is its intake too."""
+    return MessageDrop(manifest, source, tools)
+
+
+def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
+    """One message -> its record; none when the message deletes. Raises `SourceContractBroken` when it cannot be used."""
+    arrival = _arrival(manifest, read_stu3(body))
+    return () if arrival.record is None else (arrival.record,)
+
+
+class MessageDrop:
+    """One source whose messages arrive in a folder: `Adapter` over its shelf, `Intake` over its folder."""
+
+    def __init__(self, manifest: Manifest, source: SourceSettings, tools: Tools) -> None:
+        self._manifest = manifest
+        self._source = source
+        self._tools = tools
+        self._kinds = {event.kind: event for event in _events(manifest).values()}
+        self._drop = Drop(
+            folder_of(source.options.get("drop"), tools.var),
+            suffixes=_SUFFIXES,
+            cap_bytes=int(source.options.get("cap_bytes", CAP_BYTES)),
+            keep_days=source.keep_days,
+            snapshot=False,
+            now=tools.now,
+        )
+
+    async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
+        delivered = await self._tools.shelf.delivered_at()
+        yield SourceFacts(as_of=delivered, stale=self._is_stale(delivered))
+        for number in (patient.number, *patient.superseded):
+            for kept in await self._tools.shelf.newest(number):
+                event = self._kinds.get(kept.kind)
+                if event is not None and want.types & set(event.reads.values()):
+                    yield SourceRecord(kept.schema, kept.data, kept.where, kept.as_of, kept.about, kept.locked)
+
+    async def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
+        await asyncio.to_thread(self._drop.purge)
+        while (delivery := await asyncio.to_thread(self._drop.take)) is not None:
+            yield delivery, await asyncio.to_thread(self._read, delivery)
+
+    def _read(self, delivery: DropFile) -> Sequence[Arrival]:
+        if delivery.fault is not None:
+            return ()
+        try:
+            arrival = _arrival(self._manifest, read_stu3(delivery.body))
+            if arrival.as_of > self._tools.now() + _CLOCKS_APART:
+                raise SourceContractBroken(FROM_THE_FUTURE)
+        except SourceContractBroken as broken:
+            delivery.fault = broken.reason
+            return ()
+        delivery.as_of = arrival.as_of
+        return (arrival,)
+
+    def _is_stale(self, delivered: Any) -> bool:
+        if self._source.max_age_h is None:
+            return False
+        return delivered is None or self._tools.now() - delivered > timedelta(hours=self._source.max_age_h)
+
+
+def _arrival(manifest: Manifest, bundle: Tree) -> Arrival:
+    code = event_of(bundle)
+    event = _events(manifest).get(code)
+    if event is None:
+        raise SourceContractBroken(NOT_MAPPED if code in manifest.options.get("not_mapped", ()) else NOT_KNOWN)
+    message = read_message(bundle)
+    if message.focus is not None and message.focus not in event.focus:
+        raise SourceContractBroken(WRONG_FOCUS)
+    return Arrival(
+        kind=event.kind,
+        business_id=message.business_id or message.id,
+        sender=message.sender,
+        as_of=message.as_of,
+        about=message.about,
+        record=None if message.change == "delete" else _record(event, message),
+    )
+
+
+def _record(event: Event, message: Message) -> SourceRecord:
+    unread = sorted(message.types - set(event.reads.values()) - _USED)
+    data: dict[str, Tree] = {"event": message.event, "change": message.change, "message": message.id, "unread": unread}
+    data |= {field: list(message.resources.get(kind, ())) for field, kind in event.reads.items()}
+    return SourceRecord(
+        schema=event.schema,
+        data=data,
+        where=f"{event.kind} of {message.as_of.isoformat()}",
+        as_of=message.as_of,
+        about=message.about,
+        locked=message.locked,
+    )
+
+
+def _events(manifest: Manifest) -> dict[str, Event]:
+    found: dict[str, Event] = {}
+    for kind, table in manifest.options.get("events", {}).items():
+        event = Event(kind, table["schema"], frozenset(table["focus"]), dict(table["reads"]))
+        found |= dict.fromkeys((kind, *table.get("also", ())), event)
+    return found
