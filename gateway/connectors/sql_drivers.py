@@ -1,0 +1,227 @@
+"""How the `sql` connector reaches a database: asyncpg on the loop for PostgreSQL, every other driver of SQLAlchemy in threads.
+
+Read-only twice over: the statements are SELECTs, and the session refuses to write (SQLite: file opened read-only and
+query_only; PostgreSQL: default_transaction_read_only). Other databases: the account's own rights, and no commit.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import date, datetime
+from threading import Event
+from time import monotonic
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import quote
+
+import asyncpg
+from sqlalchemy import Connection, Dialect, Engine, TextClause, create_engine, event, text
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolBusy
+from sqlalchemy.pool import QueuePool
+
+from gateway.adapter import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut, SourceUnavailable
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+Asked: TypeAlias = Sequence[tuple[str, Mapping[str, object]]]
+
+_AT_ONCE = 4  # statements of one source at work together: its bulkhead
+_ROWS = 5_000  # of one statement for one person: more is a broken query
+_STEPS = 10_000  # SQLite instructions between two looks at the clock
+_POSTGRES: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy gives this class no annotations
+
+
+class Driver(Protocol):
+    """Runs SELECTs in order, on one connection, within the source's budget."""
+
+    async def __call__(self, asked: Asked) -> Sequence[Rows]:
+        """Raises the four `SourceError`s."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def driver_for(url: URL, budget_s: float) -> Driver:
+    """The database's URL -> the driver for it."""
+    if url.get_backend_name() == "postgresql":
+        return _PostgreSql(url, budget_s)
+    return _InThreads(_engine(url, budget_s), budget_s)
+
+
+@contextmanager
+def in_memory(body: bytes) -> Iterator[Callable[[str, Mapping[str, object]], Rows]]:
+    """The bytes of a SQLite file -> a function that asks it. Raises `SourceContractBroken` when they are no database."""
+    database = sqlite3.connect(":memory:")
+    database.row_factory = sqlite3.Row
+
+    def ask(sql: str, binds: Mapping[str, object]) -> Rows:
+        try:
+            return [dict(row) for row in database.execute(sql, _sqlite_values(binds))]
+        except sqlite3.Error:
+            raise SourceContractBroken("the database file does not have the tables the manifest asks for") from None
+
+    try:
+        database.deserialize(body)
+        database.execute("pragma query_only = on")
+        yield ask
+    except sqlite3.Error:
+        raise SourceContractBroken("the file is not a SQLite database that can be read") from None
+    finally:
+        database.close()
+
+
+class _PostgreSql:
+    def __init__(self, url: URL, budget_s: float) -> None:
+        self._address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._budget_s = budget_s
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._opening = asyncio.Lock()
+        self._compiled: dict[str, tuple[str, Sequence[str]]] = {}
+
+    async def __call__(self, asked: Asked) -> Sequence[Rows]:
+        try:
+            async with asyncio.timeout(self._budget_s):
+                pool = self._pool or await self._open()
+                async with pool.acquire() as connection:
+                    return [await self._rows(connection, sql, binds) for sql, binds in asked]
+        except TimeoutError:
+            raise SourceTimedOut("no rows within the budget") from None
+        except asyncpg.PostgresError as error:
+            raise _sorted_postgres(error) from None
+        except (asyncpg.InterfaceError, OSError):
+            raise SourceUnavailable("no connection to the database") from None
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    async def _open(self) -> "asyncpg.Pool[asyncpg.Record]":
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._address,
+                    min_size=0,
+                    max_size=_AT_ONCE,
+                    command_timeout=self._budget_s,
+                    server_settings={"default_transaction_read_only": "on", "application_name": "shared-care-gateway"},
+                )
+            return self._pool
+
+    async def _rows(self, connection: Any, sql: str, binds: Mapping[str, object]) -> Rows:
+        if sql not in self._compiled:
+            compiled = text(sql).compile(dialect=_POSTGRES)
+            self._compiled[sql] = (compiled.string, tuple(compiled.positiontup or ()))
+        statement, order = self._compiled[sql]
+        rows = await connection.fetch(statement, *(binds[name] for name in order))
+        if len(rows) > _ROWS:
+            raise SourceContractBroken("more rows for one person than can be true")
+        return [dict(row) for row in rows]
+
+
+class _InThreads:
+    def __init__(self, engine: Engine, budget_s: float) -> None:
+        self._engine = engine
+        self._budget_s = budget_s
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sql")
+        self._statements: dict[str, tuple[TextClause, Sequence[str]]] = {}
+
+    async def __call__(self, asked: Asked) -> Sequence[Rows]:
+        stop, ends = Event(), monotonic() + self._budget_s
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._run, asked, stop, ends)
+        try:
+            async with asyncio.timeout(self._budget_s):
+                return await work
+        except TimeoutError:
+            raise SourceTimedOut("no rows within the budget") from None
+        finally:
+            stop.set()  # a cancelled request stops its query too
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._engine.dispose()
+
+    def _run(self, asked: Asked, stop: Event, ends: float) -> Sequence[Rows]:
+        if stop.is_set():
+            return []  # nobody waits any more
+        try:
+            with self._engine.connect() as connection:
+                _watch(connection, stop, ends)
+                return [self._rows(connection, sql, binds) for sql, binds in asked]
+        except DBAPIError as error:
+            raise _sorted(error) from None
+        except PoolBusy:
+            raise SourceUnavailable("every connection to the database is busy") from None
+        except SQLAlchemyError:
+            raise SourceContractBroken("the database's answer cannot be read") from None
+
+    def _rows(self, connection: Connection, sql: str, binds: Mapping[str, object]) -> Rows:
+        if sql not in self._statements:
+            statement = text(sql)
+            self._statements[sql] = (statement, tuple(statement.compile().params))
+        statement, names = self._statements[sql]
+        named = {name: binds[name] for name in names}
+        if self._engine.dialect.name == "sqlite":
+            named = dict(_sqlite_values(named))
+        rows = connection.execute(statement, named).mappings().fetchmany(_ROWS + 1)
+        if len(rows) > _ROWS:
+            raise SourceContractBroken("more rows for one person than can be true")
+        return [dict(row) for row in rows]
+
+
+def _engine(url: URL, budget_s: float) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_size=_AT_ONCE, max_overflow=0, pool_timeout=budget_s, hide_parameters=True)
+    path = quote(url.database or "")
+
+    def connect() -> sqlite3.Connection:
+        # mode=ro: a file that is not there stays away, and one that is there stays as it is
+        return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=budget_s, check_same_thread=False)
+
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=_AT_ONCE, max_overflow=0, hide_parameters=True
+    )
+
+    @event.listens_for(engine, "connect")
+    def _read_only(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("pragma query_only = on")
+
+    return engine
+
+
+def _watch(connection: Connection, stop: Event, ends: float) -> None:
+    raw = connection.connection.driver_connection
+    if isinstance(raw, sqlite3.Connection):
+        raw.set_progress_handler(lambda: stop.is_set() or monotonic() > ends, _STEPS)
+
+
+def _sqlite_values(binds: Mapping[str, object]) -> Mapping[str, object]:
+    # SQLite keeps days as text; the standard library's own adapter for them is deprecated
+    return {name: value.isoformat() if isinstance(value, date | datetime) else value for name, value in binds.items()}
+
+
+def _sorted(error: DBAPIError) -> SourceError:
+    name = getattr(error.orig, "sqlite_errorname", "")
+    if name.startswith("SQLITE_INTERRUPT"):
+        return SourceTimedOut("the query was stopped at the budget")
+    if name.startswith(("SQLITE_AUTH", "SQLITE_PERM", "SQLITE_READONLY")):
+        return SourceRefused("the database does not let us read this")
+    if name.startswith(("SQLITE_ERROR", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_SCHEMA")):
+        return SourceContractBroken("the database does not have the tables or columns the manifest asks for")
+    if isinstance(error, OperationalError | InterfaceError):
+        return SourceUnavailable("no connection to the database")
+    return SourceContractBroken("the database refused the statement of the manifest")
+
+
+def _sorted_postgres(error: asyncpg.PostgresError) -> SourceError:
+    state = error.sqlstate or ""
+    if state == "57014":  # query_canceled
+        return SourceTimedOut("the query was stopped at the budget")
+    if state.startswith("28") or state in ("42501", "3D000"):  # authorization, privilege, no such database
+        return SourceRefused("the database does not let us read this")
+    if state.startswith(("08", "53", "57", "58")):  # connection, resources, operator intervention, system
+        return SourceUnavailable("the database is not able to answer now")
+    return SourceContractBroken("the database does not have the tables or columns the manifest asks for")
