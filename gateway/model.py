@@ -154,7 +154,8 @@ class Caller:
     @property
     def may_ask_for(self) -> frozenset[str]:
         """R4 types the token's SMART v2 scopes cover with `r` and `s`; `*` for all."""
-        return frozenset(scope.split("/", 1)[1].split(".", 1)[0] for scope in self.scopes if "/" in scope)
+        parted = (scope.partition("/")[2].partition(".") for scope in self.scopes)
+        return frozenset(type_ for type_, _, letters in parted if {"r", "s"} <= set(letters))
 
 
 Interaction = Literal["search", "read", "everything", "audit-search"]

@@ -13,17 +13,17 @@ _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def pairs(raw: bytes) -> list[tuple[str, str]]:
+def pairs(raw: bytes, *, most_bytes: int = MOST_BYTES, most_value: int = MOST_VALUE) -> list[tuple[str, str]]:
     """application/x-www-form-urlencoded bytes -> pairs in order.
 
     Raises `TooLarge` past the caps and `BadRequest` for a broken escape, bytes that are not UTF-8, or control characters.
     """
-    if len(raw) > MOST_BYTES:
+    if len(raw) > most_bytes:
         raise TooLarge(reason="form-too-long")
     fields = [field for field in raw.split(b"&") if field]
     if len(fields) > MOST_FIELDS:
         raise TooLarge(reason="too-many-parameters")
-    return [(_text(name), _text(value)) for name, _, value in (field.partition(b"=") for field in fields)]
+    return [(_text(name, most_value), _text(value, most_value)) for name, _, value in (field.partition(b"=") for field in fields)]
 
 
 def once(fields: list[tuple[str, str]], *, repeatable: frozenset[str] = frozenset()) -> dict[str, list[str]]:
@@ -36,14 +36,14 @@ def once(fields: list[tuple[str, str]], *, repeatable: frozenset[str] = frozense
     return values
 
 
-def _text(raw: bytes) -> str:
+def _text(raw: bytes, most: int) -> str:
     if _BROKEN_ESCAPE.search(raw):
         raise BadRequest(reason="broken-escape")
     try:
         text = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadRequest(reason="not-utf-8") from error
-    if len(text) > MOST_VALUE:
+    if len(text) > most:
         raise TooLarge(reason="parameter-too-long")
     if _CONTROL.search(text):
         raise BadRequest(reason="control-character")

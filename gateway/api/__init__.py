@@ -1,0 +1,1 @@
+"""Systems: HTTP <-> request and answer (FHIR, OAuth, operations)."""
