@@ -133,6 +133,25 @@ class Grain:
     locked: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class SourceTerms:
+    """What one configured source can give, under which agreement, and the purposes its own terms allow."""
+
+    source: str  # settings name
+    kind: str  # the manifest's: "gp", "child-health" ...: how a protected person's sources are named
+    agreement: str  # id under consent_policy/agreements
+    gives: frozenset[tuple[Category, CareClass]]
+    purposes: frozenset[str]
+    never_for: frozenset[str] = frozenset()
+    types: frozenset[tuple[str, Category]] = frozenset()  # R4 type and its category: lets a request for types narrow
+    custodian: str = ""  # organisation code, or "registered-practice": named in Provenance
+    title: str = ""
+
+    def allow(self, purpose: str) -> bool:
+        """Whether the source's own terms allow this purpose."""
+        return purpose in self.purposes and purpose not in self.never_for
+
+
 # ------------------------------------------------------------------------------------------------------ the tickets
 
 
