@@ -7,12 +7,13 @@ person check and the deadline are the gateway's.
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from adapters.gp import answer, request
-from adapters.gp.record import Split, split
+from adapters.gp.record import SCHEMAS, UNREADABLE, Split, split
 from gateway.adapter import (
     Adapter,
     Manifest,
     PatientIdentity,
     Provider,
+    SourceContractBroken,
     SourceFacts,
     SourceRecord,
     SourceRefused,
@@ -58,10 +59,13 @@ class GpConnect:
         record = await self._ask(provider, want.requester, body)
         if record is None:
             return
+        asked_for = {SCHEMAS[kind] for kind in want.types if kind in SCHEMAS} | {UNREADABLE}
+        wanted = [item for item in record.records if item.schema in asked_for]
+        if not wanted and record.about.nhs_number not in {known.value for known in (patient.number, *patient.superseded)}:
+            raise SourceContractBroken("an empty record of somebody else")  # its warnings are theirs
         yield record.facts
-        for item in record.records:
-            if item.data["resource"]["resourceType"] in want.types:
-                yield item
+        for item in wanted:
+            yield item
 
     async def _ask(self, provider: Provider, requester: Mapping[str, str], body: bytes) -> Split | None:
         tools, started = self._tools, self._tools.now()

@@ -27,6 +27,7 @@ SCHEMAS = {
     "Medication": "gpc-medication-stu3",
 }
 OTHER = "gpc-other-stu3"  # what a record may hold beside: not given by this adapter, so accounted for and not translated
+UNREADABLE = "gpc-unreadable-entry"  # an entry without a resource: refused by its map, with its locator
 
 _FRAME = frozenset({"Patient", "List", "OperationOutcome"})  # read here: whose record, which list, which area is missing
 _NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
@@ -65,7 +66,8 @@ class Split:
 class _Entry:
     where: str
     resource: Json
-    contained_in: str = ""  # code of the List that contains it
+    contained_in: str = ""  # code of the List that contains it, and that List's id
+    contained_by: str = ""
 
 
 def split(bundle: Mapping[str, Any], *, as_of: datetime | None = None) -> Split:
@@ -81,9 +83,9 @@ def split(bundle: Mapping[str, Any], *, as_of: datetime | None = None) -> Split:
     clinical = [entry for entry in entries if entry.resource["resourceType"] not in _FRAME]
     for entry in clinical:
         _check_subject(entry.resource, patient)
-    keys = _keys(clinical)
+    links = _links(clinical)
     membership = _membership(lists)
-    records = tuple(_records(clinical, keys, membership, when, about))
+    records = tuple(_records(clinical, links, membership, when, about))
     return Split(about, SourceFacts(warnings=_warnings(entries), as_of=when), records)
 
 
@@ -91,7 +93,8 @@ def _entries(listed: list[Any]) -> Iterator[_Entry]:
     for number, item in enumerate(listed, start=1):
         resource = item.get("resource") if isinstance(item, dict) else None
         if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
-            raise SourceContractBroken(f"entry {number} holds no resource")
+            yield _Entry(f"entry {number}", {"resourceType": UNREADABLE, "position": number})
+            continue
         kind = resource["resourceType"]
         label = kind if kind in SCHEMAS or kind in _FRAME else "another type"  # a foreign word never becomes a locator
         yield _Entry(f"entry {number}, {label}", resource)
@@ -99,7 +102,8 @@ def _entries(listed: list[Any]) -> Iterator[_Entry]:
             code = _list_code(resource)
             for inner, contained in enumerate(_dicts(resource, "contained"), start=1):
                 if contained.get("resourceType") == "AllergyIntolerance":
-                    yield _Entry(f"entry {number}, List, contained {inner}, AllergyIntolerance", contained, code or "unknown")
+                    where = f"entry {number}, List, contained {inner}, AllergyIntolerance"
+                    yield _Entry(where, contained, code, _own_id(resource))
 
 
 def _one_patient(entries: list[_Entry]) -> Json:
@@ -128,68 +132,65 @@ def _claim(patient: Json) -> Claim:
 def _check_subject(resource: Json, patient: Json) -> None:
     for name in ("patient", "subject"):
         reference = _reference(resource.get(name))
-        if reference.startswith("Patient/") and reference != f"Patient/{patient.get('id')}":
+        if "Patient/" in reference and reference != f"Patient/{patient.get('id')}":
             raise SourceContractBroken("a resource of the record names another Patient")
 
 
-def _keys(clinical: list[_Entry]) -> dict[str, str]:
-    """`Type/id` of each given resource -> its stable key.
+def _links(clinical: list[_Entry]) -> dict[str, str]:
+    """What a reference to each given resource may say (or, without id, its place) -> `Type/key`.
 
     The business identifier outlives a request, the id need not. Two different resources under one identifier keep
     apart by their ids; two equal ones are one.
     """
-    found: dict[str, str] = {}
-    owner: dict[tuple[str, str], bytes] = {}
+    links: dict[str, str] = {}
+    owner: dict[str, bytes] = {}
     for entry in clinical:
         resource = entry.resource
         kind = resource["resourceType"]
         if kind not in SCHEMAS:
             continue
-        business = _business_identifier(resource)
-        own_id = str(resource.get("id", ""))
-        key = _token(business or own_id or entry.where)
+        business, own_id = _business_identifier(resource), _own_id(resource)
+        target = f"{kind}/{_token(business or own_id or entry.where)}"
         content = _canonical(resource)
-        if owner.setdefault((kind, key), content) != content:
-            key = _token(business, own_id or entry.where)
-        found[f"{kind}/{own_id}" if own_id else entry.where] = key
-    return found
+        if owner.setdefault(target, content) != content:
+            target = f"{kind}/{_token(business, own_id or entry.where)}"
+        links[_name(entry)] = target
+        if entry.contained_by:
+            links[f"List/{entry.contained_by}#{own_id}"] = target
+    return links
 
 
 def _membership(lists: list[Json]) -> dict[str, str]:
-    """Reference -> "ended" or "active", for allergies. One that both lists name is active: shown rather than hidden."""
+    """Reference -> the allergy List that names it. One that both name counts as active: shown rather than hidden."""
     member: dict[str, str] = {}
-    for code, state in ((_ENDED_ALLERGIES, "ended"), (_ALLERGIES, "active")):
+    for code in (_ENDED_ALLERGIES, _ALLERGIES):
         for listed in lists:
             if _list_code(listed) == code:
                 for item in _dicts(listed, "entry"):
-                    member[_reference(item.get("item"))] = state
+                    member[_reference(item.get("item"))] = code
     return member
 
 
 def _records(
-    clinical: list[_Entry], keys: Mapping[str, str], membership: Mapping[str, str], when: datetime, about: Claim
+    clinical: list[_Entry], links: Mapping[str, str], membership: Mapping[str, str], when: datetime, about: Claim
 ) -> Iterator[SourceRecord]:
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     for entry in clinical:
-        kind = entry.resource["resourceType"]
-        own_id = str(entry.resource.get("id", "")).removeprefix("#")
-        key = keys.get(f"{kind}/{entry.resource.get('id', '')}") or keys.get(entry.where, "")
-        if key and (kind, key) in seen:
-            continue  # sent twice, word for word
-        seen.add((kind, key))
-        data: Json = {"resource": _relinked(entry.resource, keys)}
-        if key:
-            data["key"] = key
-        if kind == "AllergyIntolerance":
-            data["list"] = "ended" if entry.contained_in == _ENDED_ALLERGIES else membership.get(f"{kind}/{own_id}", "unlisted")
-        yield SourceRecord(
-            schema=SCHEMAS.get(kind, OTHER),
-            data=data,
-            where=entry.where,
-            as_of=when,
-            about=about,
-            locked=_is_locked(entry.resource),
-        )
+        kind, name = entry.resource["resourceType"], _name(entry)
+        if kind == UNREADABLE:
+            data: Json = {"entry": entry.resource["position"]}
+            yield SourceRecord(schema=UNREADABLE, data=data, where=entry.where, as_of=when, about=about)
+            continue
+        data = {"resource": _relinked(entry.resource, links)}
+        if name in links:
+            if links[name] in seen:
+                continue  # sent twice, word for word
+            seen.add(links[name])
+            data["key"] = links[name].partition("/")[2]
+        if _ENDED_ALLERGIES in (entry.contained_in, membership.get(name)):
+            data["list"] = "ended"
+        schema, locked = SCHEMAS.get(kind, OTHER), _is_locked(entry.resource)
+        yield SourceRecord(schema=schema, data=data, where=entry.where, as_of=when, about=about, locked=locked)
 
 
 def _is_locked(resource: Json) -> bool:
@@ -228,21 +229,34 @@ def _time_of(bundle: Mapping[str, Any], lists: list[Json]) -> datetime:
     return datetime.now(UTC)  # an undated file is as old as its reading: nothing else is known
 
 
-def _relinked(value: Any, keys: Mapping[str, str]) -> Any:
-    """The same tree with each reference to a given resource leading to its key."""
+def _relinked(value: Any, links: Mapping[str, str]) -> Any:
+    """The same tree with each reference to a given type leading to its key; one that leads nowhere is left out.
+
+    A reference to something withheld must not tell that it exists.
+    """
     if isinstance(value, dict):
+        children = {name: _relinked(child, links) for name, child in value.items() if not _is_dangling(child, links)}
         return {
-            name: _by_key(child, keys) if name == "reference" and isinstance(child, str) else _relinked(child, keys)
-            for name, child in value.items()
+            name: links.get(child, child) if name == "reference" and isinstance(child, str) else child
+            for name, child in children.items()
         }
     if isinstance(value, list):
-        return [_relinked(child, keys) for child in value]
+        return [_relinked(child, links) for child in value if not _is_dangling(child, links)]
     return value
 
 
-def _by_key(reference: str, keys: Mapping[str, str]) -> str:
-    key = keys.get(reference)
-    return f"{reference.partition('/')[0]}/{key}" if key else reference
+def _is_dangling(value: Any, links: Mapping[str, str]) -> bool:
+    reference = _reference(value)
+    return reference.partition("/")[0] in SCHEMAS and reference not in links
+
+
+def _name(entry: _Entry) -> str:
+    own_id = _own_id(entry.resource)
+    return f"{entry.resource['resourceType']}/{own_id}" if own_id else entry.where
+
+
+def _own_id(resource: Json) -> str:
+    return str(resource.get("id", "")).removeprefix("#")
 
 
 def _business_identifier(resource: Json) -> str:
