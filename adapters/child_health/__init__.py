@@ -1,1 +1,1 @@
-"""Built-in adapter: child_health."""
+"""Built-in adapter: child health records from NEMS and Digital Child Health messages (STU3)."""

@@ -137,9 +137,9 @@ def _patient(focus: Mapping[str, Tree] | None, index: Mapping[str, dict[str, Tre
 
 def _change(header: Mapping[str, Tree]) -> Change:
     value = _extension(header, _CHANGE).get("valueCodeableConcept")
-    codes = {coding.get("code") for coding in _list(value.get("coding") if isinstance(value, dict) else None)}
-    if len(codes) == 1 and (code := codes.pop()) in ("new", "update", "delete"):
-        return cast(Change, code)
+    codes = [coding.get("code") for coding in _list(value.get("coding") if isinstance(value, dict) else None)]
+    if len(codes) == 1 and codes[0] in ("new", "update", "delete"):
+        return cast(Change, codes[0])
     raise SourceContractBroken("no message type of new, update or delete")
 
 
@@ -148,7 +148,12 @@ def _extension(node: Mapping[str, Tree], urls: Sequence[str]) -> dict[str, Tree]
 
 
 def _id(header: Mapping[str, Tree], index: Mapping[str, dict[str, Tree]]) -> str:
-    return str(header.get("id") or next(iter(index)).removeprefix("urn:uuid:"))
+    return _own_id(header, next(iter(index)))
+
+
+def _own_id(node: Mapping[str, Tree], url: str) -> str:
+    own = node.get("id")
+    return own if isinstance(own, str) and own else url.removeprefix("urn:uuid:")
 
 
 def _sender(header: Mapping[str, Tree], index: Mapping[str, dict[str, Tree]]) -> str:
@@ -209,7 +214,7 @@ def _resources(index: Mapping[str, dict[str, Tree]], patient: dict[str, Tree] | 
         if about is not None and about is not patient:
             raise SourceContractBroken("a resource about another person than the message")
         own = {name: _logical(value, index) for name, value in node.items() if name not in ("resourceType", "meta", "id")}
-        own["key"] = _business_id(node) or str(node.get("id") or url.removeprefix("urn:uuid:"))
+        own["key"] = _business_id(node) or _own_id(node, url)
         found.setdefault(kind, []).append(own)
     return found
 
@@ -236,7 +241,7 @@ def _logical(value: Tree, index: Mapping[str, dict[str, Tree]]) -> Tree:
         return {"reference": "Patient"}  # the person of the message; no name beside it
     url = next(url for url, node in index.items() if node is target)
     if kind in _PEOPLE:
-        key = _business_id(target) or str(target.get("id") or url.removeprefix("urn:uuid:"))
+        key = _business_id(target) or _own_id(target, url)
         return {"reference": f"{kind}/{key}"}
     display = _display(target) or value.get("display")
     identifiers = [each for each in _list(target.get("identifier")) if each.get("system") and each.get("value")]
@@ -251,8 +256,8 @@ def _display(node: Mapping[str, Tree]) -> str | None:
     for human in _list(name):
         if isinstance(human.get("text"), str):
             return str(human["text"])
-        parts = [*(human.get("prefix") or []), *(human.get("given") or []), human.get("family")]
-        if text := " ".join(part for part in parts if isinstance(part, str)):
+        lists = [part for part in (human.get("prefix"), human.get("given"), [human.get("family")]) if isinstance(part, list)]
+        if text := " ".join(word for part in lists for word in part if isinstance(word, str)):
             return text
     return None
 

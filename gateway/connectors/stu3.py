@@ -68,7 +68,7 @@ def read_stu3(body: bytes) -> Tree:
     if text.startswith("{"):
         return _known(_json(text))
     if text.startswith("<"):
-        return _xml(text)
+        return _known(_xml(text))
     raise SourceContractBroken("neither XML nor JSON")
 
 
