@@ -1,1 +1,1 @@
-"""Built-in adapter: childrens_centre."""
+"""Built-in adapter: a children's centre's relational database, by the `sql` connector. The manifest is the whole adapter."""

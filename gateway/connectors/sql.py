@@ -149,7 +149,7 @@ def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceReco
     if statements.everyone is None:
         raise SourceContractBroken("the manifest does not say how to list who is in such a file: add [everyone]")
     now = datetime.now(UTC)
-    context = dict.fromkeys(_ALWAYS, "") | {"today": now.date()}
+    context = dict.fromkeys(_ALWAYS, "") | {"today": now.date(), "custodian": manifest.name}
     with in_memory(body) as ask:
         for keys in ask(statements.everyone, context):
             binds = context | {statements.key: next(iter(keys.values()), None)}
