@@ -346,3 +346,37 @@ class Consents(Protocol):
     ) -> str: ...
 
     async def withdraw(self, number: NhsNumber, scope: str, at: datetime) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A queue row in the hands of one worker until its lease runs out."""
+
+    id: str
+    lease: str
+    attempt: int  # 1 the first time
+    job: Job
+
+
+class Queue(Protocol):
+    """Work owed. A claim is a lease: a killed worker's rows come back by themselves."""
+
+    async def claim(self, kind: str, *, now: datetime, lease_s: float, limit: int = 1) -> Sequence[Leased]: ...
+
+    async def done(self, leased: Leased, at: datetime) -> bool:
+        """False when the lease had run out and another worker has the row."""
+        ...
+
+    async def retry(self, leased: Leased, *, due: datetime, reason: str) -> bool:
+        """Due again later; `reason` is a short constant."""
+        ...
+
+
+class PolicyActivation(Protocol):
+    """Which policy is active, for every worker alike."""
+
+    async def active(self) -> str | None:
+        """The active policy's hash; None: none was ever activated."""
+        ...
+
+    async def activate(self, policy_hash: str, *, at: datetime, by: str) -> None: ...
