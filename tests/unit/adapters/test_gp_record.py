@@ -1,0 +1,223 @@
+"""How the GP adapter splits a structured record: whose it is, what has ended, where references lead, what Lists warn of."""
+
+import json
+from copy import deepcopy
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+import adapters.gp
+from adapters.gp.record import split
+from gateway.adapter import SourceContractBroken, SourceRecord
+from gateway.registry import load_manifest
+from tests.unit.adapters.gp_records import ALLERGY, NUMBER, WARNING, listed, patient, record
+
+NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+ALLERGIES, ENDED, PROBLEMS = "886921000000105", "1103671000000101", "717711000000103"
+
+
+def records(*resources: dict[str, Any]) -> tuple[SourceRecord, ...]:
+    return split(record(*resources), as_of=NOW).records
+
+
+def like(base: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    return {**deepcopy(base), **parts}
+
+
+def test_each_clinical_resource_is_one_record_with_its_place_and_its_owner():
+    (item,) = records(ALLERGY)
+    assert item.schema == "gpc-allergyintolerance-stu3"
+    assert item.where == "entry 2, AllergyIntolerance"
+    assert item.as_of == NOW
+    assert (item.about.nhs_number, item.about.birth_date) == (NUMBER, date(2024, 3, 14))
+    assert item.data["resource"]["code"] == ALLERGY["code"]
+    assert item.locked is False
+
+
+def test_the_key_is_the_business_identifier_not_the_id_of_one_answer():
+    (first,) = records(ALLERGY)
+    (second,) = records(like(ALLERGY, id="another-id"))
+    (other,) = records(like(ALLERGY, identifier=[{"system": "https://provider.test/id", "value": "allergy-2"}]))
+    assert first.data["key"] == second.data["key"] != other.data["key"]
+
+
+def test_references_lead_to_the_key_of_what_they_name():
+    plan = {"resourceType": "MedicationRequest", "id": "m1", "identifier": [{"system": "s", "value": "plan"}]}
+    issue = {"resourceType": "MedicationRequest", "id": "m2", "basedOn": [{"reference": "MedicationRequest/m1"}]}
+    first, second = records(plan, issue)
+    assert second.data["resource"]["basedOn"] == [{"reference": f"MedicationRequest/{first.data['key']}"}]
+
+
+def test_a_reference_to_something_withheld_does_not_tell_that_it_exists():
+    issue = {
+        "resourceType": "MedicationRequest",
+        "id": "m2",
+        "basedOn": [{"reference": "MedicationRequest/withheld", "display": "secret"}],
+        "priorPrescription": {"reference": "MedicationRequest/withheld"},
+    }
+    (item,) = records(issue)
+    assert item.data["resource"]["basedOn"] == []
+    assert "priorPrescription" not in item.data["resource"]
+
+
+def test_two_different_resources_under_one_identifier_stay_apart():
+    first, second = records(ALLERGY, like(ALLERGY, id="a2", clinicalStatus="inactive"))
+    assert first.data["key"] != second.data["key"]
+
+
+def test_the_same_resource_sent_twice_is_one_and_references_to_either_lead_to_it():
+    medicine = {"resourceType": "Medication", "id": "d1", "identifier": [{"system": "s", "value": "1"}], "code": {"text": "x"}}
+    statement = {"resourceType": "MedicationStatement", "id": "m1", "medicationReference": {"reference": "Medication/d2"}}
+    first, second = records(medicine, like(medicine, id="d2"), statement)
+    assert first.schema == "gpc-medication-stu3"
+    assert second.data["resource"]["medicationReference"] == {"reference": f"Medication/{first.data['key']}"}
+
+
+def test_an_allergy_contained_in_the_ended_list_is_a_record_that_has_ended():
+    inner = like(ALLERGY, id="#old", identifier=[{"system": "s", "value": "old"}])
+    ended = listed(ENDED, "#old", id="ended-allergies", contained=[inner])
+    problem = {
+        "resourceType": "Condition",
+        "id": "c1",
+        "extension": [{"url": "x", "valueReference": {"reference": "List/ended-allergies#old"}}],
+    }
+    allergy, condition = records(ended, problem)
+    assert allergy.where == "entry 2, List, contained 1, AllergyIntolerance"
+    assert allergy.data["list"] == "ended"
+    linked = condition.data["resource"]["extension"][0]["valueReference"]["reference"]
+    assert linked == f"AllergyIntolerance/{allergy.data['key']}"
+
+
+def test_an_allergy_that_the_ended_list_names_has_ended_and_is_given_once():
+    ended = listed(ENDED, "AllergyIntolerance/a1", contained=[deepcopy(ALLERGY)])
+    (item,) = records(ALLERGY, ended)
+    assert item.data["list"] == "ended"
+
+
+def test_an_allergy_that_both_lists_name_is_shown_as_active():
+    (item,) = records(ALLERGY, listed(ENDED, "AllergyIntolerance/a1"), listed(ALLERGIES, "AllergyIntolerance/a1"))
+    assert "list" not in item.data
+
+
+def test_a_list_is_known_by_its_code_and_never_by_its_title():
+    wrong_title = listed(ALLERGIES, "AllergyIntolerance/a1", title="Ended allergies")
+    (item,) = records(ALLERGY, wrong_title)
+    assert "list" not in item.data
+
+
+@pytest.mark.parametrize(
+    ("code", "category"),
+    [
+        (ALLERGIES, "allergies"),
+        (ENDED, "allergies"),
+        ("933361000000108", "medications"),
+        ("1102181000000102", "immunisations"),
+        (PROBLEMS, "problems"),
+        ("1149501000000101", "other-health"),
+    ],
+)
+def test_what_a_list_warns_of_is_said_with_its_category(code: str, category: str):
+    warned = [{"url": WARNING, "valueCode": "confidential-items"}, {"url": WARNING, "valueCode": "data-in-transit"}]
+    facts = split(record(listed(code, extension=warned)), as_of=NOW).facts
+    assert facts.warnings == ((category, "confidential-items"), (category, "data-in-transit"))
+
+
+def test_a_warning_nobody_knows_is_still_a_warning_and_its_word_is_not_repeated():
+    facts = split(record(listed(PROBLEMS, extension=[{"url": WARNING, "valueCode": "9990000107"}])), as_of=NOW).facts
+    assert facts.warnings == (("problems", "unknown-warning"),)
+
+
+def test_an_area_the_practice_has_switched_off_is_a_warning():
+    issue = {"severity": "warning", "code": "not-supported", "diagnostics": "includeImmunisations"}
+    facts = split(record({"resourceType": "OperationOutcome", "issue": [issue]}), as_of=NOW).facts
+    assert facts.warnings == (("immunisations", "not-supported"),)
+
+
+NOPAT = {"system": "http://hl7.org/fhir/v3/ActCode", "code": "NOPAT"}
+
+
+def test_a_label_that_hides_a_record_from_the_family_survives():
+    (item,) = records(like(ALLERGY, meta={"security": [NOPAT]}))
+    assert item.data["resource"]["meta"]["security"] == [NOPAT]
+    assert item.locked is False
+
+
+@pytest.mark.parametrize(
+    "label", [{"system": "http://hl7.org/fhir/v3/Confidentiality", "code": "R"}, {"system": NOPAT["system"], "code": "NEW"}, {}]
+)
+def test_a_security_label_that_nobody_knows_locks_the_record(label: dict[str, str]):
+    (item,) = records(like(ALLERGY, meta={"security": [NOPAT, label]}))
+    assert item.locked is True
+
+
+def test_an_entry_without_a_resource_is_its_own_record_and_the_rest_go_on():
+    broken = record(ALLERGY)
+    broken["entry"][1:1] = [{"resourceType": "Condition"}, 7]
+    first, second, third = split(broken, as_of=NOW).records
+    assert (first.schema, first.where, first.data) == ("gpc-unreadable-entry", "entry 2", {"entry": 2})
+    assert second.where == "entry 3"
+    assert third.where == "entry 4, AllergyIntolerance"
+
+
+def test_what_is_not_given_is_counted_under_a_neutral_name():
+    (item,) = records({"resourceType": "Encounter", "id": "e1", "subject": {"reference": "Patient/p1"}})
+    assert (item.schema, item.where) == ("gpc-other-stu3", "entry 2, another type")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"resourceType": "Bundle", "type": "collection", "entry": []},
+        {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": patient()}, {"resource": patient()}]},
+        record(like(ALLERGY, patient={"reference": "Patient/p2"})),
+        record(like(ALLERGY, patient={"reference": "https://provider.test/Patient/p1"})),
+        record({"resourceType": "Encounter", "subject": {"reference": "Patient/p2"}}),
+    ],
+    ids=["no patient", "two patients", "another patient", "patient elsewhere", "another patient's encounter"],
+)
+def test_a_record_that_is_not_plainly_of_one_person_is_refused_whole(broken: dict[str, Any]):
+    with pytest.raises(SourceContractBroken):
+        split(broken, as_of=NOW)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"identifier": []},
+        {"identifier": [{"system": "https://provider.test/id", "value": NUMBER}]},
+        {"identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number"}]},
+        {
+            "identifier": [
+                {"system": "https://fhir.nhs.uk/Id/nhs-number", "value": NUMBER},
+                {"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990001111"},
+            ]
+        },
+        {"birthDate": "14/03/2024"},
+        {"birthDate": 20240314},
+    ],
+    ids=["none", "other system", "no value", "two numbers", "odd date", "number for a date"],
+)
+def test_a_patient_without_one_number_and_a_true_birth_date_is_refused(parts: dict[str, Any]):
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": patient(**parts)}]}
+    with pytest.raises(SourceContractBroken):
+        split(bundle, as_of=NOW)
+
+
+def test_a_saved_record_has_the_time_of_its_newest_list():
+    saved = record(
+        ALLERGY, listed(ALLERGIES, date="2025-12-01T10:00:00+00:00"), listed(PROBLEMS, date="2025-12-01T11:30:00+01:00")
+    )
+    items = list(adapters.gp.read_file(load_manifest(adapters.gp), "record.json", json.dumps(saved).encode()))
+    assert items[0].as_of == datetime(2025, 12, 1, 10, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("body", [b"{% highlight json %}{}", b"\x00", b"{}", b"[]"])
+def test_a_file_that_is_no_structured_record_is_refused_whole(body: bytes):
+    with pytest.raises(SourceContractBroken):
+        list(adapters.gp.read_file(load_manifest(adapters.gp), "record.json", body))
+
+
+def test_a_saved_record_may_begin_with_a_byte_order_mark():
+    body = b"\xef\xbb\xbf" + json.dumps(record(ALLERGY)).encode()
+    assert len(list(adapters.gp.read_file(load_manifest(adapters.gp), "record.json", body))) == 1
