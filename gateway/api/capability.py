@@ -1,0 +1,85 @@
+"""What works here, and nothing else: the CapabilityStatement. Source: FHIR R4 capabilitystatement.html; SMART App Launch 2.2."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway import systems
+
+VERSION = "0.1.0"
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_PROFILED = "UKCore-"
+
+
+def capability(base_url: str, types: Iterable[str]) -> dict[str, Any]:
+    """The active sources' R4 types -> a CapabilityStatement of kind `instance`."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": "2026-11-22",
+        "kind": "instance",
+        "software": {"name": "Shared care gateway", "version": VERSION},
+        "implementation": {
+            "description": "One child's record from several custodians, decided on each request",
+            "url": f"{base_url}/fhir",
+        },
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json", "application/json"],
+        "rest": [
+            {
+                "mode": "server",
+                "security": _security(base_url),
+                "resource": [_resource(name) for name in sorted({*types, "AuditEvent"})],
+            }
+        ],
+    }
+
+
+def _security(base_url: str) -> dict[str, Any]:
+    return {
+        "cors": False,
+        "service": [
+            {
+                "coding": [
+                    {
+                        "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                        "code": "SMART-on-FHIR",
+                        "display": "SMART-on-FHIR",
+                    }
+                ],
+                "text": "SMART Backend Services: client credentials with private_key_jwt",
+            }
+        ],
+        "extension": [{"url": _OAUTH_URIS, "extension": [{"url": "token", "valueUri": f"{base_url}/oauth/token"}]}],
+    }
+
+
+def _resource(name: str) -> dict[str, Any]:
+    base: dict[str, Any] = {"type": name, "interaction": [{"code": "read"}, {"code": "search-type"}], "versioning": "no-version"}
+    if name == "AuditEvent":
+        base["interaction"] = [{"code": "search-type"}]
+        base["searchParam"] = [
+            {"name": "patient", "type": "reference"},
+            {"name": "agent", "type": "reference"},
+            {"name": "date", "type": "date"},
+            {"name": "outcome", "type": "token"},
+            {"name": "organisation", "type": "token", "documentation": "Our own: canonical code of the caller's organisation."},
+            {"name": "purpose", "type": "token", "documentation": "Our own: purpose of use of the access."},
+        ]
+        return base
+    base["supportedProfile"] = [systems.UK_CORE + _PROFILED + name]
+    if name == "Patient":
+        base["searchParam"] = [
+            {"name": "_id", "type": "token"},
+            {"name": "identifier", "type": "token", "documentation": "NHS number."},
+        ]
+        base["operation"] = [{"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}]
+        return base
+    base["searchParam"] = [
+        {
+            "name": "patient",
+            "type": "reference",
+            "documentation": "Also patient:identifier and patient.identifier, by NHS number.",
+        },
+        {"name": "subject", "type": "reference", "documentation": "The same as patient."},
+    ]
+    return base

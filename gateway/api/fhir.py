@@ -1,0 +1,152 @@
+"""The FHIR endpoints: HTTP -> step 1, step 2, a flow -> HTTP. Every way out of here leaves an event in the log."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from gateway.api.capability import capability
+from gateway.api.reading import Asked, Reading, media_type, read_request
+from gateway.bundle import Answer, outcome
+from gateway.caller import authenticate
+from gateway.errors import (
+    AuditDown,
+    BadRequest,
+    GatewayError,
+    MethodNotAllowed,
+    NotAuthenticated,
+    NotFound,
+    TooLarge,
+    TooManyRequests,
+    UnsupportedMedia,
+)
+from gateway.flows.failure import note_failure
+from gateway.flows.parts import Parts
+from gateway.flows.question_log import question_log
+from gateway.flows.read import read
+from gateway.model import Caller
+
+FORM = "application/x-www-form-urlencoded"
+_encode = msgspec.json.encode
+
+
+class Fhir:
+    """All FHIR interactions behind one endpoint, so that no path has rules of its own."""
+
+    def __init__(self, parts: Callable[[], Parts], *, body_bytes: int) -> None:
+        self._parts = parts
+        self._body_bytes = body_bytes
+
+    async def endpoint(self, request: Request) -> Response:
+        """One request of any FHIR interaction."""
+        parts, started, caller = self._parts(), monotonic(), None
+        try:
+            caller = await authenticate(request.headers.get("authorization"), _address(request), parts.caller)
+            asked = await self._asked(request)
+            access = read_request(asked, caller, _reading(parts), parts.now())
+            answer = await (question_log if access.query.interaction == "audit-search" else read)(parts, access)
+            return await _leave(answer, media_type(asked.headers, asked.query), started, parts)
+        except GatewayError as error:
+            return await self._failed(error, request, caller, started)
+
+    async def metadata(self, request: Request) -> Response:
+        """GET /fhir/metadata: for everyone; an Authorization header is not looked at."""
+        parts = self._parts()
+        try:
+            media = media_type(dict(request.headers), request.scope["query_string"])
+        except GatewayError as error:
+            return await self._failed(error, request, None, monotonic())
+        return Response(_encode(capability(parts.base_url, parts.types())), media_type=media)
+
+    async def elsewhere(self, request: Request, error: GatewayError) -> Response:
+        """A route or method that does not exist: recorded and answered like every other refusal."""
+        return await self._failed(error, request, None, monotonic())
+
+    async def _asked(self, request: Request) -> Asked:
+        segments = [part for part in request.scope["path"].removeprefix("/fhir").split("/") if part]
+        form = b""
+        if request.method == "POST":
+            if not segments or segments[-1] != "_search":
+                raise MethodNotAllowed(reason="post-only-for-search")
+            if request.headers.get("content-type", "").split(";")[0].strip().lower() != FORM:
+                raise UnsupportedMedia(reason="search-form-expected")
+            form = await self._body(request)
+        elif segments and segments[-1] == "_search":
+            raise MethodNotAllowed(reason="search-is-post")
+        state = request.scope["state"]
+        return Asked(
+            segments, request.scope["query_string"], form, dict(request.headers), state["request_id"], state["correlation_id"]
+        )
+
+    async def _body(self, request: Request) -> bytes:
+        held = bytearray()
+        try:
+            async for chunk in request.stream():
+                held += chunk
+                if len(held) > self._body_bytes:
+                    raise TooLarge(reason="body-too-large")
+        except ClientDisconnect as gone:
+            raise BadRequest(reason="caller-went-away") from gone
+        return bytes(held)
+
+    async def _failed(self, error: GatewayError, request: Request, caller: Caller | None, started: float) -> Response:
+        parts, state = self._parts(), request.scope["state"]
+        try:
+            await note_failure(
+                parts, error, caller, _address(request), request_id=state["request_id"], correlation_id=state["correlation_id"]
+            )
+        except AuditDown as down:
+            error = down
+        headers = {}
+        if error.retry_after_s is not None or isinstance(error, TooManyRequests):
+            headers["retry-after"] = str(error.retry_after_s or 1)
+        if isinstance(error, NotAuthenticated):
+            headers["www-authenticate"] = 'Bearer realm="fhir"'
+        if isinstance(error, NotFound) and caller is not None:
+            await _next_bucket(started, parts)
+        return Response(outcome(error), status_code=error.status, headers=headers, media_type="application/fhir+json")
+
+
+async def _leave(answer: Answer, media: str, started: float, parts: Parts) -> Response:
+    """An answer without records leaves at the next time bucket, so that its time tells nothing of the reason."""
+    if not answer.shows_records:
+        await _next_bucket(started, parts)
+    return Response(answer.body, status_code=answer.status, headers=dict(answer.headers), media_type=media)
+
+
+async def _next_bucket(started: float, parts: Parts) -> None:
+    bucket = parts.empty_bucket_s
+    passed = monotonic() - started
+    await asyncio.sleep(bucket - passed % bucket)
+
+
+def _reading(parts: Parts) -> Reading:
+    return Reading(parts.types(), parts.allow_test_numbers, parts.page_count, parts.open)
+
+
+def _address(request: Request) -> str:
+    """The caller's network address as the server saw it; a proxy's header is read only when uvicorn pins that proxy."""
+    return request.client.host if request.client else ""
+
+
+ROUTES: Sequence[dict[str, Any]] = (
+    {"path": "/fhir", "methods": ["GET"], "name": "page", "summary": "A further page, by the sealed cursor of a next link"},
+    {
+        "path": "/fhir/Patient/{id}/$everything",
+        "methods": ["GET"],
+        "name": "everything",
+        "summary": "All that may be shown of one person",
+    },
+    {"path": "/fhir/{type}", "methods": ["GET"], "name": "search", "summary": "Search one type by patient"},
+    {
+        "path": "/fhir/{type}/_search",
+        "methods": ["POST"],
+        "name": "search-post",
+        "summary": "The same search, parameters in the body",
+    },
+    {"path": "/fhir/{type}/{id}", "methods": ["GET"], "name": "read", "summary": "Read one resource"},
+)

@@ -1,0 +1,103 @@
+"""A delivery from a pushing source: sender, person check, trace, shelve, record. It ends at the shelf and discloses nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from gateway import nhs_number
+from gateway.adapter import Arrival, Delivery
+from gateway.flows.parts import Parts
+from gateway.flows.shelving import shelved
+from gateway.model import PatientIdentity
+from gateway.nhs_number import NhsNumber
+from gateway.ports import Entry, ShelfRow
+from gateway.registry import ActiveSource
+
+SHELF_DAYS = 400  # how long a copy is kept without a newer one; a place shortens it by agreement
+
+
+@dataclass(slots=True)
+class _Sorted:
+    rows: list[ShelfRow] = field(default_factory=list)
+    locks: dict[NhsNumber, frozenset[str]] = field(default_factory=dict)
+    doubts: dict[str, int] = field(default_factory=dict)  # reason -> how many
+
+
+async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals: Sequence[Arrival]) -> str:
+    """One delivery -> the shelf, or aside with a reason -> what became of it, a short constant.
+
+    Raises `TracerDown`, `StoreDown` or `AuditDown`: the delivery stays where it is and comes again.
+    """
+    if delivery.fault is not None:
+        await parts.log.append([_entry(parts, source, "failure", {"reason": delivery.fault, "delivery": delivery.name})])
+        delivery.done()
+        return "refused"
+    sorted_ = await _sort(parts, source, arrivals)
+    entry = _entry(parts, source, "success", {"kept": len(sorted_.rows), "doubtful": sorted_.doubts, "delivery": delivery.name})
+    if delivery.snapshot:
+        await parts.shelf.replace(source.settings.name, sorted_.rows, delivery.as_of, entry)
+    else:
+        await parts.shelf.put(sorted_.rows, entry)
+    if source.manifest.feeds_protection:
+        at = delivery.as_of if delivery.snapshot else parts.now()
+        await parts.protections.assert_locks(source.settings.name, sorted_.locks, at, snapshot=delivery.snapshot)
+    if sorted_.doubts and not sorted_.rows:
+        delivery.refuse(min(sorted_.doubts))
+        return "quarantined"
+    delivery.done()
+    return "taken"
+
+
+async def _sort(parts: Parts, source: ActiveSource, arrivals: Sequence[Arrival]) -> _Sorted:
+    sorted_ = _Sorted()
+    for arrival in arrivals:
+        doubt, holder, number = await _whose(parts, source, arrival)
+        if holder is None:
+            sorted_.doubts[doubt] = sorted_.doubts.get(doubt, 0) + 1
+            continue
+        if number is not None and arrival.protected:
+            sorted_.locks[number] = sorted_.locks.get(number, frozenset()) | arrival.protected
+        sorted_.rows.append(
+            ShelfRow(
+                source=source.settings.name,
+                sender=arrival.sender,
+                kind=arrival.kind,
+                business_id=arrival.business_id,
+                holder=holder,
+                as_of=arrival.as_of,
+                body=shelved(arrival),
+                keep_until=parts.now() + timedelta(days=SHELF_DAYS),
+            )
+        )
+    return sorted_
+
+
+async def _whose(
+    parts: Parts, source: ActiveSource, arrival: Arrival
+) -> tuple[str, NhsNumber | str | None, NhsNumber | None]:
+    """(doubt, holder, number): whose shelf row this is, or why nobody's. By local id the crosswalk says it when it is read."""
+    about = arrival.about
+    if about.local_id is not None:
+        return "", about.local_id, await parts.crosswalk.number_of(source.settings.name, about.local_id)
+    try:
+        number = nhs_number.parse(about.nhs_number or "", allow_test=parts.allow_test_numbers)
+    except nhs_number.NotAnNhsNumber:
+        return "nhs-number", None, None
+    identity = await parts.identity.trace(number, correlation_id="", now=parts.now())
+    if not isinstance(identity, PatientIdentity):
+        return "not-traced", None, None
+    if about.birth_date is not None and identity.birth_date is not None and about.birth_date != identity.birth_date:
+        return "birth-date-differs", None, None
+    return "", identity.number, identity.number
+
+
+def _entry(parts: Parts, source: ActiveSource, outcome: str, detail: dict[str, object]) -> Entry:
+    return Entry(
+        "intake",
+        parts.now(),
+        outcome,
+        None,
+        organisation=source.settings.custodian,
+        system=source.settings.name,
+        detail={"policy": parts.policy.hash, **detail},
+    )

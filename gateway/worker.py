@@ -1,0 +1,51 @@
+"""Takes what is due: deliveries, owed failure counts, the log's sequence, retention. Knows no rule; every act is a flow."""
+
+import asyncio
+
+import structlog
+
+from gateway.errors import GatewayError
+from gateway.flows.intake import intake
+from gateway.flows.parts import Parts
+from gateway.flows.upkeep import upkeep
+from gateway.registry import ActiveSource
+
+TICK_S = 1.0
+_log = structlog.get_logger()
+
+
+class Worker:
+    """One for each server process. Deliveries are taken by renaming, so two workers never take the same one."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def run(self) -> None:
+        """Tick until cancelled. A failure is logged by its kind and tried again at the next tick."""
+        while True:
+            await self.tick()
+            await asyncio.sleep(TICK_S)
+
+    async def tick(self) -> None:
+        """Everything due once."""
+        for due in (self._upkeep, self._deliveries):
+            try:
+                await due()
+            except GatewayError as error:
+                _log.error("worker.failed", fault=type(error).__name__, reason=error.reason)
+
+    async def _upkeep(self) -> None:
+        await upkeep(self._parts)
+
+    async def _deliveries(self) -> None:
+        for source in self._parts.registry.sources.values():
+            if source.intake is not None:
+                await self._take(source)
+
+    async def _take(self, source: ActiveSource) -> None:
+        taker = source.intake
+        if taker is None:
+            return
+        async for delivery, arrivals in taker.arrivals():
+            became = await intake(self._parts, source, delivery, arrivals)
+            _log.info("delivery.taken", source=source.settings.name, delivery=delivery.name, became=became)

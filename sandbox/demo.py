@@ -1,0 +1,405 @@
+"""`make demo`: sandbox and gateway on embedded defaults, one journey as a partner system sees it, then it keeps serving.
+
+Everything here goes through the public doors: the `gateway` command and HTTP. Nothing of the gateway is imported.
+"""
+
+import argparse
+import csv
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from sandbox.families import AUTHORITY_GSS, BY_KEY, CENTRE_URN, COMMUNITY, PEOPLE, RIVERSIDE, SUPERSEDED
+
+GATEWAY = str(Path(sys.executable).parent / "gateway")
+NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
+SDS_ROLE = "https://fhir.hl7.org.uk/CodeSystem/UKCore-SDSJobRoleName"
+LOCAL_ROLE = "urn:shared-care-gateway:CodeSystem:role"
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """A person at a partner system."""
+
+    client: str
+    organisation: str
+    name: str
+    subject: str
+    role: str
+    purpose: str
+    case: str = ""
+
+
+GP = Asker("riverside-emis", f"ods:{RIVERSIDE}", "Dr Ada Bright", "100000000001", "R0260", "TREAT")
+VISITOR = Asker("meadowvale-system", f"ods:{COMMUNITY}", "Hazel Visitor", "100000000002", "R0690", "TREAT")
+CENTRE = Asker("willow-centre", f"dfe-urn:{CENTRE_URN}", "Cara Centre", "willow-7", f"{LOCAL_ROLE}|centre-worker", "EARLYHELP")
+WORKER = Asker(
+    "northshire-case", f"gss:{AUTHORITY_GSS}", "Sam Worker", "SW0001", f"{LOCAL_ROLE}|social-worker", "S47", "S47-2026-0107"
+)
+AUDITOR = Asker("audit-office", "ods:Z99901", "Audra Check", "100000000009", f"{LOCAL_ROLE}|auditor", "HCOMPL")
+ASKERS = (GP, VISITOR, CENTRE, WORKER, AUDITOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this demonstration lives: folder and ports."""
+
+    folder: Path
+    port: int
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def sandbox_port(self) -> int:
+        return self.port + 100
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "GATEWAY_CONFIG": str(self.folder / "gateway.toml"),
+            "GATEWAY_VAR": str(self.folder),
+            "GATEWAY_KEYS": str(self.folder / "keys"),
+            "GATEWAY_PORT": str(self.port),
+            "GATEWAY_OPERATIONS_PORT": str(self.port + 1),
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demonstration. 0: done; 1: something could not start, said in one line."""
+    options = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    options.add_argument("--once", action="store_true", help="stop after the journey")
+    options.add_argument("--setup-only", action="store_true", help="serve, without the journey")
+    options.add_argument("--folder", type=Path, default=Path("var/demo"))
+    chosen = options.parse_args(arguments)
+    place = Place(chosen.folder, int(os.environ.get("GATEWAY_PORT", "8000")))
+    for port in (place.port, place.port + 1, place.sandbox_port):
+        if not _free(port):
+            print(
+                f"Port {port} is busy: stop what listens there, or choose another with make demo GATEWAY_PORT=8080",
+                file=sys.stderr,
+            )
+            return 1
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        with running(place):
+            if not chosen.setup_only:
+                journey(place)
+            if not chosen.once:
+                _how_to_call(place)
+                while True:
+                    time.sleep(3600)
+    except KeyboardInterrupt:
+        print("\nStopped.")
+    return 0
+
+
+@contextmanager
+def running(place: Place) -> Iterator[None]:
+    """A fresh folder, a sandbox, a seeded gateway; both stopped at the end."""
+    shutil.rmtree(place.folder, ignore_errors=True)
+    place.folder.mkdir(parents=True)
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        _say("Starting the sandbox: PDS, SDS, a GP system, child health, a children's centre, an authority (all synthetic) ...")
+        command = [sys.executable, "-m", "sandbox", "--port", str(place.sandbox_port), "--var", str(place.folder / "sandbox")]
+        started.append(_start([*command, "--drops", str(place.folder / "drops")], place, "sandbox.log"))
+        _wait(f"http://127.0.0.1:{place.sandbox_port}/", started[0], place.folder / "sandbox.log")
+        _say("Making keys, activating the policy, registering five partner systems, loading who cares for whom ...")
+        _seed(place)
+        _say("Starting the gateway ...")
+        started.append(_start([GATEWAY, "serve"], place, "gateway.log"))
+        _wait(f"http://127.0.0.1:{place.port + 1}/ready", started[1], place.folder / "gateway.log", want=200)
+        yield
+    finally:
+        for process in reversed(started):
+            process.terminate()
+        for process in started:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def journey(place: Place) -> None:
+    """What five people see when they ask, and what the log says afterwards."""
+    with httpx.Client(base_url=place.base, timeout=15) as http:
+        _ask(place, http, GP, "amara", "A GP at the registered practice asks for Amara, for direct care.")
+        _ask(place, http, VISITOR, "amara", "A health visitor with Amara on her caseload asks for the same child.")
+        _ask(place, http, CENTRE, "amara", "A children's centre asks, with the parent's consent.")
+        _ask(place, http, WORKER, "kiran", "A social worker with an open section 47 enquiry asks for Kiran, who is in a refuge.")
+        _ask(place, http, GP, "oscar", "The GP asks for Oscar while the practice's system is down.")
+        _ask(place, http, GP, "isla", "The GP asks for Isla, whose parents object to sharing.")
+        _ask(place, http, CENTRE, "jonah", "The centre asks for Jonah, whose parents refused consent.")
+        _audit(place, http)
+
+
+def _ask(place: Place, http: httpx.Client, asker: Asker, key: str, story: str) -> None:
+    person = BY_KEY[key]
+    print(f"\n== {story}")
+    print(f"   caller    {asker.name}, {asker.role.rsplit('|', 1)[-1]}, {asker.organisation}")
+    print(f"   purpose   {asker.purpose}")
+    token = _token(place, asker)
+    headers = {"authorization": f"Bearer {token}", "accept": "application/fhir+json"}
+    found = http.post("/fhir/Patient/_search", data={"identifier": f"{NHS_NUMBER}|{person.nhs_number}"}, headers=headers)
+    patients = [entry["resource"] for entry in found.json().get("entry", []) if entry["resource"]["resourceType"] == "Patient"]
+    if found.status_code == 200 and patients:
+        found = http.get(f"/fhir/Patient/{patients[0]['id']}/$everything", headers=headers)
+    _show(place, found)
+
+
+def _show(place: Place, response: httpx.Response) -> None:
+    body: dict[str, Any] = response.json()
+    print(f"   status    {response.status_code}")
+    if body["resourceType"] == "OperationOutcome":
+        print(f"   reason    {body['issue'][0]['details']['text']}")
+        return
+    for rule in _rules(place, response.headers.get("gateway-receipt", "")):
+        print(f"   because   {rule}")
+    for entry in body["entry"]:
+        resource = entry["resource"]
+        if resource["resourceType"] == "OperationOutcome":
+            for issue in resource["issue"][:-1]:
+                print(f"   source    {issue['details']['text']}")
+        else:
+            print(f"   record    {_in_words(resource)}")
+    print(f"   receipt   {response.headers['gateway-receipt'].split('.')[0]}")
+
+
+def _rules(place: Place, receipt: str) -> list[str]:
+    """Which rules decided, in English, as the audit log holds them: the operator's view, by receipt."""
+    event = receipt.split(".")[0]
+    done = subprocess.run([GATEWAY, "log", "why", event], env=place.environment, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()
+
+
+def _in_words(resource: dict[str, Any]) -> str:
+    """One line a person can read, of any resource we show."""
+    kind = resource["resourceType"]
+    for element in ("code", "vaccineCode", "medicationCodeableConcept", "type"):
+        value = resource.get(element)
+        value = value[0] if isinstance(value, list) and value else value
+        if isinstance(value, dict):
+            text = str(value.get("text") or "") or next(
+                (coding.get("display") for coding in value.get("coding", []) if coding.get("display")), ""
+            )
+            if text:
+                return f"{kind}: {text}"
+    if kind == "Patient":
+        name = resource.get("name", [{}])[0]
+        where = "address shown" if resource.get("address") else "no address"
+        return (
+            f"Patient: {' '.join(name.get('given', []))} {name.get('family', '')}, born {resource.get('birthDate', '-')}, {where}"
+        )
+    return kind
+
+
+def _audit(place: Place, http: httpx.Client) -> None:
+    print("\n== An auditor asks who looked at Amara.")
+    token = _token(place, AUDITOR)
+    headers = {"authorization": f"Bearer {token}", "accept": "application/fhir+json"}
+    form = {"patient:identifier": f"{NHS_NUMBER}|{BY_KEY['amara'].nhs_number}"}
+    found = http.post("/fhir/AuditEvent/_search", data=form, headers=headers)
+    print(f"   status    {found.status_code}")
+    for entry in found.json().get("entry", []):
+        event = entry["resource"]
+        if event["resourceType"] != "AuditEvent":
+            continue
+        who: dict[str, Any] = next((agent for agent in event.get("agent", []) if agent.get("requestor")), {})
+        purpose = ", ".join(coding["code"] for item in event.get("purposeOfEvent", []) for coding in item.get("coding", []))
+        print(
+            f"   event     {event.get('action', '-')} by {who.get('name', '-')} for {purpose or '-'}: outcome {event.get('outcome', '-')}"
+        )
+
+
+def _how_to_call(place: Place) -> None:
+    key = place.folder / "clients" / f"{GP.client}.jwk"
+    print(f"""
+The gateway serves on {place.base} (operations on port {place.port + 1}). In another shell:
+
+  TOKEN=$({GATEWAY} token --server {place.base} --client {GP.client} --key {key} \\
+    --organisation {GP.organisation} --subject {GP.subject} --subject-name '{GP.name}' --role {GP.role} --purpose {GP.purpose})
+  curl -s -H "Authorization: Bearer $TOKEN" --data-urlencode 'identifier={NHS_NUMBER}|{BY_KEY["amara"].nhs_number}' \\
+    {place.base}/fhir/Patient/_search
+
+Ctrl-C stops it.""")
+
+
+def _seed(place: Place) -> None:
+    config = _config(place)
+    (place.folder / "gateway.toml").write_text(config, "utf-8")
+    _gateway(place, "keys", "create", "--sandbox")
+    _gateway(place, "policy", "activate")
+    clients = place.folder / "clients"
+    clients.mkdir()
+    for asker in ASKERS:
+        key = clients / f"{asker.client}.jwk"
+        _gateway(place, "key", "new", str(key))
+        _gateway(
+            place,
+            *("client", "add", asker.client, "--name", asker.client, "--jwks", str(key.with_suffix(".jwks.json"))),
+            *("--organisation", asker.organisation, "--role", asker.role, "--purpose", asker.purpose, "--scope", "system/*.rs"),
+        )
+    _gateway(place, "crosswalk", "import", str(place.folder / "sandbox" / "crosswalk.csv"), "--source", "authority")
+    _gateway(place, "relationship", "import", str(_relationships(place.folder / "relationships.csv")))
+    _gateway(place, "consent", "import", str(_consents(place.folder / "consents.csv")))
+
+
+def _relationships(path: Path) -> Path:
+    today = datetime.now(UTC).date().isoformat()
+    numbers = [person.nhs_number for person in PEOPLE] + list(SUPERSEDED)
+    rows = [["kind", "nhs_number", "organisation", "staff", "case_reference", "starts", "ends"]]
+    rows += [["caseload", number, VISITOR.organisation, "", "", today, ""] for number in numbers]
+    staff = f"{WORKER.organisation}|{WORKER.subject}"
+    rows += [
+        ["allocated-worker", BY_KEY[key].nhs_number, WORKER.organisation, staff, WORKER.case, today, ""]
+        for key in ("kiran", "amara")
+    ]
+    at_centre = [person.nhs_number for person in PEOPLE if person.centre_id]
+    rows += [["centre-registration", number, CENTRE.organisation, "", "", today, ""] for number in at_centre]
+    return _csv(path, rows)
+
+
+def _consents(path: Path) -> Path:
+    today = datetime.now(UTC).date().isoformat()
+    rows = [["nhs_number", "scope", "decision", "given_by", "recorded_by", "starts", "ends", "evidence"]]
+    for person in PEOPLE:
+        if person.centre_id:
+            decision = "deny" if person.key == "jonah" else "permit"
+            rows.append(
+                [person.nhs_number, "share-centres", decision, "parent", CENTRE.organisation, today, "", "registration form"]
+            )
+    rows.append([BY_KEY["isla"].nhs_number, "direct-care", "deny", "parent", GP.organisation, today, "", "letter"])
+    return _csv(path, rows)
+
+
+def _csv(path: Path, rows: Sequence[Sequence[str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def _config(place: Place) -> str:
+    outside = f"http://127.0.0.1:{place.sandbox_port}"
+    return f"""# Written by the demonstration: four sources of one synthetic place.
+mode = "sandbox"
+
+[pds]
+base_url = "{outside}/pds/personal-demographics/FHIR/R4"
+ods = "X99990"
+per_second = 50
+
+[sds]
+base_url = "{outside}/sds/FHIR/R4"
+
+[sources.gp]
+adapter = "gp"
+custodian = "registered-practice"
+agreement = "direct-care-2026"
+title = "GP practice (GP Connect)"
+[sources.gp.options]
+ssp = "{outside}/ssp/"
+consumer_asid = "200000000001"
+
+[sources.child-health]
+adapter = "child_health"
+custodian = "ods:{COMMUNITY}"
+agreement = "direct-care-2026"
+title = "Meadowvale child health"
+[sources.child-health.options]
+drop = "{place.folder / "drops" / "child-health"}"
+
+[sources.centre]
+adapter = "childrens_centre"
+custodian = "dfe-urn:{CENTRE_URN}"
+agreement = "early-help-2026"
+title = "Willow Children's Centre"
+[sources.centre.options]
+database_url = "sqlite:///{place.folder / "sandbox" / "centretrack.db"}"
+
+[sources.authority]
+adapter = "local_authority"
+custodian = "gss:{AUTHORITY_GSS}"
+agreement = "safeguarding-2026"
+title = "Northshire Council children's services"
+max_age_h = 48
+[sources.authority.options]
+drop = "{place.folder / "drops" / "authority"}"
+"""
+
+
+def _token(place: Place, asker: Asker) -> str:
+    key = place.folder / "clients" / f"{asker.client}.jwk"
+    command = ["token", "--server", place.base, "--client", asker.client, "--key", str(key), "--organisation", asker.organisation]
+    command += ["--subject", asker.subject, "--subject-name", asker.name, "--role", asker.role, "--purpose", asker.purpose]
+    if asker.case:
+        command += ["--case-reference", asker.case]
+    return _gateway(place, *command).strip()
+
+
+def _gateway(place: Place, *arguments: str) -> str:
+    done = subprocess.run([GATEWAY, *arguments], env=place.environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        print(f"gateway {' '.join(arguments[:2])} failed:\n{done.stderr}", file=sys.stderr)
+        raise SystemExit(1)
+    return done.stdout
+
+
+def _start(command: Sequence[str], place: Place, log: str) -> "subprocess.Popen[bytes]":
+    with (place.folder / log).open("wb") as out:
+        return subprocess.Popen(command, env=place.environment, stdout=out, stderr=subprocess.STDOUT)
+
+
+def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path, *, want: int | None = None, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        try:
+            status = httpx.get(url, timeout=1).status_code
+        except httpx.TransportError:
+            status = 0
+        if status and (want is None or status == want):
+            return
+        time.sleep(0.1)
+    print(
+        f"It did not start. Its last lines ({log}):\n" + "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:]),
+        file=sys.stderr,
+    )
+    raise SystemExit(1)
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
