@@ -8,9 +8,10 @@ because Authlib does not await. Source: RFC 6749 sections 3.2, 4.4 and 5.2; RFC 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from authlib.oauth2.rfc6749 import AuthorizationServer, BasicOAuth2Payload, OAuth2Error, OAuth2Request
+from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Error, OAuth2Request
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc6749.models import ClientMixin
+from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 
 from gateway.caller.assertion import Assertion

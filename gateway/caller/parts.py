@@ -17,10 +17,14 @@ class TokenKey(Protocol):
     """The key that signs access tokens."""
 
     @property
-    def kid(self) -> str: ...
+    def id(self) -> str: ...
 
     @property
     def private(self) -> Ed25519PrivateKey: ...
+
+    def public(self) -> Mapping[str, Ed25519PublicKey]:
+        """By id: this one's public key, and those that signed until they were rotated."""
+        ...
 
 
 # A JWKS URL registered for a client and the key id looked for -> the key set, or None when it cannot be had.
@@ -40,7 +44,6 @@ class Parts:
     fetch_keys: FetchKeys
     failures: Failures
     clock: Callable[[], datetime]
-    retired: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)  # kid -> key that signed until it was rotated
     remembered: Remembered = field(default_factory=Remembered)
     token_s: int = 300
     token_per_minute: int = 600
