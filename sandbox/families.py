@@ -33,6 +33,7 @@ AUTHORITY_LEA = "999"
 CENTRE_URN = "199901"  # the children's centre
 EVERYONE = frozenset({"gp", "child-health", "centre", "authority"})
 
+# fmt: off
 PEOPLE = (
     Person("amara", "9990000107", "Amara", "Testwell", "female", date(2024, 3, 14), RIVERSIDE, EVERYONE, "LA00001", "WC000001", "known to all four"),
     Person("ben", "9990001111", "Ben", "Sampleson", "male", date(2025, 1, 9), RIVERSIDE, frozenset({"gp", "child-health"}), oddity="known to two"),
@@ -52,6 +53,7 @@ PEOPLE = (
     Person("oscar", "9990018286", "Oscar", "Downing", "male", date(2023, 7, 7), RIVERSIDE, EVERYONE, "LA00014", "WC000014", "the GP system is down", {"gp": "down"}),
     Person("petra", "9990019290", "Petra", "Hillside", "female", date(2024, 10, 23), HILLTOP, frozenset({"gp", "child-health"}), oddity="her practice has not activated GP Connect"),
 )
+# fmt: on
 
 SUPERSEDED = {"9990002126": "9990003130"}  # old -> new
 INVALIDATED = frozenset({"9990006164"})
@@ -59,5 +61,30 @@ RESTRICTED = frozenset({"9990004145"})
 DECEASED = {"9990008183": date(2026, 1, 15)}
 UNKNOWN = ("9990020302", "9990021317", "9990022321")  # well-formed, nobody
 
+NAMES = {RIVERSIDE: "Riverside Surgery", HILLTOP: "Hilltop Surgery", COMMUNITY: "Meadowvale Community Health"}
+PARENT = {"kiran": "leah"}  # child -> the parent who is one of these people too
+REFUGE = frozenset({"kiran", "leah"})  # disclosure lock in the authority's system
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a household lives. No street has these postcodes."""
+
+    line: str
+    town: str
+    postcode: str
+
+
 BY_NUMBER = {person.nhs_number: person for person in PEOPLE}
 BY_KEY = {person.key: person for person in PEOPLE}
+
+_HOUSEHOLD = {"hugo": "grace", "leah": "kiran"}  # same address as
+_STREETS = ("Sample Lane", "Fixture Road", "Example Close", "Placeholder Way")
+
+
+def address_of(person: Person) -> Address:
+    """A person -> the address every system knows them at."""
+    place = [known.key for known in PEOPLE].index(_HOUSEHOLD.get(person.key, person.key))
+    return Address(
+        f"{place + 1} {_STREETS[place % len(_STREETS)]}", "Northtown", f"ZZ99 {place % 9 + 1}{'ABDEFGHJL'[place // 9]}Z"
+    )

@@ -1,0 +1,27 @@
+"""Every simulator that is asked over HTTP, as one application."""
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sandbox.faults import Faults
+from sandbox.gp_connect import GpConnect
+from sandbox.pds import Pds
+from sandbox.sds import Sds
+
+
+def build() -> Starlette:
+    """PDS, SDS, the Spine Secure Proxy with GP Connect behind it, and the control endpoints."""
+    faults = Faults()
+    pds, sds, gp = Pds(faults), Sds(faults), GpConnect(faults)
+
+    async def seen(request: Request) -> Response:
+        """What the last requests said of themselves in headers: no body, no path."""
+        return JSONResponse({"pds": pds.seen, "gp": gp.seen})
+
+    control = [
+        Route("/control/faults", faults.control, methods=["GET", "POST", "DELETE"]),
+        Route("/control/seen", seen),
+    ]
+    return Starlette(routes=[*pds.routes(), *sds.routes(), *gp.routes(), *control])

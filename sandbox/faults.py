@@ -1,0 +1,149 @@
+"""Faults on demand: which simulator misbehaves, for whom, how and for how long; and how each misbehaviour looks on the wire."""
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from sandbox.families import BY_NUMBER
+
+SLOW_S = 8.0
+DRIP_S = 0.25
+HUGE_BYTES = 96_000_000
+
+WIRE = frozenset({"slow", "drip", "reset", "500", "429", "401", "bad-json", "html", "truncated", "huge", "down"})
+CONTENT = frozenset({"wrong-child", "duplicates"})  # the simulator itself answers wrongly
+SIMULATORS = frozenset({"pds", "sds", "gp"})
+
+_HTML = b"<!DOCTYPE html><html><head><title>Sorry</title></head><body><h1>We will be back soon</h1></body></html>"
+
+
+@dataclass(slots=True)
+class Order:
+    """One fault ordered over the control endpoint."""
+
+    fault: str
+    until: float  # monotonic
+    times: int | None  # answers still to spoil; None: all until `until`
+
+
+@dataclass(slots=True)
+class Faults:
+    """The faults in force. An order outranks what the family always shows."""
+
+    orders: dict[tuple[str, str], Order] = field(default_factory=dict)
+
+    def of(self, simulator: str, nhs_number: str) -> str:
+        """The fault for this answer, "" for none. Counts an order of so many `times` down."""
+        for key in ((simulator, nhs_number), (simulator, "*")):
+            order = self.orders.get(key)
+            if order is None:
+                continue
+            if order.until <= time.monotonic() or order.times == 0:
+                del self.orders[key]
+                continue
+            if order.times is not None:
+                order.times -= 1
+            return order.fault
+        person = BY_NUMBER.get(nhs_number)
+        return person.faults.get(simulator, "") if person else ""
+
+    async def control(self, request: Request) -> Response:
+        """POST orders one ({simulator, nhs_number or "*", fault, seconds, times}), DELETE ends all, GET lists."""
+        if request.method == "DELETE":
+            self.orders.clear()
+        if request.method == "POST":
+            wanted = await request.json()
+            simulator, fault = wanted.get("simulator"), wanted.get("fault")
+            if simulator not in SIMULATORS or fault not in WIRE | CONTENT | {"none"}:
+                return JSONResponse({"error": "no such simulator or fault", "faults": sorted(WIRE | CONTENT | {"none"})}, 400)
+            key = (simulator, str(wanted.get("nhs_number", "*")))
+            self.orders[key] = Order(fault, time.monotonic() + float(wanted.get("seconds", 60)), wanted.get("times"))
+        return JSONResponse([{"simulator": s, "nhs_number": n, "fault": o.fault} for (s, n), o in self.orders.items()])
+
+
+class Spoiled(Response):
+    """An answer as a failing system sends it."""
+
+    def __init__(self, fault: str, good: Response, down: Response) -> None:
+        """`good` is what would have been said; `down` is how this protocol says that the system behind is not there."""
+        self.fault, self.good, self.down = fault, good, down
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match self.fault:
+            case "slow":
+                await asyncio.sleep(SLOW_S)
+                await self.good(scope, receive, send)
+            case "drip":
+                await _drip(self.good, send)
+            case "reset":
+                await _reset(receive)
+            case "500":
+                await Response(b"", 500)(scope, receive, send)
+            case "429":
+                await Response(_THROTTLED, 429, {"retry-after": "1"}, "application/fhir+json")(scope, receive, send)
+            case "401":
+                await Response(_DENIED, 401, None, "application/fhir+json")(scope, receive, send)
+            case "bad-json":
+                await Response(b'{"resourceType": "Patient", "id": ', 200, None, "application/fhir+json")(scope, receive, send)
+            case "html":
+                await Response(_HTML, 200, None, "text/html")(scope, receive, send)
+            case "truncated":
+                await _truncated(self.good, receive, send)
+            case "huge":
+                await _huge(send)
+            case "down":
+                await self.down(scope, receive, send)
+            case _:
+                await self.good(scope, receive, send)
+
+
+def _start(response: Response, extra: Mapping[str, str]) -> dict[str, object]:
+    headers = [(name, value) for name, value in response.raw_headers if name != b"content-length"]
+    headers += [(name.encode(), value.encode()) for name, value in extra.items()]
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
+
+
+async def _drip(good: Response, send: Send) -> None:
+    body = bytes(good.body)
+    await send(_start(good, {"content-length": str(len(body))}))
+    for at in range(0, len(body), 32):
+        await send({"type": "http.response.body", "body": body[at : at + 32], "more_body": True})
+        await asyncio.sleep(DRIP_S)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _truncated(good: Response, receive: Receive, send: Send) -> None:
+    body = bytes(good.body)
+    await send(_start(good, {"content-length": str(len(body))}))
+    await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+    await asyncio.sleep(0.05)  # let the half reach the other side
+    await _reset(receive)
+
+
+async def _huge(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/fhir+json")]})
+    block = b" " * 262_144
+    for _ in range(HUGE_BYTES // len(block)):
+        await send({"type": "http.response.body", "body": block, "more_body": True})
+        await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+async def _reset(receive: Receive) -> None:
+    """Break the connection as a crashed system does: RST, not FIN. The transport is uvicorn's own."""
+    transport = receive.__self__.transport  # type: ignore[attr-defined]
+    plug = transport.get_extra_info("socket")
+    plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+    await asyncio.sleep(0.01)  # the server notices before this answer ends, and says nothing more
+
+
+_THROTTLED = b'{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"throttled","details":{"coding":[{"system":"https://fhir.nhs.uk/R4/CodeSystem/Spine-ErrorOrWarningCode","version":"1","code":"TOO_MANY_REQUESTS","display":"Too many requests"}]}}]}'
+_DENIED = b'{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"forbidden","details":{"coding":[{"system":"https://fhir.nhs.uk/R4/CodeSystem/Spine-ErrorOrWarningCode","version":"1","code":"ACCESS_DENIED","display":"Access denied"}]}}]}'

@@ -1,0 +1,253 @@
+"""The Personal Demographics Service, FHIR R4: GET /Patient/{nhs number} and the search that traces.
+
+Source: NHS England PDS FHIR API. Everybody here is synthetic.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import date
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.families import BY_NUMBER, DECEASED, INVALIDATED, PEOPLE, RESTRICTED, SUPERSEDED, Person, address_of
+from sandbox.faults import Faults, Spoiled
+
+BASE = "/pds/personal-demographics/FHIR/R4"
+_FHIR = "application/fhir+json"
+_TEN = re.compile(r"\d{10}", re.ASCII)
+_SPINE = "https://fhir.nhs.uk/R4/CodeSystem/Spine-ErrorOrWarningCode"
+_UK = "https://fhir.hl7.org.uk"
+_WORDS = {
+    "RESOURCE_NOT_FOUND": (404, "information", "not-found", "Resource not found"),
+    "INVALIDATED_RESOURCE": (
+        404,
+        "error",
+        "not-found",
+        "Resource that has been marked as invalid was requested - invalid resources cannot be retrieved",
+    ),
+    "INVALID_RESOURCE_ID": (400, "error", "value", "Resource Id is invalid"),
+    "MISSING_VALUE": (400, "error", "required", "Required value is missing"),
+    "INVALID_VALUE": (400, "error", "value", "Provided value is invalid"),
+    "INVALID_SEARCH_DATA": (400, "error", "value", "Search data is invalid"),
+    "TOO_MANY_MATCHES": (200, "information", "multiple-matches", "Too Many Matches"),
+    "SERVICE_UNAVAILABLE": (503, "error", "transient", "Service unavailable"),
+}
+
+
+class Pds:
+    """The simulator. `seen` keeps what the last requests said of themselves, so that a test can look."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self.seen: list[dict[str, str]] = []
+
+    def routes(self) -> list[Route]:
+        """Its two interactions."""
+        return [Route(BASE + "/Patient/{number}", self._read), Route(BASE + "/Patient", self._search)]
+
+    async def _read(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        refusal = self._headers(request)
+        if refusal is not None:
+            return refusal
+        fault = self._faults.of("pds", number)
+        return _said(request, _one(number, wrong=fault == "wrong-child"), fault)
+
+    async def _search(self, request: Request) -> Response:
+        refusal = self._headers(request)
+        return refusal or _said(request, _found(request.query_params), self._faults.of("pds", "*"))
+
+    def _headers(self, request: Request) -> Response | None:
+        said = request.headers
+        self.seen.append(
+            {name: said.get(name, "") for name in ("x-request-id", "x-correlation-id", "nhsd-end-user-organisation-ods")}
+        )
+        del self.seen[:-200]
+        if "x-request-id" not in said or "nhsd-end-user-organisation-ods" not in said:
+            return _outcome("MISSING_VALUE")
+        if not _uuid(said["x-request-id"]) or not _uuid(said.get("x-correlation-id", said["x-request-id"])):
+            return _outcome("INVALID_VALUE")
+        if not re.fullmatch(r"[A-Z0-9]{3,10}", said["nhsd-end-user-organisation-ods"]):
+            return _outcome("INVALID_VALUE")
+        return None
+
+
+def _said(request: Request, good: Response, fault: str) -> Response:
+    for name in ("X-Request-ID", "X-Correlation-ID"):
+        if name in request.headers:
+            good.headers[name] = request.headers[name]
+    return Spoiled(fault, good, _outcome("SERVICE_UNAVAILABLE")) if fault else good
+
+
+def _one(number: str, *, wrong: bool) -> Response:
+    if not _valid(number):
+        return _outcome("INVALID_RESOURCE_ID")
+    if number in INVALIDATED:
+        return _outcome("INVALIDATED_RESOURCE")
+    person = BY_NUMBER.get(SUPERSEDED.get(number, number))
+    if person is None:
+        return _outcome("RESOURCE_NOT_FOUND")
+    body = _encoded(person.nhs_number)
+    if wrong:  # the identifier of another person under this one's id
+        other = next(p for p in PEOPLE if p.key != person.key)
+        body = body.replace(b'"value":"' + person.nhs_number.encode(), b'"value":"' + other.nhs_number.encode(), 1)
+    return Response(body, 200, {"etag": f'W/"{_version(person)}"'}, _FHIR)
+
+
+def patient(person: Person) -> dict[str, Any]:
+    """A person -> the R4 Patient that PDS holds."""
+    restricted = person.nhs_number in RESTRICTED
+    address = address_of(person)
+    confidentiality = ("R", "restricted") if restricted else ("U", "unrestricted")
+    body: dict[str, Any] = {
+        "resourceType": "Patient",
+        "id": person.nhs_number,
+        "identifier": [
+            {
+                "extension": [
+                    {
+                        "url": _UK + "/StructureDefinition/Extension-UKCore-NHSNumberVerificationStatus",
+                        "valueCodeableConcept": {
+                            "coding": [
+                                {
+                                    "system": _UK
+                                    + "/CodeSystem/UKCore-NHSNumberVerificationStatus",  # retired, and what PDS sends
+                                    "version": "1.0.0",
+                                    "code": "01",
+                                    "display": "Number present and verified",
+                                }
+                            ]
+                        },
+                    }
+                ],
+                "system": "https://fhir.nhs.uk/Id/nhs-number",
+                "value": person.nhs_number,
+            }
+        ],
+        "meta": {
+            "versionId": _version(person),
+            "security": [
+                {
+                    "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality",
+                    "code": confidentiality[0],
+                    "display": confidentiality[1],
+                }
+            ],
+        },
+        "name": [
+            {
+                "id": "n1",
+                "use": "usual",
+                "period": {"start": person.birth_date.isoformat()},
+                "given": [person.given],
+                "family": person.family,
+            }
+        ],
+        "gender": person.gender,
+        "birthDate": person.birth_date.isoformat(),
+        "multipleBirthInteger": 2 if person.key == "hugo" else 1,
+    }
+    if person.nhs_number in DECEASED:
+        day = DECEASED[person.nhs_number]
+        body["deceasedDateTime"] = f"{day.isoformat()}T00:00:00+00:00"
+        body["extension"] = [_death(day)]
+    if not restricted:
+        body["address"] = [
+            {
+                "id": "a1",
+                "use": "home",
+                "period": {"start": person.birth_date.isoformat()},
+                "line": [address.line, address.town],
+                "postalCode": address.postcode,
+            }
+        ]
+        body["telecom"] = [{"id": "t1", "system": "phone", "use": "mobile", "value": "07700900" + person.nhs_number[4:7]}]
+        practice = {
+            "system": "https://fhir.nhs.uk/Id/ods-organization-code",
+            "value": person.practice,
+            "period": {"start": person.birth_date.isoformat()},
+        }
+        body["generalPractitioner"] = [{"id": "g1", "type": "Organization", "identifier": practice}]
+    return body
+
+
+def _death(day: date) -> dict[str, Any]:
+    status = {
+        "system": _UK + "/CodeSystem/UKCore-DeathNotificationStatus",
+        "version": "1.0.0",
+        "code": "2",
+        "display": "Formal - death notice received from Registrar of Deaths",
+    }
+    return {
+        "url": _UK + "/StructureDefinition/Extension-UKCore-DeathNotificationStatus",
+        "extension": [
+            {"url": "deathNotificationStatus", "valueCodeableConcept": {"coding": [status]}},
+            {"url": "systemEffectiveDate", "valueDateTime": f"{day.isoformat()}T00:00:00+00:00"},
+        ],
+    }
+
+
+def _version(person: Person) -> str:
+    return "4" if person.nhs_number in SUPERSEDED.values() else "2"
+
+
+@cache
+def _encoded(number: str) -> bytes:
+    return json.dumps(patient(BY_NUMBER[number]), separators=(",", ":")).encode()
+
+
+def _found(asked: Mapping[str, str]) -> Response:
+    """The search that traces: family and birthdate at least; more than one match is TOO_MANY_MATCHES with status 200."""
+    if "family" not in asked or "birthdate" not in asked:
+        return _outcome("INVALID_SEARCH_DATA")
+    matches = [person for person in PEOPLE if person.nhs_number not in INVALIDATED and _matches(person, asked)]
+    if len(matches) > 1:
+        return _outcome("TOO_MANY_MATCHES")
+    entries = [
+        {"fullUrl": f"https://pds.invalid/Patient/{p.nhs_number}", "search": {"score": 1}, "resource": patient(p)}
+        for p in matches
+    ]
+    bundle = {"resourceType": "Bundle", "type": "searchset", "total": len(entries), **({"entry": entries} if entries else {})}
+    return Response(json.dumps(bundle).encode(), 200, None, _FHIR)
+
+
+def _matches(person: Person, asked: Mapping[str, str]) -> bool:
+    if asked["family"].lower() != person.family.lower() or asked["birthdate"].removeprefix("eq") != person.birth_date.isoformat():
+        return False
+    if asked.get("given", person.given).lower() != person.given.lower() or asked.get("gender", person.gender) != person.gender:
+        return False
+    postcode = asked.get("address-postalcode")
+    if postcode is None and "general-practitioner" not in asked:
+        return True
+    if person.nhs_number in RESTRICTED:  # never found by where they live or are registered
+        return False
+    return (
+        postcode in (None, address_of(person).postcode) and asked.get("general-practitioner", person.practice) == person.practice
+    )
+
+
+def _outcome(code: str) -> Response:
+    status, severity, issue, display = _WORDS[code]
+    coding = {"system": _SPINE, "version": "1", "code": code, "display": display}
+    body = {"resourceType": "OperationOutcome", "issue": [{"severity": severity, "code": issue, "details": {"coding": [coding]}}]}
+    return Response(json.dumps(body).encode(), status, None, _FHIR)
+
+
+def _uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def _valid(number: str) -> bool:
+    if not _TEN.fullmatch(number):
+        return False
+    remainder = sum(int(digit) * weight for digit, weight in zip(number, range(10, 1, -1), strict=False)) % 11
+    return (11 - remainder) % 11 == int(number[9])
