@@ -1,0 +1,67 @@
+"""What one line of a GP map cannot say: refused vaccines, medicines not taken, repeats counted R4's way."""
+
+from gateway.mapping.context import Unusable
+from gateway.mapping.functions import Boolean, Code, CodeableConcept, Integer, Text
+
+
+def given_status(value: Boolean) -> Code:
+    """STU3 `notGiven` -> R4 `status`, which has no other place for it.
+
+    >>> given_status(Boolean(True)), given_status(Boolean(False))
+    ('not-done', 'completed')
+    """
+    return Code("not-done" if value else "completed")
+
+
+def error_status(value: Code) -> Code | None:
+    """STU3 `Immunization.status`: only that it was entered in error outranks `notGiven`.
+
+    >>> error_status(Code("entered-in-error")), error_status(Code("completed"))
+    ('entered-in-error', None)
+    """
+    if value == "entered-in-error":
+        return value
+    if value == "completed":
+        return None
+    raise Unusable("a status that STU3 does not have")
+
+
+def not_taken(value: Code) -> Code | None:
+    """STU3 `taken` -> R4 `status` not-taken; every other word of it says nothing that the status does not.
+
+    >>> not_taken(Code("n")), not_taken(Code("unk"))
+    ('not-taken', None)
+    """
+    return Code("not-taken") if value == "n" else None
+
+
+def after_the_first(value: Integer) -> Integer | None:
+    """GP Connect counts every issue allowed, R4 those in addition to the first. None allowed at all says nothing in R4.
+
+    >>> after_the_first(Integer(6)), after_the_first(Integer(1)), after_the_first(Integer(0))
+    (5, 0, None)
+    """
+    return Integer(value - 1) if value > 0 else None
+
+
+def text_concept(value: Text) -> CodeableConcept:
+    """A text that stands where a code is missing.
+
+    >>> text_concept(Text("No information available"))
+    {'text': 'No information available'}
+    """
+    return CodeableConcept({"text": value})
+
+
+def end_of_an_active_problem(value: Text) -> Text:
+    """R4 allows no end for an active problem, so a contradictory end date is kept in words.
+
+    >>> end_of_an_active_problem(Text("2024-05-01"))
+    'The source calls this problem active and gives an end date: 2024-05-01'
+    """
+    return Text(f"The source calls this problem active and gives an end date: {value}")
+
+
+def holds_no_resource(value: Integer) -> Text:
+    """An entry of the Bundle without a resource is refused."""
+    raise Unusable("the entry holds no resource")
