@@ -1,0 +1,172 @@
+"""Step 5, decide: `Facts` and policy -> `Permit` or `Deny`. Pure: no clock, no store, no person.
+
+`allowed = requested & (permitted - forbidden)`. A refusal that would be the same for every person is told to the caller;
+any other looks like a person with nothing to show. Which sources an answer names never depends on the person.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from gateway.model import (
+    CareClass,
+    Category,
+    Deny,
+    Facts,
+    Grain,
+    Mark,
+    PatientIdentity,
+    Permit,
+    RuleUse,
+    SourceTerms,
+)
+from gateway.policy import DEFAULT_DENY, Circumstances, Policy, of
+
+NO_SCOPE = "The access token's scopes cover none of the resource types that were asked for."
+NO_ROLE = "This job role is not one that this gateway's policy grants anything to."
+NO_AGREEMENT = "No agreement in force lets your organisation have this for this purpose."
+NO_CASE = "This purpose needs the reference of the case you are working on."
+NO_RULE = "No rule lets this role at this kind of organisation have this for this purpose."
+
+_TRACE_TYPES = {"Patient": Category.DEMOGRAPHICS}
+_LOG_TYPES = {"AuditEvent": Category.ACCESS_LOG}
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """One grain that the request could lead to, and the terms of its source."""
+
+    grain: Grain
+    terms: SourceTerms | None
+
+
+def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> Permit | Deny:
+    """Facts, policy and what each source gives -> `Permit` or `Deny`."""
+    wanted = wanted_types(facts)
+    candidates = tuple(_candidates(facts, sources, wanted))
+    here = of(facts)
+    possible = tuple(candidate for candidate in candidates if _possible(policy, here, candidate))
+    if not wanted or not possible:
+        return _refused(facts, policy, here, candidates, wanted)
+    named = frozenset(candidate.grain.source for candidate in possible if candidate.terms is not None)
+    rulings = policy.rulings(here)
+    allowed: dict[Category, tuple[RuleUse, ...]] = {}
+    forbidden: dict[str, RuleUse] = {}
+    for candidate in candidates:
+        decision = rulings.see(candidate.grain, candidate.terms)
+        if decision.allowed:
+            allowed[candidate.grain.category] = _joined(allowed.get(candidate.grain.category, ()), decision.rules)
+        elif candidate in possible:
+            forbidden.update((use.id, use) for use in decision.forbidden_by)
+    if not allowed:
+        return _nothing_to_show(facts, policy, here, possible, forbidden, named)
+    strip = frozenset(mark for mark in Mark if not rulings.keep(mark).allowed)
+    uses = [policy.rules.by_id[use.id].obliges for rules in allowed.values() for use in rules]
+    return Permit(
+        facts=facts,
+        allowed=allowed,
+        sources=named,
+        strip=strip | {Mark.LOCATING} if _stale(facts) else strip,
+        may_know_withheld=frozenset(category for category in Category if rulings.may_know(category).allowed),
+        obligations=tuple(sorted({name for name in uses if name})),
+        policy_hash=policy.hash,
+    )
+
+
+def wanted_types(facts: Facts) -> frozenset[str]:
+    """The R4 types that were asked for and that the token's scopes cover."""
+    scopes, types = facts.request.caller.may_ask_for, facts.request.query.types
+    return types if "*" in scopes else types & scopes
+
+
+def _candidates(facts: Facts, sources: Mapping[str, SourceTerms], wanted: frozenset[str]) -> Iterator[_Candidate]:
+    if facts.request.query.interaction == "audit-search":
+        for name in _LOG_TYPES.keys() & wanted:
+            yield _Candidate(Grain(_LOG_TYPES[name], CareClass.OPERATIONAL, ""), None)
+        return
+    for name in _TRACE_TYPES.keys() & wanted:
+        yield _Candidate(Grain(_TRACE_TYPES[name], CareClass.IDENTITY, ""), None)
+    for source, terms in sorted(sources.items()):
+        reached = {category for name, category in terms.types if name in wanted}
+        for category, care_class in sorted(terms.gives):
+            if category in reached or not terms.types:
+                yield _Candidate(Grain(category, care_class, source), terms)
+
+
+def _possible(policy: Policy, here: Circumstances, candidate: _Candidate) -> bool:
+    """Whether this caller could have this grain of any person at all."""
+    return any(rulings.see(candidate.grain, candidate.terms).allowed for rulings in policy.kindest(here))
+
+
+def _refused(
+    facts: Facts, policy: Policy, here: Circumstances, candidates: tuple[_Candidate, ...], wanted: frozenset[str]
+) -> Deny:
+    """The refusal that is the same for every NHS number, with the first of the reasons that holds."""
+    if not wanted:
+        reason, public = "scope", NO_SCOPE
+    elif here.role_group == "unknown":
+        reason, public = "role-unknown", NO_ROLE
+    elif not any(policy.agreed(here, candidate.grain.category, candidate.terms) for candidate in candidates):
+        reason, public = "no-agreement", NO_AGREEMENT
+    elif any(_possible(policy, here._replace(has_case_reference=True), candidate) for candidate in candidates):
+        reason, public = "no-case-reference", NO_CASE
+    else:
+        reason, public = "no-rule", NO_RULE
+    rules = _forbidding(policy, here, candidates) if wanted else (DEFAULT_DENY,)
+    return Deny(
+        facts=facts,
+        caller_level=True,
+        reason=reason,
+        public_reason=public,
+        contact=policy.contact(here.organisation, {candidate.grain.category for candidate in candidates}),
+        rules=rules,
+        sources=frozenset(),
+        policy_hash=policy.hash,
+    )
+
+
+def _nothing_to_show(
+    facts: Facts,
+    policy: Policy,
+    here: Circumstances,
+    possible: tuple[_Candidate, ...],
+    forbidden: Mapping[str, RuleUse],
+    named: frozenset[str],
+) -> Deny:
+    """The refusal that depends on the person: the reason is for the audit, the caller sees an empty answer."""
+    firm = tuple(use for name, use in sorted(forbidden.items()) if name != DEFAULT_DENY.id)
+    if not here.usable:
+        reason = "not-traced"
+    elif any(
+        policy.rulings(here._replace(relationships=policy.rules.enums["Relationship"])).see(item.grain, item.terms).allowed
+        for item in possible
+    ):
+        reason = "no-relationship"
+    else:
+        reason = firm[0].id if firm else DEFAULT_DENY.id
+    return Deny(
+        facts=facts,
+        caller_level=False,
+        reason=reason,
+        public_reason="",
+        contact=policy.contact(here.organisation, {candidate.grain.category for candidate in possible}),
+        rules=firm or (DEFAULT_DENY,),
+        sources=named,
+        policy_hash=policy.hash,
+    )
+
+
+def _forbidding(policy: Policy, here: Circumstances, candidates: Iterable[_Candidate]) -> tuple[RuleUse, ...]:
+    """The forbids that hold even for the people for whom rules are kindest."""
+    kindest = policy.kindest(here)[0]
+    found: dict[str, RuleUse] = {DEFAULT_DENY.id: DEFAULT_DENY}
+    for candidate in candidates:
+        found.update((use.id, use) for use in kindest.see(candidate.grain, candidate.terms).forbidden_by)
+    return tuple(use for name, use in sorted(found.items()) if name != DEFAULT_DENY.id) or (DEFAULT_DENY,)
+
+
+def _joined(known: tuple[RuleUse, ...], more: tuple[RuleUse, ...]) -> tuple[RuleUse, ...]:
+    return known if known == more else tuple(dict.fromkeys((*known, *more)))
+
+
+def _stale(facts: Facts) -> bool:
+    return isinstance(facts.person_ref, PatientIdentity) and facts.person_ref.stale
