@@ -1,0 +1,103 @@
+"""What both databases do for the store: read a statement, run a unit of work in one durable transaction.
+
+A unit of work is a generator: it yields `Call`s and receives rows. It does no input or output itself, so one text
+serves sqlite3 on its writer thread and asyncpg on the loop, and it is tested without either.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+from sqlalchemy import ClauseElement, TableClause
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import Insert, asyncpg
+from sqlalchemy.dialects.postgresql import insert as conflict_insert
+
+Dialect = Literal["sqlite", "postgresql"]
+Row: TypeAlias = Sequence[Any]
+Rows: TypeAlias = Sequence[Row]
+R = TypeVar("R")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Statement:
+    """One SQLAlchemy Core statement, compiled once per dialect, then only text and an order of parameters."""
+
+    __slots__ = ("_clause", "_compiled")
+
+    def __init__(self, clause: ClauseElement) -> None:
+        self._clause = clause
+        self._compiled: dict[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = {}
+
+    def text(self, dialect: Dialect, params: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+        """Parameters by name -> the dialect's text and its parameters in order."""
+        compiled = self._compiled.get(dialect)
+        if compiled is None:
+            compiled = self._compiled[dialect] = _compile(self._clause, dialect)
+        sql, order, constants = compiled
+        if constants:
+            params = {**constants, **params}
+        return sql, tuple([params[name] for name in order])
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A statement with its parameters; `rows` of parameters: once for each, answering nothing."""
+
+    statement: Statement
+    params: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]] | None = None
+
+
+Work: TypeAlias = Generator[Call, Rows, R]
+
+
+class Database(Protocol):
+    """One of the two databases. Everything raises `StoreDown` and nothing else of its own."""
+
+    dialect: Dialect
+
+    async def read(self, statement: Statement, params: Mapping[str, Any]) -> Rows:
+        """A short read, on a connection that never waits for writers."""
+        ...
+
+    async def read_long(self, statement: Statement, params: Mapping[str, Any]) -> Rows:
+        """A read that may take long: an auditor's question or the verifier. On its own connection."""
+        ...
+
+    async def write(self, work: Work[R]) -> R:
+        """The whole unit of work, durable on return, or nothing of it."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def micros(at: datetime) -> int:
+    """Aware time -> whole microseconds since 1970 UTC."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def maybe_micros(at: datetime | None) -> int | None:
+    """The same, where there may be none."""
+    return None if at is None else (at - _EPOCH) // _MICROSECOND
+
+
+def moment(at: int) -> datetime:
+    """Microseconds since 1970 -> aware UTC."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def insert(table: TableClause) -> Insert:
+    """INSERT with ON CONFLICT, which both dialects spell alike."""
+    return conflict_insert(table)
+
+
+def _compile(clause: ClauseElement, dialect: Dialect) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
+    # Statements are run by the drivers themselves; SQLAlchemy is here only to write them.
+    target = sqlite.dialect(paramstyle="qmark") if dialect == "sqlite" else asyncpg.dialect()  # type: ignore[no-untyped-call]
+    compiled = clause.compile(dialect=target)
+    order = tuple(compiled.positiontup or ())  # type: ignore[attr-defined]
+    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    return str(compiled), order, constants

@@ -1,0 +1,209 @@
+"""The gateway's secret keys: a folder of one small file per use -> `Keys`. Never in the database.
+
+Each file holds the current key, its id, and keys it replaced. What is sealed or signed names its key id, so an older
+key still opens and verifies after rotation. The hashing keys (number-hash, audit-index, resource-id) have the same
+room, but replacing one also needs every row re-hashed, which no command does yet.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from gateway.errors import StartupRefused
+from gateway.nhs_number import NhsNumber
+
+USES = (
+    "number-hash",
+    "number-sealing",
+    "audit-index",
+    "shelf-sealing",
+    "resource-id",
+    "cursor",
+    "receipt-signing",
+    "token-signing",
+)
+_SEALING = ("number-sealing", "shelf-sealing", "cursor")
+_SIGNING = ("receipt-signing", "token-signing")
+_NONCE_BYTES = 12
+_KEY_ID_BYTES = 4
+
+
+class NotOpened(Exception):
+    """A sealed value that is altered, somebody else's, or sealed under a key we do not hold."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SigningKey:
+    """An Ed25519 key with its id, and the public keys it replaced, by id."""
+
+    id: str
+    private: Ed25519PrivateKey
+    previous: Mapping[str, Ed25519PublicKey]
+
+    def public(self) -> Mapping[str, Ed25519PublicKey]:
+        """Every key a signature of ours may verify under, by id."""
+        return {self.id: self.private.public_key(), **self.previous}
+
+
+class Keys:
+    """Every secret key, ready for use. Prints nothing of itself."""
+
+    def __init__(self, files: Mapping[str, Mapping[str, object]]) -> None:
+        raw = {use: _raw(files[use]) for use in USES}
+        self._hash = {use: next(iter(raw[use].values())) for use in ("number-hash", "audit-index", "resource-id")}
+        self._seal_id = {use: bytes.fromhex(next(iter(raw[use]))) for use in _SEALING}
+        self._aes = {use: {bytes.fromhex(key_id): AESGCM(key) for key_id, key in raw[use].items()} for use in _SEALING}
+        self.receipt_signing = _signing(raw["receipt-signing"])
+        self.token_signing = _signing(raw["token-signing"])
+
+    @classmethod
+    def create_sandbox(cls, folder: Path) -> "Keys":
+        """Make a set marked as sandbox keys, which live mode refuses; files that exist are kept."""
+        _create(folder, made_for="sandbox")
+        return cls.load(folder, mode="sandbox")
+
+    @classmethod
+    def create(cls, folder: Path) -> "Keys":
+        """Make a set for live use; files that exist are kept."""
+        _create(folder, made_for="live")
+        return cls.load(folder, mode="live")
+
+    @classmethod
+    def load(cls, folder: Path, *, mode: Literal["sandbox", "live"]) -> "Keys":
+        """A folder of key files -> `Keys`. Raises `StartupRefused`: missing, readable by others, or sandbox keys in live mode."""
+        files = {use: _read(folder / f"{use}.json", use) for use in USES}
+        if mode == "live" and any(file.get("made_for") != "live" for file in files.values()):
+            raise StartupRefused("These are sandbox keys, and GATEWAY_MODE is live. Name a folder of live keys in GATEWAY_KEYS.")
+        return cls(files)
+
+    def __repr__(self) -> str:
+        return "Keys(**********)"
+
+    # ------------------------------------------------------------------------------------------------- hashing
+
+    def number_key(self, number: NhsNumber) -> bytes:
+        """The column by which a number is found."""
+        return hmac.digest(self._hash["number-hash"], b"nhs-number\0" + number.value.encode(), "sha256")
+
+    def word_key(self, what: str, *words: str) -> bytes:
+        """The column by which a local id, staff id, case reference or business id is found."""
+        return hmac.digest(self._hash["number-hash"], "\0".join((what, *words)).encode(), "sha256")
+
+    def audit_person(self, number: NhsNumber) -> bytes:
+        """The log's own index of a person: another key, so that the log and the store do not join without both."""
+        return hmac.digest(self._hash["audit-index"], b"person\0" + number.value.encode(), "sha256")
+
+    def audit_agent(self, staff: str) -> bytes:
+        """The log's index of a member of staff, given as "<system>|<id>"."""
+        return hmac.digest(self._hash["audit-index"], b"agent\0" + staff.encode(), "sha256")
+
+    def resource_id(self, resource_type: str, key: str, person: str, source: str) -> str:
+        """A source's own key -> the id we give out: `<person>.<source>.<20 base32>`; another person, another hash."""
+        text = "\0".join((resource_type, key, person, source)).encode()
+        digest = hmac.digest(self._hash["resource-id"], text, "sha256")
+        return f"{person}.{source}.{base64.b32encode(digest)[:20].decode().lower()}"
+
+    # ------------------------------------------------------------------------------------------------- sealing
+
+    def seal(self, use: Literal["number-sealing", "shelf-sealing"], plain: bytes, *bound_to: bytes) -> bytes:
+        """AES-256-GCM: key id, nonce, ciphertext; opens only beside the columns it is bound to."""
+        return self._seal(use, plain, _joined(bound_to))
+
+    def open(self, use: Literal["number-sealing", "shelf-sealing"], sealed: bytes, *bound_to: bytes) -> bytes:
+        """The reverse. Raises `NotOpened`."""
+        return self._open(use, sealed, _joined(bound_to))
+
+    def seal_cursor(self, plain: bytes, aad: bytes) -> str:
+        """A paging cursor -> base64url text that says nothing."""
+        return base64.urlsafe_b64encode(self._seal("cursor", plain, aad)).rstrip(b"=").decode()
+
+    def open_cursor(self, text: str, aad: bytes) -> bytes:
+        """The reverse. Raises `NotOpened` for anything that is not ours, altered or bound to something else."""
+        try:
+            sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            raise NotOpened from None
+        return self._open("cursor", sealed, aad)
+
+    def _seal(self, use: str, plain: bytes, aad: bytes) -> bytes:
+        key_id, nonce = self._seal_id[use], os.urandom(_NONCE_BYTES)
+        return key_id + nonce + self._aes[use][key_id].encrypt(nonce, plain, aad)
+
+    def _open(self, use: str, sealed: bytes, aad: bytes) -> bytes:
+        key = self._aes[use].get(sealed[:_KEY_ID_BYTES])
+        start = _KEY_ID_BYTES + _NONCE_BYTES
+        if key is None or len(sealed) < start:
+            raise NotOpened
+        try:
+            return key.decrypt(sealed[_KEY_ID_BYTES:start], sealed[start:], aad)
+        except InvalidTag:
+            raise NotOpened from None
+
+
+def _create(folder: Path, *, made_for: str) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for use in USES:
+        file = {
+            "use": use,
+            "made_for": made_for,
+            "current": {"id": secrets.token_hex(_KEY_ID_BYTES), "key": base64.b64encode(os.urandom(32)).decode()},
+            "previous": [],
+        }
+        try:
+            handle = os.open(folder / f"{use}.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            continue
+        with os.fdopen(handle, "w") as out:
+            json.dump(file, out, indent=2)
+
+
+def _read(path: Path, use: str) -> dict[str, object]:
+    try:
+        if path.stat().st_mode & 0o077:
+            raise StartupRefused(f"The key file {use}.json can be read by others: chmod 600 every file in the key folder.")
+        file = json.loads(path.read_bytes())
+    except OSError:
+        raise StartupRefused(f"The key file {use}.json is missing or cannot be read: check GATEWAY_KEYS.") from None
+    except ValueError:
+        file = None
+    if not isinstance(file, dict) or file.get("use") != use or not _raw_or_nothing(file):
+        raise StartupRefused(f"The key file {use}.json is not a key file for that use: restore it from its backup.")
+    return file
+
+
+def _raw(file: Mapping[str, object]) -> dict[str, bytes]:
+    """Key id -> key, the current one first."""
+    entries = [file["current"], *file["previous"]]  # type: ignore[misc]
+    keys = {str(entry["id"]): base64.b64decode(entry["key"], validate=True) for entry in entries}
+    if any(len(key) != hashlib.sha256().digest_size or len(key_id) != 2 * _KEY_ID_BYTES for key_id, key in keys.items()):
+        raise ValueError
+    return keys
+
+
+def _raw_or_nothing(file: Mapping[str, object]) -> dict[str, bytes] | None:
+    try:
+        return _raw(file)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _signing(raw: Mapping[str, bytes]) -> SigningKey:
+    (key_id, current), *older = raw.items()
+    previous = {old_id: Ed25519PrivateKey.from_private_bytes(old).public_key() for old_id, old in older}
+    return SigningKey(key_id, Ed25519PrivateKey.from_private_bytes(current), previous)
+
+
+def _joined(parts: tuple[bytes, ...]) -> bytes:
+    # Lengths first, so that no two lists of columns read alike.
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)

@@ -1,0 +1,259 @@
+"""The audit log: entries in flights, one transaction a flight, a receipt each once it is on disk.
+
+Append and sequence are two steps. Append gives each event its writer's next dense `writer_seq`. SQLite numbers events in
+the same transaction; on PostgreSQL the process that holds an advisory lock numbers what is committed and not yet
+numbered, so a rollback leaves no gap and a late commit takes a later index.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.audit.canonical import commitment, commitment_text, entry_bytes, event_bytes, signed_bytes
+from gateway.errors import AuditDown, StoreDown
+from gateway.model import Receipt
+from gateway.nhs_number import NhsNumber
+from gateway.ports import Entry, Job, LogQuestion, StoredEvent
+from gateway.store import log_statements as sql
+from gateway.store.database import Call, Database, Work, micros
+from gateway.store.keys import Keys
+from gateway.store.questions import ask, find
+from gateway.store.queue import job_rows
+from gateway.store.subjects import held_versions
+
+_MOST_WAITING = 10_000
+_LARGEST_FLIGHT = 256
+_SALT_BYTES = 16
+_ID_BYTES = 16
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """An entry made ready outside the transaction: all that can fail because of its content has happened."""
+
+    event: str
+    salt: bytes
+    recorded_at: datetime
+    encoded: bytes
+    columns: dict[str, Any]
+    commitment: bytes = b""
+    writer_seq: int = 0
+
+
+@dataclass(slots=True)
+class _Passenger:
+    prepared: Sequence[_Prepared]
+    jobs: Sequence[Job]
+    unless_moved: tuple[bytes, int] | None
+    once: Mapping[str, Any] | None
+    answer: "asyncio.Future[bool]"
+
+
+class Writer:
+    """One line of `writer_seq`: events of one writer are written one transaction at a time."""
+
+    def __init__(self, database: Database, keys: Keys, *, clock: Callable[[], datetime]) -> None:
+        self.name = f"w-{secrets.token_hex(6)}"
+        self._database = database
+        self._keys = keys
+        self._clock = clock
+        self._last = datetime(1970, 1, 1, tzinfo=UTC)
+        self.alone = asyncio.Lock()
+
+    def prepare(self, entry: Entry) -> _Prepared:
+        """Encode and hash, on the loop, before anything is queued. Raises `AuditDown` for an entry that cannot be encoded."""
+        keys = self._keys
+        person_key = None if entry.person is None else keys.audit_person(entry.person)
+        try:
+            encoded = entry_bytes(entry, person_key)
+        except (TypeError, ValueError, RecursionError):
+            raise AuditDown(reason="an event cannot be encoded") from None
+        # The clock may step back; the log of one writer never does.
+        self._last = max(self._last, self._clock())
+        chance = os.urandom(_SALT_BYTES + _ID_BYTES)
+        columns = {
+            "person_key": person_key,
+            "agent_key": keys.audit_agent(entry.staff) if entry.staff else None,
+            "organisation": entry.organisation,
+            "system": entry.system,
+            "outcome": entry.outcome,
+            "purpose": entry.purpose,
+            "kind": entry.kind,
+            "request_id": entry.request_id,
+        }
+        return _Prepared(chance[_SALT_BYTES:].hex(), chance[:_SALT_BYTES], self._last, encoded, columns)
+
+    def land(self, events: Sequence[_Prepared]) -> Work[None]:
+        """The events, numbered, inside the caller's transaction."""
+        if not events:
+            return
+        numbered = self._database.dialect == "sqlite"
+        rows = yield Call(sql.ENDS if numbered else sql.LAST_SEQ, {"writer": self.name})
+        writer_seq, position = rows[0][0], rows[0][1] if numbered else None
+        values = []
+        for prepared in events:
+            writer_seq += 1
+            canonical = event_bytes(
+                prepared.encoded,
+                event=prepared.event,
+                recorded_at=prepared.recorded_at,
+                writer=self.name,
+                writer_seq=writer_seq,
+            )
+            prepared.writer_seq = writer_seq
+            prepared.commitment = commitment(prepared.salt, canonical)
+            if position is not None:
+                position += 1
+            values.append(
+                {
+                    **prepared.columns,
+                    "event": prepared.event,
+                    "position": position,
+                    "writer": self.name,
+                    "writer_seq": writer_seq,
+                    "recorded_at": micros(prepared.recorded_at),
+                    "salt": prepared.salt,
+                    "commitment": prepared.commitment,
+                    "canonical": canonical,
+                }
+            )
+        if numbered:
+            yield Call(sql.INSERT_EVENT, {}, values)
+        else:
+            yield Call(sql.INSERT_EVENTS, {name: [row[name] for row in values] for name in sql.EVENT_COLUMNS})
+
+    def receipt(self, prepared: _Prepared) -> Receipt:
+        """Only for an event that is on disk."""
+        text = commitment_text(prepared.commitment)
+        signature = self._keys.receipt_signing.private.sign(
+            signed_bytes(
+                event=prepared.event,
+                commitment_text=text,
+                writer=self.name,
+                writer_seq=prepared.writer_seq,
+                recorded_at=prepared.recorded_at,
+            )
+        )
+        return Receipt(prepared.event, text, self.name, prepared.writer_seq, prepared.recorded_at, commitment_text(signature))
+
+
+class StoredLog:
+    """`ports.Log`. Whatever waits when a flight leaves goes with it; one flight at a time."""
+
+    def __init__(self, database: Database, keys: Keys, *, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._keys = keys
+        self._writer = Writer(database, keys, clock=clock)
+        self._waiting: list[_Passenger] = []
+        self._flights: asyncio.Task[None] | None = None
+
+    async def append(
+        self, entries: Sequence[Entry], jobs: Sequence[Job] = (), *, unless_moved: tuple[NhsNumber, int] | None = None
+    ) -> Sequence[Receipt] | None:
+        """Durable on return, all or nothing."""
+        moved = None if unless_moved is None else (self._keys.number_key(unless_moved[0]), unless_moved[1])
+        prepared = [self._writer.prepare(entry) for entry in entries]
+        if not await self._board(prepared, jobs, moved, None):
+            return None
+        return [self._writer.receipt(event) for event in prepared]
+
+    async def append_once(self, entry: Entry, *, client: str, jti: str, expires: datetime) -> Receipt | None:
+        """The event and the replay row, or neither."""
+        once = {"client": client, "jti_hash": sql.jti_hash(jti), "expires": micros(expires)}
+        prepared = self._writer.prepare(entry)
+        if not await self._board([prepared], (), None, once):
+            return None
+        return self._writer.receipt(prepared)
+
+    async def ask(self, question: LogQuestion) -> Sequence[StoredEvent]:
+        """Newest first, on a connection of its own. Raises `StoreDown`."""
+        await self.sequence()
+        return await ask(self._database, self._keys, question)
+
+    async def event(self, event: str) -> StoredEvent | None:
+        """One event by its id. Raises `StoreDown`."""
+        await self.sequence()
+        return await find(self._database, event)
+
+    async def sequence(self, *, wait: bool = True) -> int:
+        """Give committed, un-numbered events the next dense index; how many it numbered. SQLite: nothing is left to do.
+
+        `wait` False: leave it to the process that is doing it just now.
+        """
+        if self._database.dialect == "sqlite":
+            return 0
+        return await self._database.write(_sequence(wait=wait))
+
+    async def landed(self) -> None:
+        """Wait until nothing is in flight."""
+        if self._flights is not None:
+            await asyncio.wait([self._flights])
+
+    async def _board(
+        self,
+        prepared: Sequence[_Prepared],
+        jobs: Sequence[Job],
+        unless_moved: tuple[bytes, int] | None,
+        once: Mapping[str, Any] | None,
+    ) -> bool:
+        if len(self._waiting) >= _MOST_WAITING:
+            raise AuditDown(reason="too many events wait for the log")
+        loop = asyncio.get_running_loop()
+        passenger = _Passenger(prepared, jobs, unless_moved, once, loop.create_future())
+        self._waiting.append(passenger)
+        if self._flights is None or self._flights.done():
+            self._flights = loop.create_task(self._fly())
+        try:
+            return await passenger.answer
+        except StoreDown as down:
+            raise AuditDown(reason=down.reason) from None
+
+    async def _fly(self) -> None:
+        while self._waiting:
+            flight, self._waiting = self._waiting[:_LARGEST_FLIGHT], self._waiting[_LARGEST_FLIGHT:]
+            try:
+                landed = await self._database.write(self._flight(flight))
+            except BaseException as error:
+                for passenger in flight:
+                    if not passenger.answer.done():
+                        passenger.answer.set_exception(
+                            error if isinstance(error, StoreDown) else AuditDown(reason="the log could not be written")
+                        )
+                if not isinstance(error, StoreDown):
+                    raise
+                continue
+            for passenger, aboard in zip(flight, landed, strict=True):
+                if not passenger.answer.done():  # a cancelled caller's event is there all the same: over-recording is safe
+                    passenger.answer.set_result(aboard)
+
+    def _flight(self, flight: Sequence[_Passenger]) -> Work[list[bool]]:
+        asked = [passenger.unless_moved[0] for passenger in flight if passenger.unless_moved]
+        versions = (yield from held_versions(self._database, asked)) if asked else {}
+        landed: list[bool] = []
+        events: list[_Prepared] = []
+        jobs: list[Job] = []
+        for passenger in flight:
+            aboard = passenger.unless_moved is None or versions[passenger.unless_moved[0]] == passenger.unless_moved[1]
+            if aboard and passenger.once is not None:
+                yield Call(sql.PURGE_REPLAY, {"now": micros(passenger.prepared[0].recorded_at)})
+                aboard = bool((yield Call(sql.INSERT_REPLAY, passenger.once)))
+            landed.append(aboard)
+            if aboard:
+                events.extend(passenger.prepared)
+                jobs.extend(passenger.jobs)
+        yield from self._writer.land(events)
+        if jobs:
+            yield Call(sql.INSERT_JOB, {}, job_rows(jobs))
+        return landed
+
+
+def _sequence(*, wait: bool) -> Work[int]:
+    held = yield Call(sql.LOCK_SEQUENCE if wait else sql.TRY_SEQUENCE, {})
+    if not wait and not held[0][0]:
+        return 0
+    rows = yield Call(sql.NUMBER_EVENTS, {})
+    return len(rows)

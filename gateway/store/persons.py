@@ -1,0 +1,266 @@
+"""The person rows: opaque ids, numbers and traces sealed, numbers found by keyed hash."""
+
+import asyncio
+import base64
+import os
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, Integer, LargeBinary, String, bindparam, case, literal_column, or_, select, update
+
+from gateway.model import PersonId
+from gateway.nhs_number import NhsNumber
+from gateway.ports import PersonRow, Traced
+from gateway.store.database import Call, Database, Row, Statement, Work, insert, maybe_micros, micros, moment
+from gateway.store.keys import Keys
+from gateway.store.limits import Bucket
+from gateway.store.subjects import raise_version
+from gateway.store.tables import PERSON
+
+_TRACE_BUCKET = "pds-trace"
+_LIVE = literal_column("'live'", String)
+_SEALED = literal_column("'sealed'", String)
+_ID = bindparam("id", type_=String)
+_NUMBER = bindparam("number_key", type_=LargeBinary)
+_COLUMNS = (
+    PERSON.c.id,
+    PERSON.c.number_key,
+    PERSON.c.number_sealed,
+    PERSON.c.status,
+    PERSON.c.successor,
+    PERSON.c.trace_sealed,
+    PERSON.c.traced_at,
+    PERSON.c.expired,
+)
+
+_BY_NUMBER = Statement(
+    select(*_COLUMNS)
+    .where(PERSON.c.number_key == _NUMBER)
+    .order_by(case((PERSON.c.status == _SEALED, literal_column("1")), else_=literal_column("0")), PERSON.c.created_at.desc())
+    .limit(literal_column("1", Integer))
+)
+_BY_ID = Statement(select(*_COLUMNS).where(PERSON.c.id == _ID))
+_INSERT = Statement(
+    insert(PERSON)
+    .values({column.name: bindparam(column.name, type_=column.type) for column in PERSON.c})
+    .on_conflict_do_nothing(index_elements=[PERSON.c.number_key], index_where=PERSON.c.status != _SEALED)
+    .returning(PERSON.c.id)
+)
+_RETRACE = Statement(
+    update(PERSON)
+    .where(PERSON.c.id == _ID, PERSON.c.status == _LIVE, PERSON.c.number_key == _NUMBER)
+    .values(
+        trace_sealed=bindparam("trace_sealed", type_=LargeBinary),
+        traced_at=bindparam("traced_at", type_=BigInteger),
+        expired=literal_column("false"),
+    )
+)
+_ALIAS = Statement(
+    update(PERSON)
+    .where(PERSON.c.id == _ID)
+    .values(
+        status=literal_column("'superseded'"),
+        successor=bindparam("successor", type_=String),
+        trace_sealed=literal_column("NULL"),
+        traced_at=literal_column("NULL"),
+    )
+)
+_ALIASES_FOLLOW = Statement(
+    update(PERSON).where(PERSON.c.successor == _ID).values(successor=bindparam("successor", type_=String))
+)
+_SEAL = Statement(
+    update(PERSON)
+    .where(or_(PERSON.c.id == _ID, PERSON.c.successor == _ID))
+    .values(
+        status=_SEALED,
+        successor=literal_column("NULL"),
+        trace_sealed=literal_column("NULL"),
+        traced_at=literal_column("NULL"),
+    )
+    .returning(PERSON.c.number_key)
+)
+_EXPIRE = Statement(
+    update(PERSON).where(PERSON.c.number_key == _NUMBER, PERSON.c.status != _SEALED).values(expired=literal_column("true"))
+)
+
+
+class _StoredTrace(msgspec.Struct):
+    number: str
+    birth_date: date | None
+    deceased: bool
+    restricted: bool
+    practice: str | None
+    patient: dict[str, Any]
+    version: str
+
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_decode = msgspec.json.Decoder(_StoredTrace).decode
+
+
+class StoredPersons:
+    """`ports.Persons`."""
+
+    def __init__(self, database: Database, keys: Keys, *, traces_per_second: float) -> None:
+        self._database = database
+        self._keys = keys
+        self._traces = Bucket(interval_us=round(1_000_000 / traces_per_second), depth=max(1, int(traces_per_second)))
+
+    async def by_number(self, number: NhsNumber) -> PersonRow | None:
+        """The row of a number; a sealed one only where there is no other."""
+        return self._one(await self._database.read(_BY_NUMBER, {"number_key": self._keys.number_key(number)}))
+
+    async def by_id(self, person: PersonId) -> PersonRow | None:
+        """The row of an id we gave out."""
+        return self._one(await self._database.read(_BY_ID, {"id": person}))
+
+    async def admit(self, traced: Traced, at: datetime) -> PersonId:
+        """The new row, or the one that is there."""
+        return await self._database.write(self._admit(traced, at))
+
+    async def retrace(self, person: PersonId, traced: Traced, at: datetime) -> None:
+        """Only a live row of the same number takes a trace: a trace never moves to another person."""
+        params = {"id": person, "number_key": self._keys.number_key(traced.number), **self._trace(person, traced, at)}
+        await self._database.write(_run(_RETRACE, params))
+
+    async def supersede(self, old: NhsNumber, traced: Traced, at: datetime) -> PersonId:
+        """The new number's row, to which the old row and its own aliases now lead."""
+        return await self._database.write(self._supersede(old, traced, at))
+
+    async def seal(self, number: NhsNumber, at: datetime) -> None:
+        """The row and whatever led to it answer nothing and lead nowhere."""
+        await self._database.write(self._seal(number))
+
+    async def expire(self, number: NhsNumber) -> None:
+        """The trace may not be used again, whatever its age."""
+        await self._database.write(_run(_EXPIRE, {"number_key": self._keys.number_key(number)}))
+
+    async def take_trace_token(self, now: datetime, *, wait_s: float) -> bool:
+        """A place in the shared bucket's line: taken only if it comes up within `wait_s`, and then waited for."""
+        wait_us = await self._database.write(self._traces.take(_TRACE_BUCKET, now=micros(now), most_wait_us=int(wait_s * 1e6)))
+        if wait_us is None:
+            return False
+        if wait_us:
+            await asyncio.sleep(wait_us / 1e6)
+        return True
+
+    def _admit(self, traced: Traced, at: datetime) -> Work[PersonId]:
+        number_key = self._keys.number_key(traced.number)
+        held = yield Call(_BY_NUMBER, {"number_key": number_key})
+        if held and held[0][3] == "live":
+            yield Call(_RETRACE, {"id": held[0][0], "number_key": number_key, **self._trace(held[0][0], traced, at)})
+            return PersonId(held[0][0])
+        if held and held[0][3] == "superseded":
+            # PDS made the old number current again: its row is live once more, under its own id.
+            yield Call(_REVIVE, {"id": held[0][0]})
+            yield Call(_RETRACE, {"id": held[0][0], "number_key": number_key, **self._trace(held[0][0], traced, at)})
+            yield from raise_version([number_key])
+            return PersonId(held[0][0])
+        person = new_person_id()
+        made = yield Call(_INSERT, {**self._row(person, traced.number, at), **self._trace(person, traced, at)})
+        if made:
+            return person
+        other = yield Call(_BY_NUMBER, {"number_key": number_key})  # another worker was first
+        return PersonId(other[0][0])
+
+    def _supersede(self, old: NhsNumber, traced: Traced, at: datetime) -> Work[PersonId]:
+        if old == traced.number:
+            return (yield from self._admit(traced, at))
+        survivor = yield from self._admit(traced, at)
+        old_key = self._keys.number_key(old)
+        held = yield Call(_BY_NUMBER, {"number_key": old_key})
+        if held and held[0][3] != "sealed":
+            if held[0][4] == survivor:
+                return survivor
+            yield Call(_ALIASES_FOLLOW, {"id": held[0][0], "successor": survivor})
+            yield Call(_ALIAS, {"id": held[0][0], "successor": survivor})
+        else:
+            # Nobody asked by the old number before: an alias row still makes its consents and locks count.
+            alias = {**self._row(new_person_id(), old, at), "status": "superseded", "successor": survivor}
+            yield Call(_INSERT, alias)
+        yield from raise_version([old_key, self._keys.number_key(traced.number)])
+        return survivor
+
+    def _seal(self, number: NhsNumber) -> Work[None]:
+        held = yield Call(_BY_NUMBER, {"number_key": self._keys.number_key(number)})
+        if held and held[0][3] != "sealed":
+            sealed = yield Call(_SEAL, {"id": held[0][0]})
+            yield from raise_version([bytes(row[0]) for row in sealed])
+
+    def _row(self, person: PersonId, number: NhsNumber, at: datetime) -> dict[str, Any]:
+        return {
+            "id": person,
+            "number_key": self._keys.number_key(number),
+            "number_sealed": seal_number(self._keys, person, number),
+            "status": "live",
+            "successor": None,
+            "trace_sealed": None,
+            "traced_at": None,
+            "expired": False,
+            "created_at": micros(at),
+        }
+
+    def _trace(self, person: str, traced: Traced, at: datetime) -> dict[str, Any]:
+        plain = _encode(
+            _StoredTrace(
+                traced.number.value,
+                traced.birth_date,
+                traced.deceased,
+                traced.restricted,
+                traced.practice,
+                dict(traced.patient),
+                traced.version,
+            )
+        )
+        sealed = self._keys.seal("number-sealing", plain, b"trace", person.encode())
+        return {"trace_sealed": sealed, "traced_at": maybe_micros(at)}
+
+    def _one(self, rows: Sequence[Row]) -> PersonRow | None:
+        if not rows:
+            return None
+        person, _, number_sealed, status, successor, trace_sealed, traced_at, expired = rows[0]
+        trace = None
+        if trace_sealed is not None:
+            held = _decode(self._keys.open("number-sealing", trace_sealed, b"trace", person.encode()))
+            trace = Traced(
+                NhsNumber(held.number),
+                held.birth_date,
+                held.deceased,
+                held.restricted,
+                held.practice,
+                held.patient,
+                held.version,
+            )
+        return PersonRow(
+            person=person,
+            number=open_number(self._keys, person, number_sealed),
+            status=status,
+            successor=successor,
+            trace=trace,
+            traced_at=None if traced_at is None else moment(traced_at),
+            expired=bool(expired),
+        )
+
+
+_REVIVE = Statement(update(PERSON).where(PERSON.c.id == _ID).values(status=_LIVE, successor=literal_column("NULL")))
+
+
+def new_person_id() -> PersonId:
+    """128 random bits as 26 small base32 letters and digits."""
+    return PersonId(base64.b32encode(os.urandom(16)).rstrip(b"=").decode().lower())
+
+
+def seal_number(keys: Keys, person: str, number: NhsNumber) -> bytes:
+    """A number for one person row: it opens nowhere else."""
+    return keys.seal("number-sealing", number.value.encode(), b"number", person.encode())
+
+
+def open_number(keys: Keys, person: str, sealed: bytes) -> NhsNumber:
+    """The reverse."""
+    return NhsNumber(keys.open("number-sealing", sealed, b"number", person.encode()).decode())
+
+
+def _run(statement: Statement, params: dict[str, Any]) -> Work[None]:
+    yield Call(statement, params)

@@ -1,0 +1,80 @@
+"""The protected index: locks that sources assert, by keyed hash, and how fresh each feeding source is."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import BigInteger, LargeBinary, String, bindparam, case, delete, select
+
+from gateway.nhs_number import NhsNumber
+from gateway.store.database import Call, Database, Statement, Work, insert, micros
+from gateway.store.keys import Keys
+from gateway.store.subjects import raise_version
+from gateway.store.tables import FEED, PROTECTION
+
+_SOURCE = bindparam("source", type_=String)
+_NUMBER = bindparam("number_key", type_=LargeBinary)
+_KIND = bindparam("kind", type_=String)
+_AT = bindparam("at", type_=BigInteger)
+
+_ALL = Statement(select(PROTECTION.c.number_key, PROTECTION.c.kind, PROTECTION.c.since).where(PROTECTION.c.source == _SOURCE))
+_OF = Statement(
+    select(PROTECTION.c.number_key, PROTECTION.c.kind, PROTECTION.c.since).where(
+        PROTECTION.c.source == _SOURCE, PROTECTION.c.number_key == _NUMBER
+    )
+)
+_ADD = Statement(insert(PROTECTION).values(source=_SOURCE, number_key=_NUMBER, kind=_KIND, since=_AT).on_conflict_do_nothing())
+_LIFT = Statement(
+    delete(PROTECTION).where(PROTECTION.c.source == _SOURCE, PROTECTION.c.number_key == _NUMBER, PROTECTION.c.kind == _KIND)
+)
+_FED_AT = Statement(select(FEED.c.delivered_at).where(FEED.c.source == _SOURCE))
+_FEED_INSERT = insert(FEED).values(source=_SOURCE, delivered_at=_AT)
+_FEED = Statement(
+    _FEED_INSERT.on_conflict_do_update(
+        index_elements=[FEED.c.source],
+        set_={"delivered_at": case((FEED.c.delivered_at > _AT, FEED.c.delivered_at), else_=_AT)},
+    )
+)
+
+
+class StoredProtections:
+    """`ports.Protections`."""
+
+    def __init__(self, database: Database, keys: Keys) -> None:
+        self._database = database
+        self._keys = keys
+
+    async def assert_locks(self, source: str, locks: Mapping[NhsNumber, frozenset[str]], at: datetime, *, snapshot: bool) -> None:
+        """Each listed person's locks of this source are now these. A snapshot older than what is held changes nothing."""
+        wanted = {self._keys.number_key(number): kinds for number, kinds in locks.items()}
+        await self._database.write(_assert(source, wanted, micros(at), snapshot=snapshot))
+
+
+def fed(source: str, at: int) -> Work[None]:
+    """Note a delivery or contact of a source, in the transaction that takes it."""
+    yield Call(_FEED, {"source": source, "at": at})
+
+
+def _assert(source: str, wanted: Mapping[bytes, frozenset[str]], at: int, *, snapshot: bool) -> Work[None]:
+    held: dict[tuple[bytes, str], int] = {}
+    if snapshot:
+        fed_at = yield Call(_FED_AT, {"source": source})
+        if fed_at and fed_at[0][0] > at:
+            return
+        rows = yield Call(_ALL, {"source": source})
+        held.update({(bytes(row[0]), row[1]): row[2] for row in rows})
+    else:
+        for number_key in wanted:
+            rows = yield Call(_OF, {"source": source, "number_key": number_key})
+            held.update({(bytes(row[0]), row[1]): row[2] for row in rows})
+    listed = {(number_key, kind) for number_key, kinds in wanted.items() for kind in kinds}
+    # An event that comes late may add a lock but not lift one that is newer: in doubt the person stays protected.
+    lifted = [lock for lock, since in held.items() if lock not in listed and since <= at]
+    added = listed - held.keys()
+    yield Call(_ADD, {}, [_row(source, lock, at) for lock in sorted(added)])
+    yield Call(_LIFT, {}, [_row(source, lock, at) for lock in lifted])
+    yield from raise_version(number_key for number_key, _ in (*added, *lifted))
+    yield from fed(source, at)
+
+
+def _row(source: str, lock: tuple[bytes, str], at: int) -> Mapping[str, object]:
+    return {"source": source, "number_key": lock[0], "kind": lock[1], "at": at}

@@ -1,0 +1,158 @@
+"""The shelves: custodians' newest copies, sealed under a key outside the database, each with its retention."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, String, bindparam, case, delete, select
+
+from gateway.nhs_number import NhsNumber
+from gateway.ports import Entry, ShelfRow, ShelfStored
+from gateway.store.database import Call, Database, Statement, Work, insert, micros, moment
+from gateway.store.keys import Keys
+from gateway.store.log import Writer
+from gateway.store.protections import fed
+from gateway.store.subjects import family
+from gateway.store.tables import SHELF, SHELF_DELIVERY
+
+_SOURCE = bindparam("source", type_=String)
+_AT = bindparam("at", type_=BigInteger)
+_INSERT = insert(SHELF).values({column.name: bindparam(column.name, type_=column.type) for column in SHELF.c})
+_newer_wins = _INSERT.on_conflict_do_update(
+    index_elements=[SHELF.c.source, SHELF.c.sender, SHELF.c.kind, SHELF.c.business_key],
+    set_={name: _INSERT.excluded[name] for name in ("holder_key", "as_of", "keep_until", "body_sealed")},
+    where=_INSERT.excluded.as_of > SHELF.c.as_of,
+)
+_NEWER_WINS = Statement(_newer_wins.returning(SHELF.c.as_of))
+_FILL = Statement(_newer_wins)  # many at once, telling nothing
+_CLEAR = Statement(delete(SHELF).where(SHELF.c.source == _SOURCE))
+_COLUMNS = (SHELF.c.sender, SHELF.c.kind, SHELF.c.business_key, SHELF.c.holder_key, SHELF.c.as_of, SHELF.c.body_sealed)
+_people = family("holder_key")
+_NEWEST = Statement(
+    select(*_COLUMNS)
+    .where(
+        SHELF.c.source == _SOURCE,
+        SHELF.c.holder_key.in_(select(_people.c.number_key)),
+        SHELF.c.keep_until > _AT,
+        SHELF.c.body_sealed.is_not(None),
+    )
+    .order_by(SHELF.c.kind, SHELF.c.as_of.desc(), SHELF.c.business_key)
+)
+_DELIVERED = Statement(select(SHELF_DELIVERY.c.delivered_at).where(SHELF_DELIVERY.c.source == _SOURCE))
+_DELIVERY_INSERT = insert(SHELF_DELIVERY).values(source=_SOURCE, delivered_at=_AT)
+_DELIVERY = Statement(
+    _DELIVERY_INSERT.on_conflict_do_update(
+        index_elements=[SHELF_DELIVERY.c.source],
+        set_={"delivered_at": case((SHELF_DELIVERY.c.delivered_at > _AT, SHELF_DELIVERY.c.delivered_at), else_=_AT)},
+    )
+)
+_PURGE = Statement(delete(SHELF).where(SHELF.c.keep_until <= _AT).returning(SHELF.c.business_key))
+
+
+class _Body(msgspec.Struct):
+    business_id: str
+    body: bytes
+
+
+_decode = msgspec.msgpack.Decoder(_Body).decode
+
+
+class StoredShelf:
+    """`ports.ShelfStore`. Each change is one transaction with its audit event."""
+
+    def __init__(self, database: Database, keys: Keys, *, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._keys = keys
+        self._writer = Writer(database, keys, clock=clock)
+
+    async def put(self, rows: Sequence[ShelfRow], entry: Entry) -> int:
+        """How many rows were newer than what was held."""
+        return await self._recorded(entry, self._put([self._row(row) for row in rows]))
+
+    async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
+        """How many rows the shelf now holds of it; an older snapshot than the one held changes nothing."""
+        mine = [self._row(row) for row in rows if row.source == source]
+        return await self._recorded(entry, self._replace(source, mine, micros(delivered_at)))
+
+    async def newest(self, source: str, holder: NhsNumber | str, at: datetime) -> Sequence[ShelfStored]:
+        """Everything in date kept for one holder."""
+        holder_key = self._holder_key(source, holder)
+        rows = await self._database.read(_NEWEST, {"source": source, "holder_key": holder_key, "at": micros(at)})
+        stored = []
+        for sender, kind, business_key, row_holder, as_of, sealed in rows:
+            bound = _bound(source, sender, kind, business_key, row_holder, as_of)
+            opened = _decode(self._keys.open("shelf-sealing", sealed, *bound))
+            stored.append(ShelfStored(kind, opened.business_id, sender, moment(as_of), opened.body))
+        return stored
+
+    async def delivered_at(self, source: str) -> datetime | None:
+        """When this shelf was delivered to last, by the sender's clock."""
+        rows = await self._database.read(_DELIVERED, {"source": source})
+        return moment(rows[0][0]) if rows else None
+
+    async def purge(self, at: datetime) -> int:
+        """Remove what is past its date, with an event that says how many, when there were any."""
+        entry = Entry(kind="administration", at=at, outcome="success", person=None)
+        return await self._recorded(entry, self._purge(micros(at)), only_if_any=True)
+
+    async def _recorded(self, entry: Entry, work: Work[int], *, only_if_any: bool = False) -> int:
+        async with self._writer.alone:
+            return await self._database.write(self._with_event(entry, work, only_if_any=only_if_any))
+
+    def _with_event(self, entry: Entry, work: Work[int], *, only_if_any: bool) -> Work[int]:
+        changed = yield from work
+        if changed or not only_if_any:
+            detail = {"action": "shelf-purge", "rows": changed} if only_if_any else {**entry.detail, "rows_changed": changed}
+            yield from self._writer.land([self._writer.prepare(replace(entry, detail=detail))])
+        return changed
+
+    def _put(self, rows: Sequence[dict[str, Any]]) -> Work[int]:
+        changed = 0
+        for row in rows:
+            changed += len((yield Call(_NEWER_WINS, row)))
+        for source in sorted({row["source"] for row in rows}):
+            yield Call(_DELIVERY, {"source": source, "at": max(row["as_of"] for row in rows if row["source"] == source)})
+        return changed
+
+    def _replace(self, source: str, rows: Sequence[dict[str, Any]], delivered_at: int) -> Work[int]:
+        held = yield Call(_DELIVERED, {"source": source})
+        if held and held[0][0] >= delivered_at:
+            return 0
+        yield Call(_CLEAR, {"source": source})
+        yield Call(_FILL, {}, rows)
+        yield Call(_DELIVERY, {"source": source, "at": delivered_at})
+        yield from fed(source, delivered_at)
+        return len(rows)
+
+    def _purge(self, at: int) -> Work[int]:
+        return len((yield Call(_PURGE, {"at": at})))
+
+    def _row(self, row: ShelfRow) -> dict[str, Any]:
+        business_key = self._keys.word_key("shelf", row.source, row.sender, row.kind, row.business_id)
+        holder_key, as_of = self._holder_key(row.source, row.holder), micros(row.as_of)
+        sealed = None
+        if row.body is not None:
+            plain = msgspec.msgpack.encode(_Body(row.business_id, row.body))
+            bound = _bound(row.source, row.sender, row.kind, business_key, holder_key, as_of)
+            sealed = self._keys.seal("shelf-sealing", plain, *bound)
+        return {
+            "source": row.source,
+            "sender": row.sender,
+            "kind": row.kind,
+            "business_key": business_key,
+            "holder_key": holder_key,
+            "as_of": as_of,
+            "keep_until": micros(row.keep_until),
+            "body_sealed": sealed,
+        }
+
+    def _holder_key(self, source: str, holder: NhsNumber | str) -> bytes:
+        if isinstance(holder, NhsNumber):
+            return self._keys.number_key(holder)
+        return self._keys.word_key("local-id", source, holder)
+
+
+def _bound(source: str, sender: str, kind: str, business_key: bytes, holder_key: bytes, as_of: int) -> tuple[bytes, ...]:
+    return source.encode(), sender.encode(), kind.encode(), business_key, holder_key, str(as_of).encode()
