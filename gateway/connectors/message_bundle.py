@@ -33,7 +33,6 @@ _LOCKED: Final = ("R", "V")
 _DIRECTORY: Final = re.compile(r"https://directory\.spineservices\.nhs\.uk/STU3/Organization/([A-Z0-9]{3,10})")
 _ODS_ENDPOINT: Final = re.compile(r"urn:nhs-uk:addressing:ods:([A-Z0-9]{3,10})")
 _ODS: Final = re.compile(r"[A-Z0-9]{3,10}")
-_PEOPLE: Final = frozenset(("Patient", "Encounter"))  # references to these stay; the others become logical ones
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -172,15 +171,14 @@ def _sender(header: Mapping[str, Tree], index: Mapping[str, dict[str, Tree]]) ->
 
 
 def _claim(patient: Mapping[str, Tree] | None, routing: Mapping[str, Tree], change: Change) -> Claim:
-    parts = {each.get("url"): each for each in _list(routing.get("extension"))}
-    routed = parts.get("nhsNumber", {}).get("valueIdentifier")
+    routed = _extension(routing, ("nhsNumber",)).get("valueIdentifier")
     said = [_number(identifier) for identifier in ([routed] if isinstance(routed, dict) else []) if identifier.get("value")]
     said += [_number(each) for each in _list((patient or {}).get("identifier")) if each.get("system") == NHS_NUMBER]
     if not said or (patient is None and change != "delete"):
         raise SourceContractBroken("no NHS number in the message")
     if len(set(said)) > 1:
         raise SourceContractBroken("the NHS numbers in the message differ")
-    header_born = _day(parts.get("birthDateTime", {}).get("valueDateTime"))
+    header_born = _day(_extension(routing, ("birthDateTime",)).get("valueDateTime"))
     born = _day((patient or {}).get("birthDate"))
     if header_born and born and header_born != born:
         raise SourceContractBroken("the birth dates in the message differ")
@@ -239,10 +237,9 @@ def _logical(value: Tree, index: Mapping[str, dict[str, Tree]]) -> Tree:
     kind = target["resourceType"]
     if kind == "Patient":
         return {"reference": "Patient"}  # the person of the message; no name beside it
-    url = next(url for url, node in index.items() if node is target)
-    if kind in _PEOPLE:
-        key = _business_id(target) or _own_id(target, url)
-        return {"reference": f"{kind}/{key}"}
+    if kind == "Encounter":
+        url = next(url for url, node in index.items() if node is target)
+        return {"key": _business_id(target) or _own_id(target, url)}  # as its own resource says it
     display = _display(target) or value.get("display")
     identifiers = [each for each in _list(target.get("identifier")) if each.get("system") and each.get("value")]
     identifier = {"system": identifiers[0]["system"], "value": identifiers[0]["value"]} if identifiers else None

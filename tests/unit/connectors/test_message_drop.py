@@ -156,7 +156,7 @@ def test_a_reference_stands_by_itself_with_identifier_and_name(manifest: Manifes
     given = read(manifest, message()).data["immunizations"][0]
     assert given["practitioner"] == [{"actor": {"display": "Nurse Pat Pricker"}}]
     assert given["patient"] == {"reference": "Patient"}
-    assert given["encounter"] == {"reference": "Encounter/visit"}
+    assert given["encounter"] == {"key": "visit"}
 
 
 def test_a_resource_whose_type_is_not_read_is_accounted_for(manifest: Manifest) -> None:
