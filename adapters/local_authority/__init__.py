@@ -1,1 +1,1 @@
-"""Built-in adapter: local_authority."""
+"""Built-in adapter: an authority's nightly extract in the shape of the CIN census, by the `xml-drop` connector."""

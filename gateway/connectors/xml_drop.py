@@ -1,0 +1,233 @@
+"""Connector `xml-drop`: a nightly extract in XML, whole each time, from a drop folder to the shelf, and from there to the line.
+
+    [xml]
+    schema = "..."                                  of mappings/<adapter>/source.yaml
+    kind = "cin-child"                              of the shelf's rows
+    record = "Message/Children/Child"               the elements that are one person's record each
+    identity = "ChildIdentifiers/LAchildID"         below the record: the source's own id
+    birth_date = "ChildIdentifiers/PersonBirthDate" below the record
+    as_of = ["Header/Source/DateTime"]              below the root: the first that is there says when the extract was true
+    zone = "Europe/London"                          of times that name none
+    locks = "LocalExtras/DisclosureLock"            below the record: one element a lock, its kind in the attribute `kind`
+    sender = "Header/Source/LEA"                    below the root; must be the source's option `sender` where that is set
+
+An extract is a snapshot: who is no longer listed is gone. So a file that is doubtful in any part is refused as a whole and
+the last good one stands, until it is older than `max_age_h` and counts as stale.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from gateway.adapter import (
+    Arrival,
+    Claim,
+    Delivery,
+    Manifest,
+    PatientIdentity,
+    SourceContractBroken,
+    SourceFacts,
+    SourceRecord,
+    SourceSettings,
+    Tools,
+    Want,
+)
+from gateway.connectors.drop import Drop, DropFile, folder_of
+from gateway.connectors.xml_tree import Element, below, parse, text_at, tree_of
+from gateway.errors import StartupRefused
+
+CAP_BYTES: Final = 64_000_000
+MAX_AGE_H: Final = 48.0
+NO_RECORDS: Final = "an extract that lists nobody"
+NO_IDENTITY: Final = "a record without its identity"
+TWICE: Final = "one identity listed twice"
+NO_DATE: Final = "no readable date of the extract"
+FROM_THE_FUTURE: Final = "dated in the future"
+WRONG_SENDER: Final = "the extract of another sender"
+BAD_BIRTH_DATE: Final = "a birth date that cannot be read"
+
+_CLOCKS_APART = timedelta(minutes=5)
+_LOCKS = frozenset(("address-lock", "refuge", "placement", "adoption"))
+_OTHER_LOCK = "disclosure-lock"  # a kind we do not know, or none given: a lock all the same
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """`[xml]` of a manifest."""
+
+    schema: str
+    kind: str
+    record: str
+    identity: str
+    as_of: Sequence[str]
+    birth_date: str = ""
+    zone: str = "Europe/London"
+    locks: str = ""
+    sender: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """One file, read."""
+
+    as_of: datetime
+    sender: str | None
+    arrivals: Sequence[Arrival]
+
+
+class XmlDrop:
+    """One source: `Adapter` over its shelf, `Intake` over its folder."""
+
+    def __init__(self, manifest: Manifest, source: SourceSettings, tools: Tools) -> None:
+        self._shape = read_shape(manifest)
+        self._source = source
+        self._tools = tools
+        self._max_age = timedelta(hours=source.max_age_h or MAX_AGE_H)
+        self._drop = Drop(
+            folder_of(source.options.get("drop"), tools.var),
+            suffixes=frozenset((".xml",)),
+            cap_bytes=int(source.options.get("cap_bytes", CAP_BYTES)),
+            keep_days=source.keep_days,
+            snapshot=True,
+            now=tools.now,
+        )
+
+    async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
+        """The shelf's records of every local id the crosswalk holds, then how fresh they are and which locks they assert.
+
+        Past its age a record says so in `_stale`, so that a map can keep from calling anything active. Raises
+        `SourceContractBroken` for a record whose birth date cannot be read, since the person check would pass it unread.
+        """
+        delivered = await self._tools.shelf.delivered_at()
+        stale = delivered is None or self._tools.now() - delivered > self._max_age
+        protected: frozenset[str] = frozenset()
+        for claim in await self._tools.local_ids.of(patient):
+            if claim.local_id is None:
+                continue
+            for kept in await self._tools.shelf.newest(claim.local_id):
+                if kept.about.birth_date is None and _in_tree(kept.data, self._shape.birth_date):
+                    raise SourceContractBroken(BAD_BIRTH_DATE)
+                protected |= frozenset(kept.data.get("_locks", ()))
+                data = {**kept.data, "_stale": True} if stale else kept.data
+                yield SourceRecord(kept.schema, data, kept.where, kept.as_of, kept.about, kept.locked)
+        yield SourceFacts(protected=protected, as_of=delivered, stale=stale)
+
+    async def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
+        """Each waiting extract with everyone in it; one that is not usable comes with nobody and ends in refused/."""
+        await asyncio.to_thread(self._drop.purge)
+        while (delivery := await asyncio.to_thread(self._drop.take)) is not None:
+            yield delivery, await asyncio.to_thread(self._read, delivery)
+
+    def _read(self, delivery: DropFile) -> Sequence[Arrival]:
+        if delivery.fault is not None:
+            return ()
+        try:
+            extract = read_extract(self._shape, delivery.body, self._source.custodian)
+            expected = self._source.options.get("sender")
+            if expected is not None and extract.sender != str(expected):
+                raise SourceContractBroken(WRONG_SENDER)
+            if extract.as_of > self._tools.now() + _CLOCKS_APART:
+                raise SourceContractBroken(FROM_THE_FUTURE)
+        except SourceContractBroken as broken:
+            delivery.fault = broken.reason
+            return ()
+        delivery.as_of = extract.as_of
+        return extract.arrivals
+
+
+def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> XmlDrop:
+    """A manifest and a source -> its adapter, which is its intake too."""
+    return XmlDrop(manifest, source, tools)
+
+
+def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
+    """A whole extract -> its records. Raises `SourceContractBroken` when it is not usable as a whole."""
+    extract = read_extract(read_shape(manifest), body, sender="")
+    return [arrival.record for arrival in extract.arrivals if arrival.record is not None]
+
+
+def read_extract(shape: Shape, body: bytes, sender: str) -> Extract:
+    """A whole extract -> everyone in it. `sender` is the custodian's code. Raises `SourceContractBroken`."""
+    root = parse(body)
+    as_of = _as_of(shape, root)
+    path = shape.record.split("/")
+    if root.tag != path[0]:
+        raise SourceContractBroken("not the root element of this extract")
+    arrivals: list[Arrival] = []
+    seen: set[str] = set()
+    for number, element in enumerate(below(root, path[1:]), start=1):
+        arrival = _arrival(shape, element, f"{path[-1]} {number}", as_of, sender)
+        if arrival.business_id in seen:
+            raise SourceContractBroken(TWICE)
+        seen.add(arrival.business_id)
+        arrivals.append(arrival)
+    if not arrivals:
+        raise SourceContractBroken(NO_RECORDS)
+    return Extract(as_of, text_at(root, shape.sender), arrivals)
+
+
+def read_shape(manifest: Manifest) -> Shape:
+    """`[xml]` of the manifest -> `Shape`. Raises `StartupRefused` naming what is missing or not known."""
+    where = f"adapters/{manifest.name}/manifest.toml"
+    table = manifest.options.get("xml", {})
+    known = {item.name for item in fields(Shape)}
+    missing = sorted({"schema", "kind", "record", "identity", "as_of"} - set(table))
+    if missing:
+        raise StartupRefused(f"{where}: [xml] needs {', '.join(missing)}")
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise StartupRefused(f"{where}: [xml] does not know {', '.join(unknown)}")
+    if table["schema"] not in manifest.reads:
+        raise StartupRefused(f"{where}: [xml] gives a schema that `reads` does not list")
+    return Shape(**table)
+
+
+def _arrival(shape: Shape, element: Element, where: str, as_of: datetime, sender: str) -> Arrival:
+    identity = text_at(element, shape.identity)
+    if identity is None:
+        raise SourceContractBroken(NO_IDENTITY)
+    about = Claim(local_id=identity, birth_date=_day(text_at(element, shape.birth_date)))
+    locks = _locks(element, shape.locks)
+    data = tree_of(element) | ({"_locks": sorted(locks)} if locks else {})
+    if sender:
+        data["_sender"] = sender.partition(":")[2]
+    return Arrival(
+        shape.kind, identity, sender, as_of, about, SourceRecord(shape.schema, data, where, as_of, about), protected=locks
+    )
+
+
+def _as_of(shape: Shape, root: Element) -> datetime:
+    for path in shape.as_of:
+        text = text_at(root, path)
+        if text is None:
+            continue
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise SourceContractBroken(NO_DATE) from None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(shape.zone))).astimezone(UTC)
+    raise SourceContractBroken(NO_DATE)
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        return None  # the record stays on the shelf, and fetch refuses to answer with it
+
+
+def _locks(element: Element, path: str) -> frozenset[str]:
+    found = below(element, path.split("/")) if path else []
+    kinds = ((lock.get("kind") or lock.text or "").strip() for lock in found)
+    return frozenset(kind if kind in _LOCKS else _OTHER_LOCK for kind in kinds)
+
+
+def _in_tree(data: Any, path: str) -> Any:
+    """What lies at a path of a tree read from XML; where an element repeats, its first."""
+    for step in path.split("/") if path else ():
+        data = data[0] if isinstance(data, list) else data
+        data = data.get(step) if isinstance(data, dict) else None
+    return data if path else None
