@@ -5,6 +5,7 @@ person check and the deadline are the gateway's.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
 
 from adapters.gp import answer, request
 from adapters.gp.record import SCHEMAS, UNREADABLE, Split, split
@@ -63,9 +64,15 @@ class GpConnect:
         wanted = [item for item in record.records if item.schema in asked_for]
         if not wanted and record.about.nhs_number not in {known.value for known in (patient.number, *patient.superseded)}:
             raise SourceContractBroken("an empty record of somebody else")  # its warnings are theirs
-        yield record.facts
+        yield self._said_of(want, record.facts)
         for item in wanted:
             yield item
+
+    def _said_of(self, want: Want, facts: SourceFacts) -> SourceFacts:
+        """Warnings of what was asked for only: that something else is withheld is not this caller's to know."""
+        categories = {category for kind, category in self._manifest.gives.items() if kind in want.types}
+        warnings = tuple(warning for warning in facts.warnings if warning[0] in categories)
+        return replace(facts, warnings=warnings)
 
     async def _ask(self, provider: Provider, requester: Mapping[str, str], body: bytes) -> Split | None:
         tools, started = self._tools, self._tools.now()

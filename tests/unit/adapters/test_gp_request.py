@@ -25,7 +25,7 @@ from gateway.adapter import (
 )
 from gateway.nhs_number import NhsNumber
 from gateway.registry import load_manifest
-from tests.unit.adapters.gp_records import ALLERGY, NUMBER, record, traced
+from tests.unit.adapters.gp_records import ALLERGY, NUMBER, WARNING, listed, record, traced
 
 pytestmark = pytest.mark.anyio
 
@@ -226,6 +226,14 @@ async def test_what_comes_beside_the_wanted_types_goes_no_further():
     network = Network(said(200, record(ALLERGY)))
     items = await ask(network, types=frozenset({"Condition"}))
     assert [type(item) for item in items] == [SourceFacts]
+
+
+async def test_that_something_not_asked_for_is_withheld_is_not_said():
+    warned = [{"url": WARNING, "valueCode": "confidential-items"}]
+    lists = (listed("717711000000103", extension=warned), listed("886921000000105", extension=warned))
+    network = Network(said(200, record(ALLERGY, *lists)))
+    facts, *_ = await ask(network, types=frozenset({"AllergyIntolerance"}))
+    assert facts.warnings == (("allergies", "confidential-items"),)
 
 
 @pytest.mark.parametrize("purpose", [Purpose.S47, Purpose.S17, Purpose.FAMRQT, Purpose.HCOMPL, Purpose.MASH])
