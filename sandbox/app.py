@@ -2,7 +2,7 @@
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from sandbox.faults import Faults
@@ -20,7 +20,11 @@ def build() -> Starlette:
         """What the last requests said of themselves in headers: no body, no path."""
         return JSONResponse({"pds": pds.seen, "gp": gp.seen})
 
+    async def about(request: Request) -> Response:
+        return PlainTextResponse("Simulators of outside systems. Everybody here is synthetic.\n")
+
     control = [
+        Route("/", about),
         Route("/control/faults", faults.control, methods=["GET", "POST", "DELETE"]),
         Route("/control/seen", seen),
     ]

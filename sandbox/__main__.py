@@ -1,0 +1,66 @@
+"""`python -m sandbox --port 8100 --var DIR [--drops DIR]`: every outside system on one port and in two folders."""
+
+import argparse
+import asyncio
+import socket
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+
+from sandbox import app, authority, centre, child_health
+
+
+def main() -> int:
+    """Write what is written, then serve until told to stop. 1 when the port is taken."""
+    reader = argparse.ArgumentParser(
+        prog="python -m sandbox", description="Simulators of every outside system, with synthetic families."
+    )
+    reader.add_argument("--port", type=int, default=8100, help="0 takes any free port")
+    reader.add_argument("--var", type=Path, required=True, help="folder for the centre's database and the crosswalk")
+    reader.add_argument("--drops", type=Path, help="folder for what the child health and authority systems deliver")
+    asked = reader.parse_args()
+    door = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        door.bind(("127.0.0.1", asked.port))
+        door.listen(2048)
+    except OSError:
+        print(f"port {asked.port} is taken: choose another with --port", file=sys.stderr, flush=True)
+        return 1
+    write(asked.var, asked.drops)
+    asyncio.run(_serve(door))
+    return 0
+
+
+def write(var: Path, drops: Path | None) -> None:
+    """The files and databases of the systems that are not asked over HTTP."""
+    now = datetime.now(UTC)
+    centre.write(var / "centretrack.db", now.date())
+    authority.write_crosswalk(var / "crosswalk.csv")
+    print(f"centre database and crosswalk written in {var}", flush=True)
+    if drops is not None:
+        count = child_health.write(drops / "child-health")
+        authority.write_extract(drops / "authority", now)
+        print(f"{count} child health messages and the authority's extract delivered in {drops}", flush=True)
+
+
+async def _serve(door: socket.socket) -> None:
+    config = uvicorn.Config(
+        app.build(), log_level="critical", access_log=False, http="httptools", lifespan="off", server_header=False
+    )
+    await _Server(config).serve(sockets=[door])
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready: whoever started it waits for that line."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            print(f"ready on http://127.0.0.1:{sockets[0].getsockname()[1]}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
