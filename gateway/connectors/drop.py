@@ -5,7 +5,7 @@ than `settle_s` ago waits for the next look. Names given by senders may hold ide
 digest of its content, here and in the folders, and the sender's own name goes no further.
 
     drop/            what senders leave
-    drop/taken/      being read; goes back by itself when a reader died
+    drop/taken/      being read; goes back by itself when a reader died or could not record it
     drop/done/       taken
     drop/refused/    not usable; NAME.reason says why and its owner acts
 """
@@ -24,7 +24,7 @@ UNKNOWN_KIND = "not a kind of file this source takes"
 CHANGED = "changed while it was read"
 
 _TEMPORARY = (".part", ".tmp", ".filepart", ".crdownload", ".swp", "~")
-_TAKEN_AGAIN_S = 900.0  # a reader that holds a file longer than this has died
+_TAKEN_AGAIN_S = 120.0  # a reader that holds a file longer than this has died, or could not record it: it comes again
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -50,6 +50,8 @@ class DropFile:
     def refuse(self, reason: str) -> None:
         """Moves it to refused/ and writes the reason beside it. `reason` is a constant, never a value of the file."""
         target = self._move("refused")
+        if not target.exists():
+            return
         note = target.with_name(target.name + ".reason")
         note.write_text(f"{reason}\nrefused at {self._now().isoformat()}\n", encoding="utf-8")
         note.chmod(0o600)
@@ -57,7 +59,10 @@ class DropFile:
 
     def _move(self, folder: str) -> Path:
         target = self._path.parent.parent / folder / self.name
-        os.replace(self._path, target)
+        try:
+            os.replace(self._path, target)
+        except FileNotFoundError:  # held too long: it went back and another reader has it, to the same end
+            return target
         _stamp(target, self._now())
         self._path = target
         return target

@@ -128,10 +128,25 @@ def test_what_a_dead_reader_held_is_delivered_again(tmp_path: Path, clock: Clock
     waiting = open_drop(tmp_path, clock)
     leave(tmp_path, "a.xml", b"<again/>")
     assert waiting.take() is not None  # and then the reader dies
-    clock.now += timedelta(seconds=600)
+    clock.now += timedelta(seconds=100)
     assert waiting.take() is None
-    clock.now += timedelta(seconds=400)
+    clock.now += timedelta(seconds=40)
     assert waiting.take() is not None
+
+
+@pytest.mark.parametrize("end", ["done", "refuse"])
+def test_a_reader_that_was_too_slow_does_no_harm(tmp_path: Path, clock: Clock, end: str) -> None:
+    waiting = open_drop(tmp_path, clock)
+    leave(tmp_path, "a.xml")
+    slow = waiting.take()
+    clock.now += timedelta(seconds=140)
+    again = waiting.take()
+    assert slow is not None
+    assert again is not None
+    slow.done() if end == "done" else slow.refuse("no")
+    again.done()
+    assert files(tmp_path / "done") == [again.name]
+    assert files(tmp_path / "refused") == []
 
 
 def test_kept_files_go_when_their_days_are_over(tmp_path: Path, clock: Clock) -> None:
