@@ -5,7 +5,6 @@ person check and the deadline are the gateway's.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import replace
 
 from adapters.gp import answer, request
 from adapters.gp.record import SCHEMAS, UNREADABLE, Split, split
@@ -72,7 +71,7 @@ class GpConnect:
         """Warnings of what was asked for only: that something else is withheld is not this caller's to know."""
         categories = {category for kind, category in self._manifest.gives.items() if kind in want.types}
         warnings = tuple(warning for warning in facts.warnings if warning[0] in categories)
-        return replace(facts, warnings=warnings)
+        return SourceFacts(warnings=warnings, as_of=facts.as_of)
 
     async def _ask(self, provider: Provider, requester: Mapping[str, str], body: bytes) -> Split | None:
         tools, started = self._tools, self._tools.now()
