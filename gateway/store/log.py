@@ -207,28 +207,26 @@ class StoredLog:
         self._waiting.append(passenger)
         if self._flights is None or self._flights.done():
             self._flights = loop.create_task(self._fly())
-        try:
-            return await passenger.answer
-        except StoreDown as down:
-            raise AuditDown(reason=down.reason) from None
+        return await passenger.answer
 
     async def _fly(self) -> None:
-        while self._waiting:
-            flight, self._waiting = self._waiting[:_LARGEST_FLIGHT], self._waiting[_LARGEST_FLIGHT:]
-            try:
-                landed = await self._database.write(self._flight(flight))
-            except BaseException as error:
-                for passenger in flight:
-                    if not passenger.answer.done():
-                        passenger.answer.set_exception(
-                            error if isinstance(error, StoreDown) else AuditDown(reason="the log could not be written")
-                        )
-                if not isinstance(error, StoreDown):
-                    raise
-                continue
-            for passenger, aboard in zip(flight, landed, strict=True):
-                if not passenger.answer.done():  # a cancelled caller's event is there all the same: over-recording is safe
-                    passenger.answer.set_result(aboard)
+        flight: list[_Passenger] = []
+        try:
+            while self._waiting:
+                flight, self._waiting = self._waiting[:_LARGEST_FLIGHT], self._waiting[_LARGEST_FLIGHT:]
+                try:
+                    landed = await self._database.write(self._flight(flight))
+                except StoreDown as down:
+                    _refuse(flight, down.reason)
+                else:
+                    for passenger, aboard in zip(flight, landed, strict=True):
+                        if not passenger.answer.done():  # a cancelled caller's event is there all the same: the safe side
+                            passenger.answer.set_result(aboard)
+                flight = []
+        finally:
+            # Only a fault of ours or the end of the loop leads here with somebody aboard: nobody is left waiting.
+            stranded, self._waiting = [*flight, *self._waiting], []
+            _refuse(stranded, "the log could not be written")
 
     def _flight(self, flight: Sequence[_Passenger]) -> Work[list[bool]]:
         asked = [passenger.unless_moved[0] for passenger in flight if passenger.unless_moved]
@@ -249,6 +247,12 @@ class StoredLog:
         if jobs:
             yield Call(sql.INSERT_JOB, {}, job_rows(jobs))
         return landed
+
+
+def _refuse(passengers: Sequence[_Passenger], reason: str) -> None:
+    for passenger in passengers:
+        if not passenger.answer.done():
+            passenger.answer.set_exception(AuditDown(reason=reason))
 
 
 def _sequence(*, wait: bool) -> Work[int]:

@@ -28,10 +28,12 @@ LAST_SEQ = Statement(_last_seq)
 ENDS = Statement(select(_last_seq.scalar_subquery(), _last_position.scalar_subquery()))
 INSERT_EVENT = Statement(insert(EVENT).values(_all_bound(EVENT)))
 
-_arrays = func.unnest(*(bindparam(name, type_=ARRAY(EVENT.c[name].type)) for name in EVENT_COLUMNS)).table_valued(*EVENT_COLUMNS)
-INSERT_EVENTS = Statement(
-    insert(EVENT).from_select(list(EVENT_COLUMNS), select(*(_arrays.render_derived().c[name] for name in EVENT_COLUMNS)))
+_arrays = (
+    func.unnest(*(bindparam(name, type_=ARRAY(EVENT.c[name].type)) for name in EVENT_COLUMNS))
+    .table_valued(*EVENT_COLUMNS)
+    .render_derived()
 )
+INSERT_EVENTS = Statement(insert(EVENT).from_select(list(EVENT_COLUMNS), select(*(_arrays.c[name] for name in EVENT_COLUMNS))))
 
 INSERT_JOB = Statement(insert(JOB).values(_all_bound(JOB)).on_conflict_do_nothing(index_elements=[JOB.c.kind, JOB.c.key]))
 

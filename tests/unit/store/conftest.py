@@ -1,21 +1,18 @@
 """The store over both databases: every contract test runs on each."""
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
+import postgres_server
 import pytest
 
 from gateway.store import Keys, Store, open_store
-from tests import postgres
-
-NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    with postgres.server() as url:
+def running_postgres() -> Iterator[str]:
+    with postgres_server.server() as url:
         yield url
 
 
@@ -30,7 +27,7 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[s
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'gateway.db'}"
         return
-    server: str = request.getfixturevalue("postgres_server")
+    server: str = request.getfixturevalue("running_postgres")
     name = f"t{abs(hash(request.node.nodeid)) % 10**12}"
     connection = await asyncpg.connect(server)
     await connection.execute(f"CREATE DATABASE {name}")

@@ -1,40 +1,19 @@
 """The log on both databases: what is acknowledged is there, once, in order, and says nobody's number."""
 
 import asyncio
+import base64
 import random
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from store_world import CHILD, NOW, OTHER, entry, version
 
 from gateway.audit.canonical import signed_bytes
-from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, Job, LogQuestion
+from gateway.ports import Job, LogQuestion
 from gateway.store import Keys, Store
-from tests.unit.store.conftest import NOW
 
 pytestmark = pytest.mark.anyio
-
-CHILD = NhsNumber("9990000018")
-OTHER = NhsNumber("9990000026")
-
-
-def entry(**given: object) -> Entry:
-    plain = Entry(
-        kind="decision",
-        at=NOW,
-        outcome="permit",
-        person=CHILD,
-        organisation="ods:A99901",
-        system="client-1",
-        staff="https://fhir.nhs.uk/Id/sds-user-id|555",
-        staff_name="Dr A. Example",
-        role="https://example.org/role|R1",
-        purpose="TREAT",
-        request_id="r-1",
-        detail={"rules": ["gp-direct-care"]},
-    )
-    return replace(plain, **given)
 
 
 async def test_what_is_acknowledged_is_in_the_log_dense_and_faultless(store: Store) -> None:
@@ -62,8 +41,6 @@ async def test_a_receipt_verifies_with_the_public_key_and_names_the_stored_commi
     assert event.commitment == receipt.commitment
     assert event.writer_seq == receipt.writer_seq == 1
     assert event.recorded_at == receipt.recorded_at
-    import base64
-
     signature = base64.urlsafe_b64decode(receipt.signature + "==")
     text = signed_bytes(
         event=receipt.event,
@@ -195,8 +172,3 @@ async def test_any_mix_of_groups_leaves_a_dense_log(store: Store) -> None:
     events = await store.log.ask(LogQuestion(limit=1000))
     assert [event.index for event in reversed(events)] == list(range(total))
     assert await store.verify() == []
-
-
-async def version(store: Store) -> int:
-    facts = await store.facts.read(CHILD, organisation="o", staff="s", case_reference=None, client="c", at=NOW)
-    return facts.version

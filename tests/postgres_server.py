@@ -60,7 +60,9 @@ def _user_postgres() -> bool:
 def _run(*command: Path | str) -> None:
     # PostgreSQL refuses to run as root.
     prefix = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    subprocess.run([*prefix, *map(str, command)], check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
+    subprocess.run(
+        [*prefix, *map(str, command)], check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60
+    )
 
 
 def _free_port() -> int:
