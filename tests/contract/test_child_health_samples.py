@@ -1,0 +1,98 @@
+"""Published child health messages through the reader and the maps: mapped and sound, or refused with a place and a reason."""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import adapters.child_health
+import mappings
+from gateway.adapter import Manifest, NhsNumber, SourceRecord
+from gateway.connectors import message_drop
+from gateway.errors import SourceContractBroken
+from gateway.mapping import Context, load, map_record, shape_faults
+from gateway.registry import load_manifest
+
+pytestmark = pytest.mark.samples
+
+FOLDERS = (
+    "nhsconnect__STU3-FHIR-Assets/Examples",
+    "nhsconnect__Events-Management/pages/messages/messages/examples",
+)
+MAPPED = {"DCH-Vaccination-Bundle-Example-1": "dch-vaccinations-1", "DCH-Observation-Bundle-Example-1": "dch-review-1"}
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    return load_manifest(adapters.child_health)
+
+
+def messages(samples: Path) -> list[Path]:
+    found = [path for folder in FOLDERS for path in sorted((samples / folder).iterdir()) if path.suffix in (".xml", ".json")]
+    if not found:
+        pytest.skip("no child health messages among the published samples")
+    return found
+
+
+def read(manifest: Manifest, path: Path) -> SourceRecord:
+    (record,) = message_drop.read_file(manifest, path.name, path.read_bytes())
+    return record
+
+
+def context(record: SourceRecord) -> Context:
+    return Context(
+        source="child-health",
+        mint=lambda kind, key: sha256(f"{kind} {key}".encode()).hexdigest()[:20],
+        person="a" * 26,
+        number=NhsNumber(record.about.nhs_number or ""),
+        as_of=datetime(2026, 5, 4, tzinfo=UTC),
+        custodian="ods:RXX99",
+    )
+
+
+def test_every_sample_is_read_or_refused_for_an_event_not_mapped_yet(samples: Path, manifest: Manifest) -> None:
+    for path in messages(samples):
+        if path.stem in MAPPED:
+            assert read(manifest, path).schema == MAPPED[path.stem], path.name
+            continue
+        with pytest.raises(SourceContractBroken) as refused:
+            read(manifest, path)
+        assert refused.value.reason == message_drop.NOT_MAPPED, path.name
+
+
+def test_xml_and_json_of_one_sample_read_alike(samples: Path, manifest: Manifest) -> None:
+    for stem in MAPPED:
+        from_xml, from_json = (read(manifest, samples / FOLDERS[0] / f"{stem}{suffix}") for suffix in (".xml", ".json"))
+        assert from_xml.about == from_json.about
+        assert from_xml.as_of == from_json.as_of
+        assert from_xml.data == from_json.data
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".json"])
+@pytest.mark.parametrize(
+    ("stem", "types"),
+    [
+        ("DCH-Vaccination-Bundle-Example-1", ["Immunization"]),
+        ("DCH-Observation-Bundle-Example-1", ["Encounter", *["Observation"] * 8]),
+    ],
+)
+def test_a_read_sample_maps_to_sound_resources_and_leaves_no_field_unexplained(
+    samples: Path, manifest: Manifest, stem: str, suffix: str, types: list[str]
+) -> None:
+    record = read(manifest, samples / FOLDERS[0] / f"{stem}{suffix}")
+    result = map_record(load(files(mappings)), "child_health", record, context(record), account=True)
+    assert result.refused == ()
+    assert sorted(made.body["resourceType"] for made in result.resources) == types
+    assert [fault for made in result.resources for fault in shape_faults(made.body)] == []
+    assert result.accounting is not None
+    assert result.accounting.unmapped == ()
+
+
+def test_no_demographic_of_a_sample_reaches_a_resource(samples: Path, manifest: Manifest) -> None:
+    maps = load(files(mappings))
+    for stem in MAPPED:
+        record = read(manifest, samples / FOLDERS[0] / f"{stem}.xml")
+        text = repr([made.body for made in map_record(maps, "child_health", record, context(record)).resources])
+        assert not any(value in text for value in (str(record.about.nhs_number), "DAWKINS", "Dawkins", "Sandmoor"))
