@@ -69,6 +69,7 @@ def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> 
         may_know_withheld=frozenset(category for category in Category if rulings.may_know(category).allowed),
         obligations=tuple(sorted({name for name in uses if name})),
         policy_hash=policy.hash,
+        terms={name: sources[name] for name in named},
     )
 
 

@@ -286,6 +286,7 @@ class Permit:
     may_know_withheld: frozenset[Category]
     obligations: tuple[str, ...]
     policy_hash: str
+    terms: Mapping[str, SourceTerms] = field(default_factory=dict)  # of the sources it covers: disclosure decides under them
 
     def __bool__(self) -> bool:
         raise TypeError("a Permit is not a truth value: match on its type")
@@ -401,6 +402,7 @@ class Disclosed:
     care_class: CareClass
     rules: tuple[str, ...]
     stripped: tuple[Mark, ...]
+    encoded: bytes = field(default=b"", compare=False, repr=False)  # the body as JSON, encoded once: to measure and to send
 
 
 @dataclass(frozen=True, slots=True)
