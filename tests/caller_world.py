@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
@@ -23,7 +23,12 @@ NOW = datetime(2026, 11, 22, 9, 0, 0, tzinfo=UTC)
 BASE = "http://127.0.0.1:8000"
 TOKEN_URL = BASE + "/oauth/token"
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-RIVERSIDE = Organisation("ods:A99901", "Riverside Surgery", OrganisationKind.GP_PRACTICE, frozenset({"ods:A99901"}))
+RIVERSIDE = Organisation(
+    "ods:A99901",
+    "Riverside Surgery",
+    OrganisationKind.GP_PRACTICE,
+    frozenset({"ods:A99901", "https://fhir.nhs.uk/Id/ods-organization-code|A99901"}),
+)
 EC_KEY = ECKey.generate_key("P-384")
 OTHER_EC_KEY = ECKey.generate_key("P-384")
 RSA_KEY = RSAKey.generate_key(2048)
@@ -116,12 +121,8 @@ class FakeLimits:
 
 @dataclass
 class FakeKey:
-    id: str = "signing-1"
+    kid: str = "signing-1"
     private: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
-    previous: dict[str, Ed25519PublicKey] = field(default_factory=dict)
-
-    def public(self) -> Mapping[str, Ed25519PublicKey]:
-        return {self.id: self.private.public_key(), **self.previous}
 
 
 @dataclass

@@ -16,7 +16,6 @@ from gateway.caller.remembered import Held, Remembered
 from gateway.caller.token import public_keys
 from gateway.errors import NotAuthenticated, TooManyRequests
 from gateway.model import Caller
-from gateway.ports import Entry
 
 __all__ = [
     "CLIENT_ALGORITHMS",
@@ -37,23 +36,21 @@ __all__ = [
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)", re.ASCII)
 
 
-async def authenticate(authorization: str | None, attempt: Attempt, parts: Parts, *, certificate: str | None = None) -> Caller:
-    """The Authorization header and where it came from -> the Caller.
+async def authenticate(authorization: str | None, address: str, parts: Parts, *, certificate: str | None = None) -> Caller:
+    """The Authorization header and the network address it came from -> the Caller.
 
     `certificate` is the x5t#S256 of the caller's TLS certificate, where there is one. Whether the client was revoked since is
-    read with the facts. Raises `NotAuthenticated` or `TooManyRequests`, both already recorded; `AuditDown` and `StoreDown`.
+    read with the facts. Raises `NotAuthenticated` and `TooManyRequests`: the endpoint acts, by recording them; and `StoreDown`.
     """
     now = parts.clock()
-    await _limit("address:" + attempt.address, parts.address_per_minute, attempt, parts, now)
+    await _limit("address:" + address, parts.address_per_minute, parts, now)
     try:
         held = token.read(_bearer(authorization), parts, now)
         _same_certificate(held, certificate)
     except Broken as broken:
-        await parts.failures.record(_failure(broken.reason, attempt, now))
         raise NotAuthenticated(reason=broken.reason) from broken
-    attempt.client, attempt.proved = held.client, True
-    await _limit("client:" + held.client, parts.client_per_minute, attempt, parts, now)
-    return token.authenticated(held, attempt.address)
+    await _limit("client:" + held.client, parts.client_per_minute, parts, now)
+    return token.authenticated(held, address)
 
 
 def _bearer(authorization: str | None) -> str:
@@ -70,22 +67,7 @@ def _same_certificate(held: Held, certificate: str | None) -> None:
         raise Broken("certificate-differs")
 
 
-async def _limit(key: str, per_minute: int, attempt: Attempt, parts: Parts, now: datetime) -> None:
+async def _limit(key: str, per_minute: int, parts: Parts, now: datetime) -> None:
     wait_s = await parts.limits.take(key, per_minute=per_minute, now=now)
     if wait_s is not None:
-        await parts.failures.record(_failure("throttled", attempt, now))
         raise TooManyRequests(reason="throttled", retry_after_s=wait_s)
-
-
-def _failure(reason: str, attempt: Attempt, now: datetime) -> Entry:
-    return Entry(
-        kind="refusal",
-        at=now,
-        outcome="failure",
-        person=None,
-        system=attempt.client,
-        request_id=attempt.request_id,
-        correlation_id=attempt.correlation_id,
-        address=attempt.address,
-        detail={"reason": reason},
-    )

@@ -13,14 +13,13 @@ from gateway.errors import OAuthRefused
 from gateway.model import Coding, Organisation, Purpose, Staff
 from gateway.nhs_number import NotAnNhsNumber, parse
 from gateway.ports import Client
-from gateway.systems import GSS_CODE, LOCAL_PURPOSE, LOCAL_ROLE, ODS_CODE, OURS, SDS_JOB_ROLE, SDS_USER_ID, V3_ACT_REASON
+from gateway.systems import LOCAL_PURPOSE, LOCAL_ROLE, OURS, SDS_JOB_ROLE, SDS_USER_ID, V3_ACT_REASON
 
 B2B = "hl7-b2b"
 OUR_EXTENSION = "shared-care-gateway"
-Resolve = Callable[[str], Organisation | None]
+Resolve = Callable[[str], Organisation | None]  # a canonical code or `system|value` -> the organisation
 
 _ACT_REASON_URN = "urn:oid:2.16.840.1.113883.5.8#"  # UDAP writes HL7 purposes like this
-_ORGANISATION_PREFIX = {ODS_CODE: "ods:", GSS_CODE: "gss:"}
 _CASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./_-]{0,62}[A-Za-z0-9]", re.ASCII)
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)
 _SDS_ROLE = re.compile(r"R[0-9]{4}", re.ASCII)
@@ -69,15 +68,9 @@ def purpose_of(text: str) -> Purpose | None:
     return Purpose(text) if text in Purpose.__members__ else None
 
 
-def organisation_code(text: str) -> str:
-    """`system|code` of an identifier system we know -> our canonical spelling; anything else unchanged."""
-    system, bar, code = text.partition("|")
-    return _ORGANISATION_PREFIX[system] + code if bar and system in _ORGANISATION_PREFIX else text
-
-
 def _organisation(b2b: Mapping[str, Any], client: Client, resolve: Resolve) -> Organisation:
     text = text_of(b2b.get("organization_id"), 200)
-    found = resolve(organisation_code(text)) if text else None
+    found = resolve(text) if text else None
     if found is None or found.code not in client.organisations:
         raise _refused("organisation")
     return found

@@ -17,14 +17,10 @@ class TokenKey(Protocol):
     """The key that signs access tokens."""
 
     @property
-    def id(self) -> str: ...
+    def kid(self) -> str: ...
 
     @property
     def private(self) -> Ed25519PrivateKey: ...
-
-    def public(self) -> Mapping[str, Ed25519PublicKey]:
-        """By id: this one's public key, and those that signed until they were rotated."""
-        ...
 
 
 # A JWKS URL registered for a client and the key id looked for -> the key set, or None when it cannot be had.
@@ -44,11 +40,16 @@ class Parts:
     fetch_keys: FetchKeys
     failures: Failures
     clock: Callable[[], datetime]
+    retired: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)  # kid -> key that signed until it was rotated
     remembered: Remembered = field(default_factory=Remembered)
     token_s: int = 300
     token_per_minute: int = 600
     client_per_minute: int = 6_000
     address_per_minute: int = 12_000
+
+    def public_keys(self) -> Mapping[str, Ed25519PublicKey]:
+        """Every key that an access token of ours may verify under, by kid."""
+        return {self.key.kid: self.key.private.public_key(), **self.retired}
 
     @property
     def token_url(self) -> str:

@@ -42,7 +42,7 @@ def mint(client: Client, claimed: Claimed, scopes: frozenset[str], parts: Parts,
     }
     if client.certificate_thumbprint:
         claims["cnf"] = {"x5t#S256": client.certificate_thumbprint}
-    header = {"alg": TOKEN_ALGORITHM, "kid": parts.key.id, "typ": TYPE}
+    header = {"alg": TOKEN_ALGORITHM, "kid": parts.key.kid, "typ": TYPE}
     payload = json.dumps(claims, separators=(",", ":")).encode()
     key = OKPKey.import_key(parts.key.private)
     return jws.serialize_compact(header, payload, key, algorithms=[TOKEN_ALGORITHM]), token_id
@@ -77,14 +77,14 @@ def authenticated(held: Held, address: str) -> Caller:
 
 def public_keys(parts: Parts) -> Mapping[str, Any]:
     """The JWKS that verifies our access tokens."""
-    return {"keys": [_described(kid, key) for kid, key in parts.key.public().items()]}
+    return {"keys": [_described(kid, key) for kid, key in parts.public_keys().items()]}
 
 
 def _verified(token: Peeked, parts: Parts, now: float) -> Held:
     if token.header.get("typ") != TYPE or not {"alg", "kid", "typ"}.issuperset(token.header):
         raise Broken("not-an-access-token")
     kid = token.header.get("kid")
-    public = parts.key.public().get(kid) if isinstance(kid, str) else None
+    public = parts.public_keys().get(kid) if isinstance(kid, str) else None
     if public is None:
         raise Broken("key-unknown")
     claims = verify(token, OKPKey.import_key(public), TOKEN_ALGORITHM)

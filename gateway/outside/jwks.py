@@ -60,7 +60,7 @@ def check_url(url: str, *, live: bool) -> None:
         raise NotAJwksUrl("it must name a host, not a number")
 
 
-class KeySets:
+class Jwks:
     """Holds the key sets fetched, for all clients of this process."""
 
     def __init__(

@@ -18,9 +18,10 @@ from starlette.routing import Route
 from token_builders import BUILDERS, prepare
 
 from gateway.api.oauth import routes
-from gateway.caller import Attempt, authenticate
+from gateway.caller import authenticate
 from gateway.caller.jose import Broken, peek
 from gateway.errors import NotAuthenticated
+from gateway.ports import Entry
 
 pytestmark = pytest.mark.anyio
 
@@ -34,8 +35,10 @@ async def served(at: World) -> AsyncIterator[httpx.AsyncClient]:
 
     async def fhir(request: Request) -> Response:
         try:
-            caller = await authenticate(request.headers.get("authorization"), Attempt("192.0.2.1"), at.parts)
+            caller = await authenticate(request.headers.get("authorization"), "192.0.2.1", at.parts)
         except NotAuthenticated as refused:
+            detail = {"reason": refused.reason}
+            await at.parts.failures.record(Entry("refusal", at.clock(), "failure", None, address="192.0.2.1", detail=detail))
             return JSONResponse({"error": refused.issue_code, "error_description": refused.public_text}, refused.status)
         return JSONResponse({"system": caller.system})
 

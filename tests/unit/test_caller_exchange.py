@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from caller_world import CLIENT, EC_KEY, NOW, RSA_KEY, World, assertion, b2b, claims, form, header, public, sign, world
+from caller_world import CLIENT, EC_KEY, NOW, RSA_KEY, FakeKey, World, assertion, b2b, claims, form, header, public, sign, world
 
-from gateway.caller import Attempt, authenticate, exchange
+from gateway.caller import Attempt, Remembered, authenticate, exchange
 from gateway.caller.jose import peek
 from gateway.errors import AuditDown, NotAuthenticated, OAuthRefused, TooManyRequests
 from gateway.systems import LOCAL_ROLE, SDS_JOB_ROLE, SDS_USER_ID
@@ -28,7 +28,7 @@ async def test_a_good_assertion_becomes_a_caller_with_everything_it_said() -> No
     at = world()
     ours = {"hl7-b2b": b2b(), "shared-care-gateway": {"case_reference": "CASE-7"}}
     text = await token(at, assertion(extensions=ours))
-    caller = await authenticate("Bearer " + text, Attempt("192.0.2.9"), at.parts)
+    caller = await authenticate("Bearer " + text, "192.0.2.9", at.parts)
     assert (caller.organisation.code, caller.organisation.name) == ("ods:A99901", "Riverside Surgery")
     assert (caller.staff.system, caller.staff.id, caller.staff.name) == (SDS_USER_ID, "555253555109", "Dr Jo Synthetic")
     assert (caller.role.system, caller.role.code) == (SDS_JOB_ROLE, "R0260")
@@ -147,7 +147,7 @@ async def test_organisations_purposes_and_roles_may_be_written_in_full(changes: 
 async def test_a_bare_staff_id_means_something_within_the_organisation_only() -> None:
     at = world(replace(CLIENT, roles=frozenset({f"{LOCAL_ROLE}|receptionist"})))
     said = {"hl7-b2b": b2b(subject_id="desk-1", subject_role="receptionist")}
-    caller = await authenticate("bearer " + await token(at, assertion(extensions=said)), Attempt("a"), at.parts)
+    caller = await authenticate("bearer " + await token(at, assertion(extensions=said)), "a", at.parts)
     assert (caller.staff.system, caller.staff.id) == ("urn:shared-care-gateway:staff:ods:A99901", "desk-1")
     assert caller.role.system == LOCAL_ROLE
 
@@ -205,12 +205,12 @@ async def test_a_forged_assertion_does_not_use_up_the_clients_rate() -> None:
 async def test_an_access_token_expires_also_when_it_is_remembered() -> None:
     at = world()
     text = "Bearer " + await token(at)
-    assert await authenticate(text, Attempt("a"), at.parts)
+    assert await authenticate(text, "a", at.parts)
     at.clock.forward(299)
-    assert await authenticate(text, Attempt("a"), at.parts)
+    assert await authenticate(text, "a", at.parts)
     at.clock.forward(1)
     with pytest.raises(NotAuthenticated) as refused:
-        await authenticate(text, Attempt("a"), at.parts)
+        await authenticate(text, "a", at.parts)
     assert refused.value.reason == "expired"
 
 
@@ -218,33 +218,30 @@ async def test_a_token_bound_to_a_certificate_needs_that_certificate() -> None:
     at = world(replace(CLIENT, certificate_thumbprint="thumb"))
     text = await token(at)
     assert peek(text).claims["cnf"] == {"x5t#S256": "thumb"}
-    assert await authenticate("Bearer " + text, Attempt("a"), at.parts, certificate="thumb")
+    assert await authenticate("Bearer " + text, "a", at.parts, certificate="thumb")
     for other in (None, "", "other"):
         with pytest.raises(NotAuthenticated):
-            await authenticate("Bearer " + text, Attempt("a"), at.parts, certificate=other)
+            await authenticate("Bearer " + text, "a", at.parts, certificate=other)
 
 
 async def test_a_token_signed_before_the_key_was_rotated_still_holds_until_the_old_key_goes() -> None:
     at = world()
     text = "Bearer " + await token(at)
     old = at.key.private.public_key()
-    rotated = replace(
-        at.parts, key=replace(at.key, id="signing-2", previous={"signing-1": old}), remembered=type(at.parts.remembered)()
-    )
-    assert await authenticate(text, Attempt("a"), rotated)
-    gone = replace(rotated, key=replace(rotated.key, previous={}), remembered=type(at.parts.remembered)())
+    rotated = replace(at.parts, key=FakeKey("signing-2"), retired={"signing-1": old}, remembered=Remembered())
+    assert await authenticate(text, "a", rotated)
+    gone = replace(rotated, retired={}, remembered=Remembered())
     with pytest.raises(NotAuthenticated):
-        await authenticate(text, Attempt("a"), gone)
+        await authenticate(text, "a", gone)
 
 
 @pytest.mark.parametrize(
     "given", [None, "", "Basic eDp5", "Bearer", "Bearer x", "Bearer a.b.c d", "Bearer a.b", "Bearer " + "x" * 20_000]
 )
-async def test_an_authorization_header_of_another_form_is_refused_and_recorded(given: str | None) -> None:
+async def test_an_authorization_header_of_another_form_is_refused(given: str | None) -> None:
     at = world()
     with pytest.raises(NotAuthenticated):
-        await authenticate(given, Attempt("192.0.2.1"), at.parts)
-    assert [(entry.kind, entry.outcome, entry.address) for entry in at.log.entries] == [("refusal", "failure", "192.0.2.1")]
+        await authenticate(given, "192.0.2.1", at.parts)
 
 
 async def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:
@@ -253,9 +250,8 @@ async def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:
     for key in ("address:a", "client:riverside-records"):
         at.limits.full = {key: 11}
         with pytest.raises(TooManyRequests) as refused:
-            await authenticate(text, Attempt("a"), at.parts)
+            await authenticate(text, "a", at.parts)
         assert refused.value.retry_after_s == 11
-    assert [entry.detail["reason"] for entry in at.log.entries if entry.kind == "refusal"] == ["throttled", "throttled"]
 
 
 async def test_clock_differences_of_ten_seconds_are_borne_and_more_are_not() -> None:
