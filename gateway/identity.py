@@ -17,6 +17,7 @@ from gateway.ports import Demographics, PersonRow, Persons, Traced
 
 BRIEF_WAIT_S: Final = 0.2  # for a token, while a stored trace could still serve
 WAIT_S: Final = 1.0  # for a token, when nothing else can
+CLOCKS_APART: Final = timedelta(seconds=5)  # of two workers
 LONGEST_CHAIN: Final = 8  # superseded after superseded; a longer chain is a loop
 LOCATING: Final = frozenset({"address", "telecom", "generalPractitioner"})  # elements of the trace's Patient
 
@@ -68,22 +69,25 @@ class Identity:
 
         Raises `TracerDown`, `StoreDown`.
         """
-        alias: PersonId | None = None
-        superseded: tuple[NhsNumber, ...] = ()
         row = await (self.persons.by_number(key) if isinstance(key, NhsNumber) else self.persons.by_id(key))
+        superseded: tuple[NhsNumber, ...] = ()
         for _ in range(LONGEST_CHAIN):
             if row is None or row.status != "superseded":
                 break
             superseded = (*superseded, row.number)
             row = await self.persons.by_id(row.successor) if row.successor is not None else None
         if isinstance(key, NhsNumber):
-            number = row.number if row is not None else key
+            if row is None or row.status != "live":  # a sealed row answers nothing; whether the number lives again, PDS says
+                number, row, superseded = key, None, ()
+            else:
+                number = row.number
+            alias = None
         elif row is None:
-            return await self._as_if(NOBODY, NotUsable("no-such-id", None), now, correlation_id)
+            return await self._as_if(NotUsable("no-such-id", None), now, correlation_id)
+        elif row.status != "live":
+            return await self._as_if(NotUsable("sealed", row.number), now, correlation_id)
         else:
             number, alias = row.number, key
-        if row is not None and row.status != "live":
-            return await self._as_if(number, NotUsable("sealed", number), now, correlation_id)
         outcome = await self._newest(number, row, now, correlation_id, again=again)
         if isinstance(outcome, NotUsable):
             return outcome
@@ -97,20 +101,23 @@ class Identity:
         self, number: NhsNumber, row: PersonRow | None, now: datetime, correlation_id: str, *, again: bool
     ) -> _Outcome:
         stored = _stored(row)
-        usable = stored is not None and not again and not stored.traced.restricted
-        if usable and stored is not None and timedelta() <= now - stored.at < self._ages.fresh:
+        if again or (stored is not None and stored.traced.restricted):
+            stored = None
+        age = now - stored.at if stored is not None else self._ages.stale
+        if stored is not None and -CLOCKS_APART < age < self._ages.fresh:
             return stored
-        may_serve = usable and stored is not None and timedelta() <= now - stored.at < self._ages.stale
-        outcome = await self._ask(number, row, now, correlation_id, BRIEF_WAIT_S if may_serve else WAIT_S)
+        if not -CLOCKS_APART < age < self._ages.stale:
+            stored = None
+        outcome = await self._ask(number, row, now, correlation_id, WAIT_S if stored is None else BRIEF_WAIT_S)
         if outcome is not None:
             return outcome
-        if may_serve and stored is not None:
+        if stored is not None:
             return stored
         raise TracerDown(reason="no trace token was free")
 
-    async def _as_if(self, number: NhsNumber, answer: NotUsable, now: datetime, correlation_id: str) -> NotUsable:
+    async def _as_if(self, answer: NotUsable, now: datetime, correlation_id: str) -> NotUsable:
         """The answer is known; PDS is asked all the same, so that it takes as long and fails as often as any other."""
-        if await self._ask(number, None, now, correlation_id, WAIT_S) is None:
+        if await self._ask(NOBODY, None, now, correlation_id, WAIT_S) is None:
             raise TracerDown(reason="no trace token was free")
         return answer
 
@@ -143,19 +150,11 @@ class Identity:
                 return NotUsable("invalidated", number)
             return NotUsable("unknown", number)
         if traced.number == number:
-            return _Found(traced, await self._keep(row, traced, now), now)
-        successor = await self.persons.by_number(traced.number)
-        if successor is not None and successor.status != "live":  # PDS and the rows disagree: nobody, until a human has looked
-            return NotUsable("sealed", traced.number)
-        if row is not None:
-            return _Found(traced, await self.persons.supersede(number, traced, now), now)
-        return _Found(traced, await self._keep(successor, traced, now), now)
-
-    async def _keep(self, row: PersonRow | None, traced: Traced, now: datetime) -> PersonId | None:
-        if row is None:
-            return None  # nobody is stored before the first permit
-        await self.persons.retrace(row.person, traced, now)
-        return row.person
+            if row is not None:  # nobody is stored before the first permit
+                await self.persons.retrace(row.person, traced, now)
+            return _Found(traced, row.person if row is not None else None, now)
+        # Also where neither number has a row yet: consents and locks recorded under the old number must count from now on.
+        return _Found(traced, await self.persons.supersede(number, traced, now), now)
 
 
 async def admit(identity: PatientIdentity | NotUsable, permit: Recorded[Permit], parts: Entrance) -> PatientIdentity:
