@@ -1,0 +1,289 @@
+"""Connector `fhir-rest`: a source that speaks FHIR R4 itself, asked by the searches of its manifest.
+
+    [search.NAME]
+    type = "Observation"        POST {base_url}/Observation/_search
+    types = ["Observation"]     R4 types it may bring: not run for others (default: `type` alone)
+    form = { "patient.identifier" = "https://fhir.nhs.uk/Id/nhs-number|:nhs_number", _count = "200" }
+
+The number travels in the form body and never in a URL; a paging link that holds it is not followed but refused. Every
+resource must name its patient, by the NHS number itself or by a Patient of the same Bundle that carries it.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from time import monotonic
+from typing import Any, Final
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import msgspec
+
+from gateway.adapter import (
+    Claim,
+    HttpAnswer,
+    Manifest,
+    PatientIdentity,
+    SourceContractBroken,
+    SourceFacts,
+    SourceRecord,
+    SourceRefused,
+    SourceSettings,
+    SourceTimedOut,
+    SourceUnavailable,
+    Tools,
+    Want,
+)
+from gateway.errors import StartupRefused
+from gateway.nhs_number import SYSTEM as NHS_NUMBER
+
+SCHEMA: Final = "fhir-r4"
+CAP_BYTES: Final = 8_000_000  # of all pages of one search
+PAGES: Final = 20
+UNKEYED: Final = "a resource does not say whose it is"
+NOT_A_BUNDLE: Final = "not a FHIR Bundle in JSON"
+
+_NUMBER = ":nhs_number"
+_HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/fhir+json"}
+_LATER = frozenset((408, 425, 429, 500, 502, 503, 504))
+_ABOUT = ("subject", "patient", "beneficiary", "for")  # where R4 types name their patient
+_OF_NOBODY = frozenset(  # types that are about no patient, and come along with what is
+    ("Organization", "Practitioner", "PractitionerRole", "Location", "HealthcareService", "Medication", "Substance", "Endpoint")
+)
+_NEVER = frozenset(("Patient", "OperationOutcome"))  # evidence, and a warning: no records
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One `[search.NAME]`."""
+
+    type: str
+    types: frozenset[str]
+    form: tuple[tuple[str, str], ...]
+
+
+class FhirRest:
+    """One FHIR server."""
+
+    def __init__(self, manifest: Manifest, source: SourceSettings, tools: Tools) -> None:
+        self._searches = read_searches(manifest)
+        self._gives = frozenset(manifest.gives)
+        self._budget_s = source.budget_s
+        self._tools = tools
+        base_url = source.options.get("base_url")
+        if not isinstance(base_url, str) or urlsplit(base_url).scheme not in ("http", "https"):
+            raise StartupRefused(f"sources.{source.name}.options: add base_url, beginning with https://")
+        self._base_url = base_url.rstrip("/") + "/"
+
+    async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
+        """The person's resources, each with whose it says it is. Raises the four `SourceError`s."""
+        ends = monotonic() + self._budget_s
+        warned = False
+        for search in self._searches:
+            if "*" not in want.types and not search.types & want.types:
+                continue
+            async for bundle in self._pages(search, patient, want, ends):
+                records, outcome = records_of(bundle, self._gives, self._tools.now())
+                warned = warned or outcome
+                for record in records:
+                    yield record
+        yield SourceFacts(warnings=(("", "source-outcome"),) if warned else ())
+
+    async def _pages(self, search: Search, patient: PatientIdentity, want: Want, ends: float) -> AsyncIterator[Mapping[str, Any]]:
+        number, left = patient.number.value, CAP_BYTES
+        headers = {**_HEADERS, "X-Correlation-ID": want.correlation_id}
+        form = urlencode([(name, value.replace(_NUMBER, number)) for name, value in search.form]).encode()
+        answer = await self._ask("POST", f"{self._base_url}{search.type}/_search", headers, form, ends, left)
+        for _ in range(PAGES):
+            left -= len(answer.body)
+            bundle = parse(answer.body)
+            yield bundle
+            following = _next(bundle)
+            if following is None:
+                return
+            answer = await self._ask("GET", self._followed(following, number), headers, None, ends, left)
+        raise SourceContractBroken("more pages than one person's record can fill")
+
+    async def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, ends: float, left: int
+    ) -> HttpAnswer:
+        remaining = ends - monotonic()
+        if remaining <= 0:
+            raise SourceTimedOut("no whole answer within the budget")
+        answer = await self._tools.http.request(
+            method, url, headers=headers, body=body, deadline_s=remaining, cap_bytes=max(left, 0)
+        )
+        if answer.status == 200:
+            return answer
+        if answer.status in (401, 403):
+            raise SourceRefused("the server does not accept us")
+        if answer.status in _LATER:
+            raise SourceUnavailable("the server is not able to answer now")
+        raise SourceContractBroken("a status that a search does not have")
+
+    def _followed(self, link: str, number: str) -> str:
+        url = urljoin(self._base_url, link)
+        here, there = urlsplit(self._base_url), urlsplit(url)
+        if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+            raise SourceContractBroken("a paging link to another server")
+        if number in url:
+            raise SourceContractBroken("a paging link that holds the NHS number")
+        return url
+
+
+def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> FhirRest:
+    """Manifest and settings -> the source. Raises `StartupRefused`."""
+    return FhirRest(manifest, source, tools)
+
+
+def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
+    """A Bundle in JSON -> its records. Raises `SourceContractBroken` when it is not usable as a whole."""
+    return records_of(parse(body), frozenset(manifest.gives), datetime.now(UTC))[0]
+
+
+def read_searches(manifest: Manifest) -> tuple[Search, ...]:
+    """`[search.NAME]` of the manifest -> searches. Raises `StartupRefused` for one that is not keyed by the person."""
+    where = f"adapters/{manifest.name}/manifest.toml"
+    if manifest.identity != "nhs_number":
+        raise StartupRefused(f"{where}: the fhir-rest connector is keyed by nhs_number alone")
+    searches = []
+    for name, table in manifest.options.get("search", {}).items():
+        type_, form = table.get("type"), table.get("form")
+        if not isinstance(type_, str) or not isinstance(form, dict):
+            raise StartupRefused(f"{where}: [search.{name}] needs type and form")
+        rows = tuple((key, str(one)) for key, value in form.items() for one in (value if isinstance(value, list) else [value]))
+        if not any(_NUMBER in value for _, value in rows):
+            raise StartupRefused(f"{where}: [search.{name}] must hold {_NUMBER}, so that it can answer for one person only")
+        searches.append(Search(type_, frozenset(table.get("types", [type_])), rows))
+    if not searches:
+        raise StartupRefused(f"{where}: the fhir-rest connector needs at least one [search.NAME]")
+    return tuple(searches)
+
+
+def parse(body: bytes) -> Mapping[str, Any]:
+    """Bytes -> a Bundle, decimals exact. Raises `SourceContractBroken`."""
+    try:
+        bundle = _decode(body)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        raise SourceContractBroken(NOT_A_BUNDLE) from None
+    if bundle.__class__ is not dict or bundle.get("resourceType") != "Bundle" or not isinstance(bundle.get("entry", []), list):
+        raise SourceContractBroken(NOT_A_BUNDLE)
+    found: Mapping[str, Any] = bundle
+    return found
+
+
+def records_of(bundle: Mapping[str, Any], gives: frozenset[str], now: datetime) -> tuple[Sequence[SourceRecord], bool]:
+    """A Bundle -> its records of the types a manifest gives, and whether the source added an OperationOutcome.
+
+    Raises `SourceContractBroken` for an entry that is no resource, or one that does not say whose it is.
+    """
+    resources = [_resource(entry) for entry in bundle.get("entry", ())]
+    patients = _patients(bundle)
+    records: list[SourceRecord] = []
+    of_nobody: list[tuple[int, dict[str, Any]]] = []
+    outcome = False
+    for place, resource in enumerate(resources, start=1):
+        type_ = resource["resourceType"]
+        if type_ in _NEVER:
+            outcome = outcome or type_ == "OperationOutcome"
+        elif type_ not in gives:
+            continue
+        elif type_ in _OF_NOBODY:
+            of_nobody.append((place, resource))
+        else:
+            records.append(SourceRecord(SCHEMA, resource, f"entry {place}", _as_of(resource, now), _claim(resource, patients)))
+    if of_nobody:
+        about = _only({*patients.values(), *(record.about for record in records)})
+        records += [SourceRecord(SCHEMA, one, f"entry {place}", _as_of(one, now), about) for place, one in of_nobody]
+    return records, outcome
+
+
+def _resource(entry: Any) -> dict[str, Any]:
+    resource = entry.get("resource") if entry.__class__ is dict else None
+    if resource.__class__ is not dict or resource.get("resourceType").__class__ is not str:
+        raise SourceContractBroken("an entry without a resource")
+    found: dict[str, Any] = resource
+    return found
+
+
+def _patients(bundle: Mapping[str, Any]) -> dict[str, Claim]:
+    """Every Patient of the Bundle that carries an NHS number: what it may be referred to by -> its claim."""
+    claims: dict[str, Claim] = {}
+    for entry in bundle.get("entry", ()):
+        resource = entry["resource"]
+        if resource["resourceType"] != "Patient":
+            continue
+        number = _number_in(resource.get("identifier"))
+        if number is None:
+            continue
+        claim = Claim(nhs_number=number, birth_date=_day(resource.get("birthDate")))
+        claims[f"Patient/{resource.get('id')}"] = claim
+        if entry.get("fullUrl").__class__ is str:
+            claims[entry["fullUrl"]] = claim
+    return claims
+
+
+def _claim(resource: Mapping[str, Any], patients: Mapping[str, Claim]) -> Claim:
+    for name in _ABOUT:
+        about = resource.get(name)
+        if about.__class__ is dict:
+            break
+    else:
+        raise SourceContractBroken(UNKEYED)
+    reference = about.get("reference")
+    known: Claim | None = None
+    if reference.__class__ is str:
+        known = patients.get(reference) or patients.get("/".join(reference.partition("/_history/")[0].split("/")[-2:]))
+    stated = _number_in(about.get("identifier"))
+    if known is None:
+        if stated is None:
+            raise SourceContractBroken(UNKEYED)
+        return Claim(nhs_number=stated)
+    if stated is not None and stated != known.nhs_number:
+        raise SourceContractBroken("a resource names two patients")
+    return known
+
+
+def _number_in(identifiers: Any) -> str | None:
+    for identifier in identifiers if identifiers.__class__ is list else (identifiers,):
+        if identifier.__class__ is dict and identifier.get("system") == NHS_NUMBER and identifier.get("value").__class__ is str:
+            number: str = identifier["value"]
+            return number.replace(" ", "")
+    return None
+
+
+def _only(claims: set[Claim]) -> Claim:
+    if len(claims) != 1:
+        raise SourceContractBroken(UNKEYED)
+    return claims.pop()
+
+
+def _day(text: Any) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise SourceContractBroken("a birth date that cannot be read") from None
+
+
+def _as_of(resource: Mapping[str, Any], now: datetime) -> datetime:
+    """`meta.lastUpdated` where it is an instant; else now: it was asked live."""
+    meta = resource.get("meta")
+    text = meta.get("lastUpdated") if meta.__class__ is dict else None
+    try:
+        moment = datetime.fromisoformat(text) if text.__class__ is str else now
+    except ValueError:
+        return now
+    return moment if moment.tzinfo is not None else now
+
+
+def _next(bundle: Mapping[str, Any]) -> str | None:
+    links = bundle.get("link")
+    for link in links if links.__class__ is list else ():
+        if link.__class__ is dict and link.get("relation") == "next" and link.get("url").__class__ is str:
+            url: str = link["url"]
+            return url
+    return None
