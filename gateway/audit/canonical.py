@@ -19,7 +19,14 @@ from gateway.ports import Entry
 
 STARS = "**********"
 
-_encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError("not a JSON value")
+
+
+_encode = msgspec.json.Encoder(order="sorted", decimal_format="number", enc_hook=_plain).encode
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _RUN = b"0" * 10
 _TEN = re.compile(r"(?<![0-9])[0-9]{10}(?![0-9])", re.ASCII)
