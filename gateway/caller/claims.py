@@ -13,7 +13,7 @@ from gateway.errors import OAuthRefused
 from gateway.model import Coding, Organisation, Purpose, Staff
 from gateway.nhs_number import NotAnNhsNumber, parse
 from gateway.ports import Client
-from gateway.systems import LOCAL_PURPOSE, LOCAL_ROLE, OURS, SDS_JOB_ROLE, SDS_USER_ID, V3_ACT_REASON
+from gateway.systems import LOCAL_PURPOSE, LOCAL_ROLE, SDS_JOB_ROLE, SDS_USER_ID, V3_ACT_REASON
 
 B2B = "hl7-b2b"
 OUR_EXTENSION = "shared-care-gateway"
@@ -85,7 +85,7 @@ def _staff(b2b: Mapping[str, Any], organisation: Organisation) -> Staff:
     if bar and not (system and id_):
         raise _refused("subject")
     # A bare id is an SDS user id if it looks like one; else it means something within the caller's organisation only.
-    own = SDS_USER_ID if _SDS_USER.fullmatch(text) else f"{OURS}staff:{organisation.code}"
+    own = SDS_USER_ID if _SDS_USER.fullmatch(text) else organisation.code
     return Staff(system or own, id_, name)
 
 

@@ -22,8 +22,8 @@ from gateway.store import Store
 app = typer.Typer(no_args_is_help=True, help="Systems that may ask.")
 
 Name = Annotated[str, typer.Argument(help="client id: small letters, digits, hyphens and dots")]
-KeysFile = Annotated[Path | None, typer.Option("--keys", help="JWKS file with the client's public keys")]
-KeysUrl = Annotated[str | None, typer.Option("--keys-url", help="https address of the client's JWKS")]
+KeysFile = Annotated[Path | None, typer.Option("--jwks", help="JWKS file with the client's public keys")]
+KeysUrl = Annotated[str | None, typer.Option("--jwks-url", help="https address of the client's JWKS")]
 
 
 @app.command()
@@ -170,12 +170,12 @@ def _proof(
     if not algorithms <= CLIENT_ALGORITHMS:
         fail("an algorithm is one of " + ", ".join(sorted(CLIENT_ALGORITHMS)))
     if (file is None) == (url is None):
-        fail("give either --keys FILE or --keys-url URL")
+        fail("give either --jwks FILE or --jwks-url URL")
     if url is not None:
         try:
             check_url(url, live=settings().mode == "live")
         except NotAJwksUrl as why:
-            fail(f"--keys-url: {why}")
+            fail(f"--jwks-url: {why}")
         return None, url, algorithms or frozenset({"ES384", "RS384"})
     assert file is not None
     jwks = _jwks(file)
@@ -183,7 +183,7 @@ def _proof(
         said = [key.get("alg") for key in jwks["keys"] if isinstance(key, dict)]
         algorithms = frozenset(alg for alg in said if alg in CLIENT_ALGORITHMS) or frozenset({"ES384", "RS384"})
     for fault in public_faults(jwks, algorithms):
-        fail(f"--keys: {fault}")
+        fail(f"--jwks: {fault}")
     return jwks, None, algorithms
 
 
@@ -191,11 +191,11 @@ def _jwks(file: Path) -> Mapping[str, Any]:
     try:
         said = strict_json(file.read_bytes())
     except OSError:
-        fail("--keys: the file cannot be read")
+        fail("--jwks: the file cannot be read")
     except Broken:
-        fail("--keys: the file is not JSON")
+        fail("--jwks: the file is not JSON")
     if not isinstance(said, dict) or not isinstance(said.get("keys", [said]), list):
-        fail("--keys: the file is no JWKS")
+        fail("--jwks: the file is no JWKS")
     return said if "keys" in said else {"keys": [said]}
 
 

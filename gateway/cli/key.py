@@ -19,18 +19,20 @@ def group() -> None:
 
 @app.command()
 def new(
-    file: Annotated[Path, typer.Argument(help="where the private key goes; the public one goes beside it, as NAME.public.json")],
+    file: Annotated[Path, typer.Argument(help="where the private key goes; the public one goes beside it, as NAME.jwks.json")],
     algorithm: Annotated[str, typer.Option(help="ES384, ES256, RS384, RS512 or PS256")] = "ES384",
     kid: Annotated[str | None, typer.Option(help="key id; default: one of its own")] = None,
 ) -> None:
-    """Make a key pair: FILE holds the private JWK (readable by you alone), FILE.public.json the JWKS to register."""
+    """Make a key pair: FILE holds the private JWK (readable by you alone), NAME.jwks.json the JWKS to register."""
     from gateway.outside.token_client import NoToken, new_key
 
     try:
         pair = new_key(algorithm, kid or f"{algorithm.lower()}-{os.urandom(6).hex()}")
     except NoToken as why:
         fail(str(why))
-    public = file.with_name(file.name.removesuffix(".json") + ".public.json")
+    public = file.with_suffix(".jwks.json")
+    if public == file:
+        fail("name the private key's file otherwise: the public one gets the ending .jwks.json")
     try:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
             json.dump(pair.private(), out)

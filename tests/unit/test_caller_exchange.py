@@ -148,7 +148,7 @@ async def test_a_bare_staff_id_means_something_within_the_organisation_only() ->
     at = world(replace(CLIENT, roles=frozenset({f"{LOCAL_ROLE}|receptionist"})))
     said = {"hl7-b2b": b2b(subject_id="desk-1", subject_role="receptionist")}
     caller = await authenticate("bearer " + await token(at, assertion(extensions=said)), "a", at.parts)
-    assert (caller.staff.system, caller.staff.id) == ("urn:shared-care-gateway:staff:ods:A99901", "desk-1")
+    assert (caller.staff.system, caller.staff.id) == ("ods:A99901", "desk-1")
     assert caller.role.system == LOCAL_ROLE
 
 
