@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import gc
+import importlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -22,41 +23,339 @@ from starlette.responses import Response
 from gateway import caller, mapping, policy, registry
 from gateway.adapter import Build, SourceSettings, Tools
 from gateway.api import oauth
-from gateway.api.fhir import DOCUMENTED, Fhir
+from gateway.api.capability import VERSION
+from gateway.api.fhir import ROUTES, Fhir
 from gateway.api.middleware import Edge
 from gateway.api.operations import operations
-from gateway.connectors import connector
-from gateway.connectors.http import AioHttp
-from gateway.errors import MethodNotAllowed, NotFound, StartupRefused
+from gateway.connectors import CONNECTORS
+from gateway.connectors.http import PooledHttp
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StartupRefused, StoreDown
 from gateway.fetch import Fetch
 from gateway.flows.parts import Parts
+from gateway.flows.shelving import SourceLocalIds, SourceShelf
+from gateway.flows.upkeep import Standing
 from gateway.identity import Ages, Identity
+from gateway.model import Category, SourceTerms
+from gateway.outside.http import HttpxHttp
 from gateway.outside.jwks import Jwks
 from gateway.outside.pds import Pds
 from gateway.outside.sds import Sds
 from gateway.settings import Settings
-from gateway.store import Keys, Store, open_store
+from gateway.store import Keys, NotOpened, Store, open_store
 from gateway.worker import Worker
 
-LOG_EVENTS = ("gateway.started", "gateway.stopped", "request.failed", "worker.failed", "delivery.taken", "delivery.refused", "policy.moved")
+CURSOR = b"page"  # what a sealed cursor is bound to
+_log = structlog.get_logger()
+
+
+def utc_now() -> datetime:
+    """The one clock. Aware UTC."""
+    return datetime.now(UTC)
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Worker]]:
-    """Settings -> parts and worker, closed at the end. Raises `StartupRefused` with what to do next."""
-    _refuse_live_with_demo(settings)
+async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
+    """Settings -> every part, closed at the end. Raises `StartupRefused` with what to do next."""
+    refuse_unfit(settings)
     keys = Keys.load(settings.keys, mode=settings.mode)
-    store = await open_store(settings.database(), keys, name=settings.name, serve=True)
-    http = AioHttp()
-    pds, sds = _pds(settings), _sds(settings)
-    try:
-        parts = await _parts(settings, keys, store, http, pds, sds)
-        worker = Worker(parts, store)
-        await worker.tick()
-        yield parts, worker
-    finally:
-        await http.close()
-        await pds.close()
+    store = await open_store(settings.database(), keys, name=settings.name, traces_per_second=settings.pds.per_second)
+    async with contextlib.AsyncExitStack() as closing:
+        closing.push_async_callback(store.close)
+        http = PooledHttp()
+        closing.push_async_callback(http.close)
+        pds = Pds(settings.pds, HttpxHttp())
+        closing.push_async_callback(pds.close)
+        sds = Sds(settings.sds, HttpxHttp(), utc_now) if settings.sds else None
         if sds is not None:
-            await sds.close()
-        await store.close()
+            closing.push_async_callback(sds.close)
+        yield _parts(settings, keys, store, http, pds, sds), store
+
+
+def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: Pds, sds: Sds | None) -> Parts:
+    active = sources(settings, store, http, sds)
+    rules = policy.load(settings.policy or files("consent_policy"))
+    maps = mapping.load(settings.mappings or files("mappings"))
+    identity = Identity(
+        store.persons, pds, Ages(timedelta(seconds=settings.trace_fresh_s), timedelta(seconds=settings.trace_stale_s))
+    )
+    local_ids = {name: SourceLocalIds(store.crosswalk, name) for name in active.sources}
+    return Parts(
+        registry=active,
+        terms={name: terms(source, maps) for name, source in active.sources.items()},
+        policy=rules,
+        standing=Standing(store.policy_activation, store.shelf, active, rules.hash),
+        maps=maps,
+        identity=identity,
+        fetch=Fetch(active, local_ids),
+        facts=store.facts,
+        log=store.log,
+        shelf=store.shelf,
+        protections=store.protections,
+        crosswalk=store.crosswalk,
+        caller=_caller(settings, keys, store, rules),
+        mint=keys.resource_id,
+        seal=lambda plain: keys.seal_cursor(plain, CURSOR),
+        open=lambda text: _opened_cursor(keys, text),
+        now=utc_now,
+        base_url=settings.public_base(),
+        deadline_s=settings.deadline_s,
+        page_bytes=settings.page_bytes,
+        page_count=settings.page_count,
+        empty_bucket_s=settings.empty_bucket_ms / 1000,
+        allow_test_numbers=settings.mode == "sandbox",
+    )
+
+
+def sources(settings: Settings, store: Store, http: PooledHttp, sds: Sds | None) -> registry.Registry:
+    """The settings' sources, each with its adapter and what the adapter is lent."""
+
+    def tools(source: SourceSettings) -> Tools:
+        return Tools(
+            http=http,
+            shelf=SourceShelf(store.shelf, source.name, utc_now),
+            local_ids=SourceLocalIds(store.crosswalk, source.name),
+            directory=sds or _NoDirectory(),
+            now=utc_now,
+            var=settings.var / "sources" / source.name,
+        )
+
+    manifests = {name: registry.load_manifest(package) for name, package in registry.installed().items()}
+    wanted = [
+        SourceSettings(
+            name=name,
+            adapter=source.adapter,
+            custodian=source.custodian,
+            agreement=source.agreement,
+            title=source.title,
+            budget_s=source.budget_s or (manifests[source.adapter].budget_s if source.adapter in manifests else 1.0),
+            max_age_h=source.max_age_h,
+            keep_days=source.keep_days,
+            options=source.options,
+        )
+        for name, source in settings.sources.items()
+    ]
+    return registry.build(wanted, connector=connector, tools=tools)
+
+
+def terms(source: registry.ActiveSource, maps: mapping.Maps) -> SourceTerms:
+    """What policy may know of a source: what its maps can give, with their care classes, and its own terms."""
+    manifest, settings = source.manifest, source.settings
+    return SourceTerms(
+        source=settings.name,
+        kind=manifest.kind,
+        agreement=settings.agreement,
+        gives=maps.gives(manifest.name),
+        purposes=manifest.purposes,
+        never_for=manifest.never_for,
+        types=frozenset((name, Category(category)) for name, category in manifest.gives.items()),
+        custodian=settings.custodian,
+        title=settings.title,
+    )
+
+
+def connector(name: str) -> Build:
+    """A connector's name in a manifest -> its `build`. Raises `StartupRefused` for one that does not exist."""
+    module = CONNECTORS.get(name)
+    if module is None:
+        raise StartupRefused(f"connector {name!r} does not exist: there are {', '.join(sorted(CONNECTORS))}")
+    build: Build = importlib.import_module(module).build
+    return build
+
+
+def create(parts: Parts, settings: Settings) -> Edge:
+    """Every part -> the ASGI application."""
+    app, fhir = bare(), Fhir(parts, body_bytes=settings.body_bytes)
+    scopes = [f"system/{name}.rs" for name in sorted({*parts.types(), "AuditEvent"})]
+    for path, methods, endpoint in oauth.routes(parts.caller, scopes_supported=scopes):
+        app.add_api_route(path, endpoint, methods=methods, response_class=Response, include_in_schema=False)
+    app.add_api_route("/fhir/metadata", fhir.metadata, methods=["GET"], response_class=Response, include_in_schema=False)
+    for route in ROUTES:
+        app.add_api_route(
+            route["path"], fhir.endpoint, methods=route["methods"], response_class=Response, include_in_schema=False
+        )
+
+    async def elsewhere(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        refusal: GatewayError = MethodNotAllowed(reason="method") if status == 405 else NotFound(reason="no-such-route")
+        return await fhir.elsewhere(request, refusal)
+
+    app.add_exception_handler(HTTPException, elsewhere)
+    return Edge(app)
+
+
+def bare() -> FastAPI:
+    """FastAPI without its own pages, redirects and error bodies, which would echo what callers send."""
+    return FastAPI(
+        title="Shared care gateway", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop. Raises `StartupRefused` with what to do next."""
+    quiet()
+    with uvloop():
+        asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    async with opened(settings) as (parts, store):
+        worker = Worker(parts)
+        await worker.tick()
+
+        async def ready() -> Mapping[str, bool]:
+            return {"log": await _writable(store), "policy": parts.holds_policy(utc_now()), "migrations": True}
+
+        servers = [
+            _Server(_config(create(parts, settings), settings.host, settings.port, settings)),
+            _Server(_config(operations(ready), settings.host, settings.operations_port, settings)),
+        ]
+        working = asyncio.create_task(worker.run())
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)  # a full collection over the heap of start-up would stop every request for tens of ms
+        _log.info("gateway.started", port=settings.port, operations_port=settings.operations_port, mode=settings.mode)
+        main = asyncio.create_task(servers[0].serve())
+        beside = asyncio.create_task(servers[1].serve_beside())
+        await main
+        servers[1].should_exit = True
+        await beside
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+        await parts.caller.failures.flush(utc_now() + timedelta(seconds=2))
+        _log.info("gateway.stopped")
+
+
+class _Server(uvicorn.Server):
+    """Two servers in one process: the first alone listens for signals."""
+
+    async def serve_beside(self) -> None:
+        await self._serve()
+
+
+def _config(app: Any, host: str, port: int, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http="httptools",
+        loop="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=settings.proxy is not None,
+        forwarded_allow_ips=settings.proxy or "",
+        timeout_graceful_shutdown=10,
+        limit_concurrency=2_000,
+        h11_max_incomplete_event_size=16_384,
+    )
+
+
+@contextmanager
+def uvloop() -> Iterator[None]:
+    """uvloop's event loop where the platform has it."""
+    import uvloop as faster
+
+    before = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(faster.EventLoopPolicy())
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop_policy(before)
+
+
+def quiet() -> None:
+    """Logs as JSON lines of our own; every library's logger stays silent below a warning."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=json.dumps),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(level=logging.CRITICAL, handlers=[logging.NullHandler()])
+    for name in (
+        "uvicorn",
+        "uvicorn.error",
+        "uvicorn.access",
+        "httpx",
+        "httpcore",
+        "aiohttp",
+        "asyncio",
+        "sqlalchemy",
+        "authlib",
+    ):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def refuse_unfit(settings: Settings) -> None:
+    """Raises `StartupRefused` for settings that may not serve real people."""
+    if settings.mode != "live":
+        return
+    if not settings.public_base().startswith("https://") and settings.proxy is None:
+        raise StartupRefused(
+            "GATEWAY_MODE is live: set GATEWAY_BASE_URL to an https address, or GATEWAY_PROXY to the proxy that ends TLS"
+        )
+    for name, url in [
+        ("pds.base_url", settings.pds.base_url),
+        ("sds.base_url", settings.sds.base_url if settings.sds else "https:"),
+    ]:
+        if not url.startswith("https:"):
+            raise StartupRefused(f"GATEWAY_MODE is live: {name} must be an https address, not a simulator")
+    for name, source in settings.sources.items():
+        for option, value in source.options.items():
+            if isinstance(value, str) and value.startswith("http://"):
+                raise StartupRefused(
+                    f"GATEWAY_MODE is live: sources.{name}.options.{option} must be an https address, not a simulator"
+                )
+
+
+def _caller(settings: Settings, keys: Keys, store: Store, rules: policy.Policy) -> caller.Parts:
+    return caller.Parts(
+        clients=store.clients,
+        log=store.log,
+        limits=store.limits,
+        key=_TokenKey(keys),
+        base_url=settings.public_base(),
+        resolve_organisation=rules.organisation,
+        fetch_keys=Jwks(live=settings.mode == "live").fetch,
+        failures=caller.Failures(store.log),
+        clock=utc_now,
+        retired=keys.token_signing.previous,
+        token_s=settings.token_s,
+        token_per_minute=settings.token_per_minute,
+        client_per_minute=settings.client_per_minute,
+        address_per_minute=settings.address_per_minute,
+    )
+
+
+class _TokenKey:
+    """The store's token-signing key as step 1 asks for it."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.kid = keys.token_signing.id
+        self.private = keys.token_signing.private
+
+
+class _NoDirectory:
+    """No SDS is set: no practice can be found."""
+
+    async def find(self, ods: str, interaction: str) -> None:
+        return None
+
+
+def _opened_cursor(keys: Keys, text: str) -> bytes | None:
+    try:
+        return keys.open_cursor(text, CURSOR)
+    except NotOpened:
+        return None
+
+
+async def _writable(store: Store) -> bool:
+    try:
+        await store.policy_activation.active()
+    except StoreDown:
+        return False
+    return True

@@ -87,7 +87,7 @@ def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
     entries = [
         {
             "fullUrl": f"{look.base_url}/fhir/{item.body['resourceType']}/{item.body['id']}",
-            "resource": item.body,
+            "resource": msgspec.Raw(item.encoded),
             "search": {"mode": "match"},
         }
         for item in disclosure.resources
@@ -156,7 +156,7 @@ def pack_cursor(query: Query, person: PersonId, caller: Caller, last_key: str, n
 
 
 def unpack_cursor(opened: bytes, caller: Caller, now: datetime) -> Query:
-    """An opened cursor -> the question it continues. Raises `CursorRefused` for anyone but the caller it was made for, or late."""
+    """An opened cursor -> the question it continues. Raises `CursorRefused` for another caller, or late."""
     held = json.loads(opened)
     if held["c"] != _who(caller) or now.timestamp() > held["x"]:
         raise CursorRefused(reason="cursor-not-yours-or-late")
@@ -172,7 +172,7 @@ def _resource(recorded: Recorded[Disclosure], reports: Sequence[SourceReport], l
         raise NotFound(reason="nothing-disclosed")
     names = _names(look, protected=disclosure.permit.value.facts.protected)
     headers = (*_receipt_header(recorded.receipt), _sources_header(reports, names))
-    return Answer(200, _encode(disclosure.resources[0].body), headers, shows_records=True)
+    return Answer(200, disclosure.resources[0].encoded, headers, shows_records=True)
 
 
 def _bundle(

@@ -38,6 +38,8 @@ class Purpose(StrEnum):
 
 
 class OrganisationKind(StrEnum):
+    """What kind of party an organisation is, as rules speak of it."""
+
     GP_PRACTICE = "gp-practice"
     COMMUNITY_HEALTH = "community-health"
     HOSPITAL = "hospital"

@@ -187,7 +187,7 @@ def _rules(place: Place, receipt: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def _in_words(resource: dict[str, Any]) -> str:
+def _in_words(resource: dict[str, Any]) -> object:
     """One line a person can read, of any resource we show."""
     kind = resource["resourceType"]
     for element in ("code", "vaccineCode", "medicationCodeableConcept", "type"):

@@ -1,7 +1,7 @@
 """The FHIR endpoints: HTTP -> step 1, step 2, a flow -> HTTP. Every way out of here leaves an event in the log."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -37,13 +37,13 @@ _encode = msgspec.json.encode
 class Fhir:
     """All FHIR interactions behind one endpoint, so that no path has rules of its own."""
 
-    def __init__(self, parts: Callable[[], Parts], *, body_bytes: int) -> None:
+    def __init__(self, parts: Parts, *, body_bytes: int) -> None:
         self._parts = parts
         self._body_bytes = body_bytes
 
     async def endpoint(self, request: Request) -> Response:
         """One request of any FHIR interaction."""
-        parts, started, caller = self._parts(), monotonic(), None
+        parts, started, caller = self._parts, monotonic(), None
         try:
             caller = await authenticate(request.headers.get("authorization"), _address(request), parts.caller)
             asked = await self._asked(request)
@@ -55,7 +55,7 @@ class Fhir:
 
     async def metadata(self, request: Request) -> Response:
         """GET /fhir/metadata: for everyone; an Authorization header is not looked at."""
-        parts = self._parts()
+        parts = self._parts
         try:
             media = media_type(dict(request.headers), request.scope["query_string"])
         except GatewayError as error:
@@ -94,11 +94,10 @@ class Fhir:
         return bytes(held)
 
     async def _failed(self, error: GatewayError, request: Request, caller: Caller | None, started: float) -> Response:
-        parts, state = self._parts(), request.scope["state"]
+        parts, state = self._parts, request.scope["state"]
         try:
-            await note_failure(
-                parts, error, caller, _address(request), request_id=state["request_id"], correlation_id=state["correlation_id"]
-            )
+            ids = state["request_id"], state["correlation_id"]
+            await note_failure(parts, error, caller, _address(request), request_id=ids[0], correlation_id=ids[1])
         except AuditDown as down:
             error = down
         headers = {}

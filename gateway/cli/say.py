@@ -17,7 +17,7 @@ def fail(line: str, *, code: int = 1) -> NoReturn:
 def settings() -> Settings:
     """Settings of environment and GATEWAY_CONFIG, or one clear line that names each setting at fault, never its value."""
     try:
-        return Settings()  # type: ignore[call-arg] # required fields come from environment and file
+        return Settings()
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors(include_input=False)

@@ -34,13 +34,14 @@ async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrival
         return "refused"
     sorted_ = await _sort(parts, source, arrivals)
     entry = _entry(parts, source, "success", {"kept": len(sorted_.rows), "doubtful": sorted_.doubts, "delivery": delivery.name})
+    # Locks first: no instant in which a fresh copy can be read and its lock is not yet known.
+    if source.manifest.feeds_protection:
+        at = delivery.as_of if delivery.snapshot else parts.now()
+        await parts.protections.assert_locks(source.settings.name, sorted_.locks, at, snapshot=delivery.snapshot)
     if delivery.snapshot:
         await parts.shelf.replace(source.settings.name, sorted_.rows, delivery.as_of, entry)
     else:
         await parts.shelf.put(sorted_.rows, entry)
-    if source.manifest.feeds_protection:
-        at = delivery.as_of if delivery.snapshot else parts.now()
-        await parts.protections.assert_locks(source.settings.name, sorted_.locks, at, snapshot=delivery.snapshot)
     if sorted_.doubts and not sorted_.rows:
         delivery.refuse(min(sorted_.doubts))
         return "quarantined"
@@ -72,9 +73,7 @@ async def _sort(parts: Parts, source: ActiveSource, arrivals: Sequence[Arrival])
     return sorted_
 
 
-async def _whose(
-    parts: Parts, source: ActiveSource, arrival: Arrival
-) -> tuple[str, NhsNumber | str | None, NhsNumber | None]:
+async def _whose(parts: Parts, source: ActiveSource, arrival: Arrival) -> tuple[str, NhsNumber | str | None, NhsNumber | None]:
     """(doubt, holder, number): whose shelf row this is, or why nobody's. By local id the crosswalk says it when it is read."""
     about = arrival.about
     if about.local_id is not None:

@@ -1,45 +1,59 @@
 """What every flow is given: the steps' own machinery and the ports, built once by app."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from gateway import caller, policy
+from gateway import caller
 from gateway.adapter import Clock
 from gateway.fetch import Fetch
 from gateway.identity import Identity
 from gateway.mapping import Maps
-from gateway.ports import Clients, FactsStore, Log, Protections, ShelfStore
+from gateway.model import SourceTerms
+from gateway.policy import Policy
+from gateway.ports import Crosswalk, FactsStore, Log, Protections, ShelfStore
 from gateway.registry import Registry
+
+if TYPE_CHECKING:
+    from gateway.flows.upkeep import Standing
 
 Mint = Callable[[str, str, str, str], str]  # resource type, key, person, source -> our id
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Built by app, used by flows, changed by nobody."""
+    """Built by app, used by flows, changed by nobody (but `standing`, which upkeep refreshes)."""
 
     registry: Registry
-    terms: Mapping[str, policy.SourceTerms]
-    policy: policy.Policy
-    policy_is_active: Callable[[], bool]  # does the database's active hash equal ours?
+    terms: Mapping[str, SourceTerms]
+    policy: Policy
+    standing: "Standing"
     maps: Maps
     identity: Identity
     fetch: Fetch
     facts: FactsStore
     log: Log
-    clients: Clients
     shelf: ShelfStore
     protections: Protections
+    crosswalk: Crosswalk
     caller: caller.Parts
     mint: Mint
-    deliveries: Callable[[], Awaitable[Mapping[str, tuple[datetime | None, bool]]]]
     seal: Callable[[bytes], str]
+    open: Callable[[str], bytes | None]
     now: Clock
     base_url: str
-    titles: Mapping[str, tuple[str, str]]
     deadline_s: float
     page_bytes: int
     page_count: int
     empty_bucket_s: float
     allow_test_numbers: bool
+
+    def types(self) -> frozenset[str]:
+        """R4 types that can be asked for: what the active sources give, the Patient of the trace, and where things came from."""
+        given = {name for source in self.registry.sources.values() for name in source.manifest.gives}
+        return frozenset(given | {"Patient", "Provenance"})
+
+    def holds_policy(self, now: datetime) -> bool:
+        """The policy this worker holds is the active one."""
+        return self.standing.holds(now)

@@ -1,16 +1,19 @@
 """The line for a read, a search, `$everything` and every further page: one NHS number in, one lawful answer out."""
 
 import asyncio
+from collections.abc import Sequence
 from time import monotonic
 
-from gateway import bundle, consent, disclosure, mapping
+from gateway import bundle, mapping
 from gateway.audit import record_decision, record_disclosure
+from gateway.consent import decide
+from gateway.disclosure import Page, disclose
 from gateway.errors import PolicyNotActive, StoreDown
 from gateway.facts import gather
 from gateway.fetch import Fetched
 from gateway.flows.parts import Parts
 from gateway.identity import admit
-from gateway.model import AccessRequest, Deny, MappedResource, PatientIdentity, RefusedRecord
+from gateway.model import AccessRequest, Deny, Facts, MappedResource, NotUsable, PatientIdentity, Recorded, RefusedRecord
 from gateway.plan import plan
 
 TRIES = 3  # the facts may move under a request this often before we give up
@@ -19,22 +22,85 @@ YIELD_S = 0.002  # mapping lets other requests in this often
 
 async def read(parts: Parts, request: AccessRequest) -> bundle.Answer:
     """`AccessRequest` -> `Answer`. Raises a `GatewayError` where nothing may be said but a status."""
-    if not parts.policy_is_active():
+    if not parts.holds_policy(parts.now()):
         raise PolicyNotActive(reason="policy-not-active")
     for _ in range(TRIES):
-        identity = await parts.identity.trace(request.query.person, correlation_id=request.correlation_id, now=parts.now())
-        facts = await gather(
-            identity, request, store=parts.facts, policy=parts.policy, feeds=parts.registry.feeds(), now=parts.now()
-        )
-        decision = consent.decide(facts, parts.policy, parts.terms)
-        recorded = await record_decision(parts.log, decision, now=parts.now())
-        if isinstance(recorded.value, Deny):
-            return await _denied(parts, recorded)
-        known = await admit(identity, recorded, parts)
-        fetched = await parts.fetch(plan(recorded, known, parts.registry), deadline_s=parts.deadline_s)
-        mapped, refused = await _map(parts, known, fetched)
-        decided = disclosure.disclose(mapped, fetched.reports, refused, recorded, known, parts.policy, page=_page(parts, request))
-        released = await record_disclosure(parts.log, decided, now=parts.now())
+        identity, facts = await _who(parts, request)
+        decision = decide(facts, parts.policy, parts.terms)
+        if isinstance(decision, Deny):
+            return _denied(parts, await record_decision(parts.log, decision, now=parts.now()))
+        permit = await record_decision(parts.log, decision, now=parts.now())
+        known = await admit(identity, permit, parts)
+        fetched = await parts.fetch(plan(permit, known, parts.registry), deadline_s=parts.deadline_s)
+        mapped, refused = await _map(parts, known, fetched, request)
+        disclosure = disclose(mapped, fetched.reports, refused, permit, known, parts.policy, page=_page(parts, request))
+        released = await record_disclosure(parts.log, disclosure, now=parts.now())
         if released is not None:
-            return bundle.answer(released, await _look(parts))
+            return bundle.answer(released, look(parts))
     raise StoreDown(reason="facts-keep-moving")
+
+
+async def _who(parts: Parts, request: AccessRequest) -> tuple[PatientIdentity | NotUsable, Facts]:
+    """Trace and gather. A person whom a lock protects is never served from an old trace."""
+    key = request.query.person
+    assert key is not None  # only an auditor's question has no person, and that is another flow
+    identity = await parts.identity.trace(key, now=parts.now(), correlation_id=request.correlation_id)
+    facts = await _facts(parts, identity, request)
+    if facts.protected and isinstance(identity, PatientIdentity) and identity.stale:
+        identity = await parts.identity.trace(key, now=parts.now(), correlation_id=request.correlation_id, again=True)
+        facts = await _facts(parts, identity, request)
+    return identity, facts
+
+
+async def _facts(parts: Parts, identity: PatientIdentity | NotUsable, request: AccessRequest) -> Facts:
+    return await gather(identity, request, store=parts.facts, policy=parts.policy, feeds=parts.registry.feeds(), now=parts.now())
+
+
+async def _map(
+    parts: Parts, identity: PatientIdentity, fetched: Fetched, request: AccessRequest
+) -> tuple[Sequence[MappedResource], Sequence[RefusedRecord]]:
+    """Every record by its source's maps; other requests get their turn in between."""
+    person = identity.alias or identity.person or ""
+    contexts: dict[str, mapping.Context] = {}
+    mapped: list[MappedResource] = []
+    refused: list[RefusedRecord] = []
+    since = monotonic()
+    for source, record in fetched.records:
+        context = contexts.get(source)
+        if context is None:
+            context = contexts[source] = _context(parts, source, person, identity)
+        result = mapping.map_record(parts.maps, parts.registry.sources[source].manifest.name, record, context)
+        mapped += result.resources
+        refused += result.refused
+        if monotonic() - since > YIELD_S:
+            await asyncio.sleep(0)
+            since = monotonic()
+    wanted = request.query.types
+    chosen = [item for item in mapped if item.body["resourceType"] in wanted]
+    if request.query.interaction == "read":
+        chosen = [item for item in chosen if item.body["id"] == request.query.resource_id]
+    return chosen, refused
+
+
+def _context(parts: Parts, source: str, person: str, identity: PatientIdentity) -> mapping.Context:
+    def mint(resource_type: str, key: str) -> str:
+        return parts.mint(resource_type, key, person, source)
+
+    custodian = parts.registry.sources[source].settings.custodian
+    return mapping.Context(source, mint, person, identity.number, parts.now(), custodian)
+
+
+def _denied(parts: Parts, recorded: Recorded[Deny]) -> bundle.Answer:
+    if recorded.value.caller_level:
+        return bundle.refused(recorded, 403)
+    return bundle.denied(recorded, look(parts))
+
+
+def look(parts: Parts) -> bundle.Look:
+    """How answers name sources, links and deliveries just now."""
+    titles = {name: (source.manifest.kind, source.settings.title) for name, source in parts.registry.sources.items()}
+    return bundle.Look(parts.base_url, titles, parts.seal, parts.standing.deliveries)
+
+
+def _page(parts: Parts, request: AccessRequest) -> Page:
+    return Page(request.query.count or parts.page_count, parts.page_bytes, request.query.cursor)

@@ -1,0 +1,121 @@
+"""A stored event -> IHE BALP AuditEvent (R4), rendered when read and never stored.
+
+Source: IHE ITI Basic Audit Log Patterns 1.1.3. Its profiles fix the outcome as success, so only a success carries one.
+Who the person is stays a keyed hash in the log; the asker, who named the person, gets the reference the asker used.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway import systems
+from gateway.ports import StoredEvent
+
+_BALP = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
+_TYPE = "http://terminology.hl7.org/CodeSystem/audit-event-type"
+_REST = "http://hl7.org/fhir/restful-interaction"
+_DCM = "http://dicom.nema.org/resources/ontology/DCM"
+_ENTITY = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
+_ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
+_PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+_OUTCOME = {"permit": "0", "success": "0", "deny": "4", "failure": "8"}
+_SUBTYPE = {"read": ("read", "R"), "search": ("search", "E"), "everything": ("search", "E"), "audit-search": ("search", "E")}
+
+
+def audit_event(stored: StoredEvent, *, gateway: str, person: str | None) -> dict[str, Any]:
+    """One event -> AuditEvent. `person` is the reference by which the asker named the person, when one was named."""
+    body, detail = stored.body, stored.body.get("detail", {})
+    subtype, action = _SUBTYPE.get(detail.get("interaction", ""), ("search", "E"))
+    event: dict[str, Any] = {
+        "resourceType": "AuditEvent",
+        "id": stored.event,
+        "type": {"system": _TYPE, "code": "rest", "display": "RESTful Operation"},
+        "subtype": [{"system": _REST, "code": subtype, "display": subtype}],
+        "action": action,
+        "recorded": stored.recorded_at.isoformat(),
+        "outcome": _OUTCOME.get(body["outcome"], "8"),
+        "outcomeDesc": _described(body),
+        "agent": _agents(body, gateway),
+        "source": {"observer": {"display": gateway}, "site": stored.writer},
+        "entity": _entities(stored, person),
+    }
+    if body["kind"] == "disclosure" and person is not None and event["outcome"] == "0":
+        event["meta"] = {"profile": [_BALP + ("PatientRead" if subtype == "read" else "PatientQuery")]}
+    if body["purpose"]:
+        event["purposeOfEvent"] = [{"coding": [_purpose(body["purpose"])]}]
+    return event
+
+
+def _described(body: Mapping[str, Any]) -> str:
+    detail = body.get("detail", {})
+    rules = ", ".join(rule["id"] for rule in detail.get("rules", []) if isinstance(rule, dict))
+    return f"{body['kind']}: {body['outcome']}" + (f" by {rules}" if rules else "")
+
+
+def _agents(body: Mapping[str, Any], gateway: str) -> list[dict[str, Any]]:
+    client = {
+        "type": {"coding": [{"system": _DCM, "code": "110153", "display": "Source Role ID"}]},
+        "who": {"identifier": {"value": body["system"]}, "display": body["system"]} if body["system"] else {"display": "unknown"},
+        "requestor": False,
+    }
+    if body["address"]:
+        client["network"] = {"address": body["address"], "type": "2"}
+    server = {
+        "type": {"coding": [{"system": _DCM, "code": "110152", "display": "Destination Role ID"}]},
+        "who": {"display": gateway},
+        "requestor": False,
+    }
+    if not body["staff"]:
+        return [{**client, "requestor": True}, server]
+    system, _, value = body["staff"].partition("|")
+    user: dict[str, Any] = {
+        "type": {"coding": [{"system": _PARTICIPATION, "code": "IRCP", "display": "information recipient"}]},
+        "who": {"identifier": {"system": system, "value": value}, "display": body["staff_name"]},
+        "name": body["staff_name"],
+        "requestor": True,
+        "policy": [f"urn:ietf:params:oauth:jti:{body['detail'].get('token', '')}"],
+    }
+    role_system, _, role = body["role"].partition("|")
+    user["role"] = [{"coding": [{"system": role_system, "code": role}]}]
+    if body["purpose"]:
+        user["purposeOfUse"] = [{"coding": [_purpose(body["purpose"])]}]
+    organisation = {
+        "type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-RoleClass", "code": "PROV"}]},
+        "who": {"identifier": {"value": body["organisation"]}, "display": body["organisation"]},
+        "requestor": False,
+    }
+    return [client, server, user, organisation]
+
+
+def _entities(stored: StoredEvent, person: str | None) -> list[dict[str, Any]]:
+    entities: list[dict[str, Any]] = [
+        {
+            "what": {"identifier": {"value": stored.body["request_id"] or stored.event}},
+            "type": {"system": "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType", "code": "XrequestId"},
+        }
+    ]
+    if person is not None:
+        entities.append(
+            {
+                "what": {"reference": person},
+                "type": {"system": _ENTITY, "code": "1", "display": "Person"},
+                "role": {"system": _ROLE, "code": "1", "display": "Patient"},
+            }
+        )
+    for item in stored.body.get("detail", {}).get("items", []):
+        entities.append(
+            {
+                "what": {"display": f"{item['type']} of {item['source'] or 'the trace'}"},
+                "type": {"system": _ENTITY, "code": "2", "display": "System Object"},
+                "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
+                "detail": [
+                    {"type": "rules", "valueString": ", ".join(item["rules"])},
+                    {"type": "digest", "valueString": item["sha256"]},
+                ],
+            }
+        )
+    return entities
+
+
+def _purpose(code: str) -> dict[str, str]:
+    ours = {"S17", "S47", "MASH", "CASECONF", "EARLYHELP"}
+    return {"system": systems.LOCAL_PURPOSE if code in ours else systems.V3_ACT_REASON, "code": code}

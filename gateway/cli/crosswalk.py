@@ -1,0 +1,48 @@
+"""`gateway crosswalk`: local ids and the verified NHS numbers they belong to."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli import stored
+from gateway.cli.say import fail
+from gateway.ports import CrosswalkRow
+from gateway.settings import Settings
+from gateway.store import Store
+
+app = typer.Typer(help="Local ids and the verified NHS numbers they belong to.", no_args_is_help=True)
+
+
+@app.callback()
+def main() -> None:
+    """Keep the group a group."""
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV: local_id,nhs_number and optionally birth_date,verified_on,verified_by")],
+    source: Annotated[str, typer.Option(help="the settings name of the source whose ids these are")],
+) -> None:
+    """Read a CSV of verified matches into the crosswalk, all or nothing."""
+
+    async def work(store: Store, held: Settings) -> int:
+        if source not in held.sources:
+            fail(f"no source of this name is set: there are {', '.join(sorted(held.sources))}")
+        rows = [
+            CrosswalkRow(
+                source=source,
+                local_id=row["local_id"],
+                number=stored.number(file, line, row["nhs_number"], held),
+                birth_date=stored.day(file, line, row.get("birth_date", "")),
+                verified_on=stored.day(file, line, row.get("verified_on", "")) or datetime.now(UTC).date(),
+                verified_by=row.get("verified_by", "") or "import",
+            )
+            for line, row in stored.rows(file, ("local_id", "nhs_number"))
+        ]
+        count = await store.crosswalk.put(rows)
+        await stored.record(store, "crosswalk-import", {"source": source, "rows": count})
+        return count
+
+    typer.echo(f"{stored.run(work)} rows are in the crosswalk of {source}.")

@@ -1,0 +1,48 @@
+"""`gateway log`: the audit log, asked and verified by its operator. Every question here is itself recorded."""
+
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli import stored
+from gateway.cli.say import fail
+from gateway.settings import Settings
+from gateway.store import Store
+
+app = typer.Typer(help="The audit log: why a decision was made, and whether the log holds together.", no_args_is_help=True)
+
+
+@app.command()
+def why(event: Annotated[str, typer.Argument(help="the event named by a receipt (its part before the first dot)")]) -> None:
+    """Print the rules that decided an event, in English."""
+
+    async def work(store: Store, _: Settings) -> list[str] | None:
+        found = await store.log.event(event)
+        await stored.record(store, "log-why", {"event": event if found else "unknown"})
+        return None if found is None else _rules(found.body)
+
+    lines = stored.run(work)
+    if lines is None:
+        fail("no event of this name is in the log")
+    for line in lines:
+        typer.echo(line)
+
+
+@app.command()
+def verify() -> None:
+    """Read the whole log and name every fault; exit 1 when there is one."""
+
+    async def work(store: Store, _: Settings) -> list[str]:
+        return [f"{'' if fault.index is None else f'index {fault.index}: '}{fault.what}" for fault in await store.verify()]
+
+    faults = stored.run(work)
+    for fault in faults:
+        typer.echo(fault, err=True)
+    if faults:
+        raise typer.Exit(1)
+    typer.echo("The log holds together.")
+
+
+def _rules(body: Any) -> list[str]:
+    detail = body.get("detail", {})
+    return [f"{rule['because']} [{rule['id']}]" for rule in detail.get("rules", [])]

@@ -1,0 +1,81 @@
+"""How commands reach the store: beside a serving gateway, one short transaction at a time."""
+
+import asyncio
+import csv
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from gateway import nhs_number
+from gateway.cli.say import fail, settings
+from gateway.errors import AuditDown, StartupRefused, StoreDown
+from gateway.nhs_number import NhsNumber
+from gateway.ports import Entry
+from gateway.settings import Settings
+from gateway.store import Keys, Store, open_store
+
+T = TypeVar("T")
+
+
+def run(work: Callable[[Store, Settings], Awaitable[T]]) -> T:
+    """Open the store, do the work, close it; one clear line when that cannot be."""
+    held = settings()
+
+    async def inside() -> T:
+        store = await open_store(held.database(), Keys.load(held.keys, mode=held.mode), name=held.name, serve=False)
+        try:
+            return await work(store, held)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(inside())
+    except StartupRefused as refused:
+        fail(str(refused))
+    except (StoreDown, AuditDown):
+        fail("the database cannot be read or written just now: is its disk full, or is PostgreSQL down?")
+
+
+def rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """A UTF-8 CSV with these columns -> line number and row. One clear line when the file is not that."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                fail(f"{path.name}: the header lacks {', '.join(missing)}")
+            for row in reader:
+                yield reader.line_num, {name: (row.get(name) or "").strip() for name in reader.fieldnames or ()}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        fail(f"{path.name}: cannot be read as CSV in UTF-8")
+
+
+def number(path: Path, line: int, text: str, held: Settings) -> NhsNumber:
+    """A cell -> `NhsNumber`, or one clear line that names the place and never the value."""
+    try:
+        return nhs_number.parse(text, allow_test=held.mode == "sandbox")
+    except nhs_number.NotAnNhsNumber:
+        fail(f"{path.name}, line {line}: not an NHS number")
+
+
+def day(path: Path, line: int, text: str) -> date | None:
+    """A cell -> date, None when empty, or one clear line."""
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        fail(f"{path.name}, line {line}: dates are written YYYY-MM-DD")
+
+
+def start(path: Path, line: int, text: str) -> datetime | None:
+    """A cell -> the start of that day, UTC."""
+    found = day(path, line, text)
+    return datetime(found.year, found.month, found.day, tzinfo=UTC) if found else None
+
+
+async def record(store: Store, act: str, detail: Mapping[str, object]) -> None:
+    """What an operator did -> the log."""
+    entry = Entry("administration", datetime.now(UTC), "success", None, detail={"act": act, **detail})
+    await store.log.append([entry])

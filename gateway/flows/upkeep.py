@@ -1,0 +1,53 @@
+"""What each worker does about once a second: owed failure counts, the active policy, what the pushing sources last delivered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from gateway.flows.parts import Parts
+from gateway.ports import PolicyActivation, ShelfStore
+from gateway.registry import Registry
+
+PURGE_EVERY = timedelta(hours=1)
+BELIEVED_S = 5  # an activation read longer ago than this is not believed: the worker answers 503
+
+
+@dataclass(slots=True)
+class Standing:
+    """What every request looks at and no request changes: kept fresh by upkeep, believed for a few seconds only."""
+
+    activation: PolicyActivation
+    shelf: ShelfStore
+    registry: Registry
+    policy_hash: str
+    active: str | None = None
+    checked_at: datetime | None = None
+    purged_at: datetime | None = None
+    deliveries: Mapping[str, tuple[datetime | None, bool]] = field(default_factory=dict)
+
+    def holds(self, now: datetime) -> bool:
+        """True: the policy this worker holds is the active one, as read a moment ago."""
+        fresh = self.checked_at is not None and now - self.checked_at < timedelta(seconds=BELIEVED_S)
+        return fresh and self.active == self.policy_hash
+
+    async def check(self, now: datetime) -> None:
+        """Read the activation and each pushing source's newest delivery. Raises `StoreDown`; what was read then ages."""
+        self.active = await self.activation.active()
+        found = {}
+        for name, source in self.registry.sources.items():
+            if source.intake is not None:
+                delivered, hours = await self.shelf.delivered_at(name), source.settings.max_age_h
+                stale = hours is not None and (delivered is None or now - delivered > timedelta(hours=hours))
+                found[name] = (delivered, stale)
+        self.deliveries = found
+        self.checked_at = now
+
+
+async def upkeep(parts: Parts) -> None:
+    """Everything due once. Raises `StoreDown` or `AuditDown`: tried again at the next tick."""
+    now = parts.now()
+    await parts.standing.check(now)
+    await parts.caller.failures.flush(now)
+    if parts.standing.purged_at is None or now - parts.standing.purged_at > PURGE_EVERY:
+        await parts.shelf.purge(now)
+        parts.standing.purged_at = now
