@@ -41,6 +41,7 @@ from gateway.errors import StartupRefused
 
 CAP_BYTES: Final = 64_000_000
 MAX_AGE_H: Final = 48.0
+OTHER_ROOT: Final = "not an extract of this source: another root element"
 NO_RECORDS: Final = "an extract that lists nobody"
 NO_IDENTITY: Final = "a record without its identity"
 TWICE: Final = "one identity listed twice"
@@ -152,10 +153,10 @@ def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceReco
 def read_extract(shape: Shape, body: bytes, sender: str) -> Extract:
     """A whole extract -> everyone in it. `sender` is the custodian's code. Raises `SourceContractBroken`."""
     root = parse(body)
-    as_of = _as_of(shape, root)
     path = shape.record.split("/")
     if root.tag != path[0]:
-        raise SourceContractBroken("not the root element of this extract")
+        raise SourceContractBroken(OTHER_ROOT)
+    as_of = _as_of(shape, root)
     arrivals: list[Arrival] = []
     seen: set[str] = set()
     for number, element in enumerate(below(root, path[1:]), start=1):
