@@ -58,7 +58,7 @@ class Sds:
         if not devices and not endpoints:
             return None
         asids = {value for device in devices for value in _values(device, _ASID)}
-        addresses = {str(e.get("address", "")).strip() for e in endpoints if e.get("status", "active") == "active"} - {""}
+        addresses = {str(e.get("address") or "").strip() for e in endpoints if e.get("status", "active") == "active"} - {""}
         if len(asids) != 1:
             raise SourceContractBroken("directory gave no single ASID")
         if len(addresses) != 1:
