@@ -5,6 +5,7 @@ query_only; PostgreSQL: default_transaction_read_only). Other databases: the acc
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,9 @@ import asyncpg
 from sqlalchemy import Connection, Dialect, Engine, TextClause, create_engine, event, text
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolBusy
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from gateway.adapter import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut, SourceUnavailable
 
@@ -186,10 +187,25 @@ def _engine(url: URL, budget_s: float) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _read_only(connection: sqlite3.Connection, _record: object) -> None:
+    def _read_only(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
         connection.execute("pragma query_only = on")
+        record.info["file"] = _which(url.database)
+
+    @event.listens_for(engine, "checkout")
+    def _still_that_file(_connection: sqlite3.Connection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        # a register replaced by a newer file must not be read from the old one: a consent withdrawn there would still stand
+        if record.info["file"] != _which(url.database):
+            raise DisconnectionError
 
     return engine
+
+
+def _which(path: str | None) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path or "")
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _watch(connection: Connection, stop: Event, ends: float) -> None:

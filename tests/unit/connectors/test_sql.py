@@ -198,6 +198,18 @@ async def test_a_column_that_went_away_breaks_the_contract(database: Path):
         await said(source, person(), want())
 
 
+async def test_a_database_file_that_was_replaced_is_read_anew(database: Path):
+    source = sql.build(manifest(), settings(f"sqlite:///{database}"), tools())
+    wanted, patient = want(), person()
+    assert len([item async for item in source.fetch(patient, wanted)]) == 3
+    with sqlite3.connect(database.with_name("new.db")) as connection:
+        connection.execute("create table visit (id text, nhs_number text, dob text, kind text)")
+    connection.close()
+    database.with_name("new.db").rename(database)
+    assert [item async for item in source.fetch(patient, wanted)] == [SourceFacts()]
+    await source.close()
+
+
 async def test_a_database_that_is_not_there_is_unavailable_and_is_not_made(tmp_path: Path):
     path = tmp_path / "none.db"
     source = sql.build(manifest(), settings(f"sqlite:///{path}"), tools())
