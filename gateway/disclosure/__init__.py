@@ -1,0 +1,258 @@
+"""Step 10, disclose: resources and a recorded permit -> `Disclosure`. Every way out passes here.
+
+Each resource is decided again by its own labels, stripped of what its marks say must go, and labelled. A label that is
+not known counts as the most restricted, so what carries it stays here.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from gateway.disclosure.labels import labelled, labels_of, not_for_family, raised
+from gateway.disclosure.provenance import provenance
+from gateway.disclosure.stripping import PATIENT_KEEPS, PATIENT_PATHS, strip
+from gateway.errors import InternalFault, PolicyNotActive
+from gateway.model import (
+    CareClass,
+    Category,
+    Disclosed,
+    Disclosure,
+    Grain,
+    MappedResource,
+    Mark,
+    PatientIdentity,
+    Permit,
+    Recorded,
+    RefusedRecord,
+    RuleUse,
+    SourceReport,
+    SourceState,
+)
+from gateway.policy import GrainDecision, Policy, of
+
+__all__ = ["Page", "disclose"]
+
+ENTRY_BYTES = 160  # what a Bundle entry adds to its resource: fullUrl and search
+
+_MARKS = frozenset(Mark)
+_NOT_COVERED = GrainDecision(False, (), (RuleUse("source-not-covered", "The permit does not cover this source."),))
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """How much one answer holds, and after which key it goes on (the `next_key` of the page before)."""
+
+    count: int
+    max_bytes: int
+    after_key: str | None = None
+
+
+@dataclass(slots=True)
+class _Run:
+    """One disclosure while it is being made."""
+
+    permit: Permit
+    policy: Policy
+    wanted: frozenset[str]
+    withheld: Counter[str] = field(default_factory=Counter)
+    withheld_from: set[Category] = field(default_factory=set)
+    decided: dict[tuple[str, Category, CareClass, bool], GrainDecision] = field(default_factory=dict)
+
+    def hold(self, rule: str, category: Category | None) -> None:
+        self.withheld[rule] += 1
+        if category is not None:
+            self.withheld_from.add(category)
+
+
+def disclose(
+    resources: Sequence[MappedResource],
+    reports: Sequence[SourceReport],
+    refused: Sequence[RefusedRecord],
+    recorded: Recorded[Permit],
+    identity: PatientIdentity,
+    policy: Policy,
+    *,
+    page: Page,
+) -> Disclosure:
+    """What was mapped, decided item by item -> what will leave, in a fixed order, one page of it.
+
+    Raises `PolicyNotActive` when the policy is another than the permit's, `InternalFault` for a person without a row.
+    """
+    permit = recorded.value
+    if policy.hash != permit.policy_hash:
+        raise PolicyNotActive(reason="policy-changed-during-the-request")
+    person = identity.alias or identity.person
+    if person is None:
+        raise InternalFault(reason="person-not-admitted")
+    run = _Run(permit, policy, _wanted(permit))
+    released, twice = _released(run, resources, _only(permit))
+    reports = tuple(_reports(permit, reports, {item.source for item, _ in released.values()}))
+    if "Provenance" in run.wanted:
+        _add_provenance(run, released, identity, person)
+    patient = _patient(run, identity, person)
+    chosen, next_key = _page(patient, {key: out for key, (_, out) in released.items()}, page)
+    return Disclosure(
+        permit=recorded,
+        identity=identity,
+        resources=chosen,
+        reports=reports,
+        withheld=dict(run.withheld),
+        withheld_known=frozenset(run.withheld_from) & permit.may_know_withheld,
+        refused=(*refused, *twice),
+        next_key=next_key,
+    )
+
+
+def _wanted(permit: Permit) -> frozenset[str]:
+    types, scopes = permit.facts.request.query.types, permit.facts.request.caller.may_ask_for
+    return types if "*" in scopes else types & scopes
+
+
+def _only(permit: Permit) -> str | None:
+    query = permit.facts.request.query
+    return query.resource_id if query.interaction == "read" else None
+
+
+def _released(
+    run: _Run, resources: Sequence[MappedResource], only: str | None
+) -> tuple[dict[str, tuple[MappedResource, Disclosed]], list[RefusedRecord]]:
+    """Every resource that may leave, by its key "Type/id", before paging; and those whose id was there already."""
+    released: dict[str, tuple[MappedResource, Disclosed]] = {}
+    twice: list[RefusedRecord] = []
+    family = Mark.NOT_FOR_FAMILY in run.permit.strip
+    for item in resources:
+        kind = item.body["resourceType"]
+        if kind not in run.wanted or kind == "Patient":  # the answer's one Patient is the trace's
+            continue
+        if only is not None and item.body["id"] != only:
+            continue
+        key = f"{kind}/{item.body['id']}"
+        if key in released:
+            twice.append(RefusedRecord(item.source, item.where, "another record has the same id"))
+            continue
+        out = _decided(run, item, family=family)
+        if out is not None:
+            released[key] = (item, out)
+    return released, twice
+
+
+def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | None:
+    """One resource -> as it will leave, or None when it is withheld."""
+    category, care_class = item.category, item.care_class
+    if not isinstance(category, Category) or not isinstance(care_class, CareClass):
+        run.hold("unknown-label", None)
+        return None
+    labels = labels_of(item.body)
+    if labels:
+        care_class = raised(care_class, labels)
+        if family and not_for_family(labels):
+            run.hold(f"mark:{Mark.NOT_FOR_FAMILY}", category)
+            return None
+    decision = _decision(run, item.source, category, care_class, item.locked)
+    if not decision.allowed:
+        run.hold(decision.forbidden_by[0].id, category)
+        return None
+    body = item.body
+    stripped: tuple[Mark, ...] = ()
+    if not item.paths.keys() <= _MARKS:
+        run.hold("unknown-label", category)
+        return None
+    gone = run.permit.strip
+    if Mark.LOCATING in gone or not gone.isdisjoint(item.paths):
+        marks = tuple(mark for mark in Mark if mark in gone and item.paths.get(mark))
+        left = strip(body, [path for mark in marks for path in item.paths[mark]], sweep=Mark.LOCATING in gone)
+        if left is None:
+            run.hold(f"mark:{marks[0] if marks else Mark.LOCATING}", category)
+            return None
+        body, stripped = left, marks
+    rules = tuple([use.id for use in decision.rules])
+    return _out(labelled(body, care_class, labels), item.source, category, care_class, rules, stripped)
+
+
+def _decision(run: _Run, source: str, category: Category, care_class: CareClass, locked: bool) -> GrainDecision:
+    key = (source, category, care_class, locked)
+    known = run.decided.get(key)
+    if known is None:
+        terms = run.permit.terms.get(source)
+        if terms is None or source not in run.permit.sources:
+            known = _NOT_COVERED
+        else:
+            known = run.policy.rulings(of(run.permit.facts)).see(Grain(category, care_class, source, locked), terms)
+        run.decided[key] = known
+    return known
+
+
+def _out(
+    body: Mapping[str, Any],
+    source: str,
+    category: Category,
+    care_class: CareClass,
+    rules: tuple[str, ...],
+    gone: tuple[Mark, ...],
+) -> Disclosed:
+    return Disclosed(body, source, category, care_class, rules, gone, _encode(body))
+
+
+def _patient(run: _Run, identity: PatientIdentity, person: str) -> Disclosed | None:
+    """The trace's Patient with our id, reduced to what is known here and stripped like any other resource."""
+    if "Patient" not in run.wanted:
+        return None
+    grain = Grain(Category.DEMOGRAPHICS, CareClass.IDENTITY, "")
+    decision = run.policy.rulings(of(run.permit.facts)).see(grain)
+    if not decision.allowed:
+        run.hold(decision.forbidden_by[0].id, Category.DEMOGRAPHICS)
+        return None
+    known = {name: value for name, value in identity.patient.items() if name in PATIENT_KEEPS}
+    body: dict[str, Any] = {**known, "resourceType": "Patient", "id": person}
+    marks = tuple(mark for mark in PATIENT_PATHS if mark in run.permit.strip)
+    left = strip(body, [path for mark in marks for path in PATIENT_PATHS[mark]], sweep=False)
+    assert left is not None  # a Patient requires nothing, and its id is never stripped
+    rules = tuple(use.id for use in decision.rules)
+    return _out(labelled(left, CareClass.IDENTITY), "", Category.DEMOGRAPHICS, CareClass.IDENTITY, rules, marks)
+
+
+def _reports(permit: Permit, reports: Sequence[SourceReport], gave: set[str]) -> Iterator[SourceReport]:
+    """One report for each source the permit covers. A source whose all was withheld looks like one that held nothing."""
+    by_source = {report.source: report for report in reports}
+    for source in sorted(permit.sources):
+        report = by_source.get(source) or SourceReport(source, SourceState.NOTHING, reason="not-asked")
+        if report.state is SourceState.ANSWERED and source not in gave:
+            report = replace(report, state=SourceState.NOTHING, reason="nothing-released")
+        shown = report.state is not SourceState.NOTHING
+        warnings = tuple(warning for warning in report.warnings if shown and warning[0] in permit.allowed)
+        yield replace(report, warnings=warnings)
+
+
+def _add_provenance(
+    run: _Run, released: dict[str, tuple[MappedResource, Disclosed]], identity: PatientIdentity, person: str
+) -> None:
+    by_source: dict[str, list[tuple[MappedResource, Disclosed]]] = {}
+    for _, (item, out) in sorted(released.items()):
+        by_source.setdefault(item.source, []).append((item, out))
+    for source, given in by_source.items():
+        hidden = Mark.LOCATING in run.permit.strip
+        made = provenance(run.permit.terms[source], given, identity, person, run.policy, protected=hidden)
+        released[f"Provenance/{made.body['id']}"] = (given[0][0], replace(made, encoded=_encode(made.body)))
+
+
+def _page(patient: Disclosed | None, released: Mapping[str, Disclosed], page: Page) -> tuple[tuple[Disclosed, ...], str | None]:
+    """All that may leave -> one page of it in a fixed order, the Patient first, and the key to go on after."""
+    first = f"Patient/{patient.body['id']}" if patient else ""
+    after = page.after_key or ""
+    keys = sorted(key for key in released if after.startswith("Patient/") or key > after)
+    if patient is not None and not after:
+        keys.insert(0, first)
+    chosen: list[Disclosed] = []
+    size = 0
+    for key in keys:
+        item = patient if patient is not None and key == first else released[key]
+        size += len(item.encoded) + ENTRY_BYTES
+        if chosen and (len(chosen) >= page.count or size > page.max_bytes):
+            last = chosen[-1].body
+            return tuple(chosen), f"{last['resourceType']}/{last['id']}"
+        chosen.append(item)
+    return tuple(chosen), None

@@ -1,0 +1,72 @@
+"""Where each released resource came from: one Provenance for each source, when the caller asks for them.
+
+For a protected person neither an organisation nor a source's name appears: the kind of source alone does.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Any
+
+from gateway import systems
+from gateway.disclosure.labels import labelled
+from gateway.model import CareClass, Disclosed, MappedResource, PatientIdentity, SourceTerms
+from gateway.policy import REGISTERED_PRACTICE, Policy
+
+KIND_TITLES = {
+    "gp": "A GP record",
+    "child-health": "A child health record",
+    "childrens-centre": "A children's centre's record",
+    "local-authority": "A local authority's record",
+}
+
+_SYSTEMS = {"ods": systems.ODS_CODE, "gss": systems.GSS_CODE}
+_PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+
+
+def provenance(
+    terms: SourceTerms,
+    released: Sequence[tuple[MappedResource, Disclosed]],
+    identity: PatientIdentity,
+    person: str,
+    policy: Policy,
+    *,
+    protected: bool,
+) -> Disclosed:
+    """What one source gave to this answer -> its Provenance."""
+    as_of = max(item.as_of for item, _ in released)
+    body: dict[str, Any] = {
+        "resourceType": "Provenance",
+        "id": f"{person}.{terms.source}.{_id(person, terms.source)}",
+        "target": [{"reference": f"{out.body['resourceType']}/{out.body['id']}"} for _, out in released],
+        "recorded": as_of.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "agent": [
+            {
+                "type": {"coding": [{"system": _PARTICIPANT, "code": "custodian"}]},
+                "who": {"display": KIND_TITLES.get(terms.kind, "A record")} if protected else _who(terms, identity, policy),
+            }
+        ],
+    }
+    if not protected:
+        maps = sorted({item.mapping for item, _ in released})
+        body["entity"] = [{"role": "source", "what": {"display": f"mapped by {name}"}} for name in maps]
+    rules = tuple(dict.fromkeys(rule for _, out in released for rule in out.rules))
+    category = released[0][0].category
+    return Disclosed(labelled(body, CareClass.OPERATIONAL), terms.source, category, CareClass.OPERATIONAL, rules, ())
+
+
+def _who(terms: SourceTerms, identity: PatientIdentity, policy: Policy) -> dict[str, Any]:
+    code = identity.practice or "" if terms.custodian == REGISTERED_PRACTICE else terms.custodian
+    organisation = policy.organisation(code)
+    scheme, _, value = code.partition(":")
+    who: dict[str, Any] = {"type": "Organization"}
+    if scheme in _SYSTEMS and value:
+        who["identifier"] = {"system": _SYSTEMS[scheme], "value": value}
+    who["display"] = organisation.name if organisation else KIND_TITLES.get(terms.kind, "A record")
+    return who
+
+
+def _id(person: str, source: str) -> str:
+    digest = hashlib.sha256(f"Provenance/{person}/{source}".encode()).digest()
+    return base64.b32encode(digest).decode().lower()[:20]
