@@ -4,6 +4,7 @@
 any other looks like a person with nothing to show. Which sources an answer names never depends on the person.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -50,13 +51,13 @@ def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> 
     named = frozenset(candidate.grain.source for candidate in possible if candidate.terms is not None)
     rulings = policy.rulings(here)
     allowed: dict[Category, tuple[RuleUse, ...]] = {}
-    forbidden: dict[str, RuleUse] = {}
+    forbidden: Counter[RuleUse] = Counter()
     for candidate in candidates:
         decision = rulings.see(candidate.grain, candidate.terms)
         if decision.allowed:
             allowed[candidate.grain.category] = _joined(allowed.get(candidate.grain.category, ()), decision.rules)
         elif candidate in possible:
-            forbidden.update((use.id, use) for use in decision.forbidden_by)
+            forbidden.update(decision.forbidden_by)
     if not allowed:
         return _nothing_to_show(facts, policy, here, possible, forbidden, named)
     strip = frozenset(mark for mark in Mark if not rulings.keep(mark).allowed)
@@ -130,11 +131,11 @@ def _nothing_to_show(
     policy: Policy,
     here: Circumstances,
     possible: tuple[_Candidate, ...],
-    forbidden: Mapping[str, RuleUse],
+    forbidden: Counter[RuleUse],
     named: frozenset[str],
 ) -> Deny:
     """The refusal that depends on the person: the reason is for the audit, the caller sees an empty answer."""
-    firm = tuple(use for name, use in sorted(forbidden.items()) if name != DEFAULT_DENY.id)
+    firm = tuple(use for use, _ in forbidden.most_common() if use != DEFAULT_DENY)  # the widest first
     if not here.usable:
         reason = "not-traced"
     elif any(

@@ -119,11 +119,18 @@ class Policy:
         return known
 
     def contact(self, organisation: str, categories: Iterable[Category]) -> str:
-        """Whom to ask: the agreement's contact for these categories, else the caller's own governance lead. Never a holder."""
+        """Whom to ask: the contact of the one agreement about these categories, else the caller's own governance lead.
+
+        It follows from the caller and the question alone, so it never tells who holds something.
+        """
         wanted = frozenset(categories)
-        for _, agreement in sorted(self.agreements.items()):
-            if any(organisation in flow.to and flow.categories & wanted for flow in agreement.flows):
-                return agreement.contact
+        contacts = {
+            agreement.contact
+            for agreement in self.agreements.values()
+            if any(organisation in flow.to and flow.categories & wanted for flow in agreement.flows)
+        }
+        if len(contacts) == 1:
+            return contacts.pop()
         party = self.parties.get(organisation)
         return party.contact if party else NO_CONTACT
 
