@@ -11,7 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from gateway.errors import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut, SourceUnavailable
+from gateway.errors import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut, SourceUnavailable, StartupRefused
 from gateway.model import PatientIdentity, Purpose
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Provider
@@ -44,6 +44,7 @@ __all__ = [
     "SourceSettings",
     "SourceTimedOut",
     "SourceUnavailable",
+    "StartupRefused",
     "Tools",
     "Want",
 ]

@@ -19,6 +19,7 @@ from gateway.adapter import (
     SourceRefused,
     SourceSettings,
     SourceTimedOut,
+    StartupRefused,
     Tools,
     Want,
 )
@@ -36,6 +37,8 @@ class GpConnect:
         self._asid = str(source.options.get("asid", ""))
         self._asids: Mapping[str, str] = source.options.get("asids", {})
         self._issuer = str(source.options.get("issuer", ""))
+        if not self._asid or not self._issuer or not isinstance(self._asids, Mapping):
+            raise StartupRefused(f"sources.{source.name}.options: give asid and issuer (and asids as a table, if any)")
         self._name = source.name
         self._tools = tools
 

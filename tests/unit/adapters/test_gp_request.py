@@ -20,6 +20,7 @@ from gateway.adapter import (
     SourceSettings,
     SourceTimedOut,
     SourceUnavailable,
+    StartupRefused,
     Tools,
     Want,
 )
@@ -289,6 +290,12 @@ async def test_each_organisation_may_have_its_own_asid():
     network = Network(said(200, record(ALLERGY)))
     await ask(network, settings=source(asids={"A99901": "200000000077"}))
     assert network.sent[0]["headers"]["Ssp-From"] == "200000000077"
+
+
+@pytest.mark.parametrize("wrong", [{"asid": ""}, {"issuer": ""}, {"asids": "200000000077"}])
+async def test_a_source_that_cannot_say_who_asks_does_not_start(wrong: dict[str, Any]):
+    with pytest.raises(StartupRefused):
+        await ask(Network(), settings=source(**wrong))
 
 
 async def test_a_failing_provider_is_asked_once_more_with_a_new_token_and_trace_id():
