@@ -135,6 +135,7 @@ class Entry:
     correlation_id: str = ""
     address: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)  # JSON values only
+    signed: bool = True  # False: its receipt never leaves the gateway, so nobody would check a signature
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +27,8 @@ def decision_entry(decision: Permit | Deny, now: datetime) -> Entry:
         detail["allowed"] = sorted(decision.allowed)
         detail["strip"] = sorted(decision.strip)
         detail["obligations"] = list(decision.obligations)
-        return _of_request(facts.request, "decision", "permit", facts.person_ref.number, detail, now)
+        entry = _of_request(facts.request, "decision", "permit", facts.person_ref.number, detail, now)
+        return replace(entry, signed=False)  # the answer carries the disclosure's receipt
     detail["rules"] = [_rule(rule) for rule in decision.rules]
     detail["reason"] = decision.reason
     detail["caller_level"] = decision.caller_level

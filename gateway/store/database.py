@@ -31,24 +31,42 @@ class Statement:
         self._clause = clause
         self._compiled: dict[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = {}
 
+    def sql(self, dialect: Dialect) -> str:
+        """The dialect's text."""
+        return self._for(dialect)[0]
+
     def text(self, dialect: Dialect, params: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
         """Parameters by name -> the dialect's text and its parameters in order."""
-        compiled = self._compiled.get(dialect)
-        if compiled is None:
-            compiled = self._compiled[dialect] = _compile(self._clause, dialect)
-        sql, order, constants = compiled
+        sql, order, constants = self._for(dialect)
         if constants:
             params = {**constants, **params}
         return sql, tuple([params[name] for name in order])
 
+    def _for(self, dialect: Dialect) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
+        compiled = self._compiled.get(dialect)
+        if compiled is None:
+            compiled = self._compiled[dialect] = _compile(self._clause, dialect)
+        return compiled
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A statement with its parameters; `rows` of parameters: once for each, answering nothing."""
+    """A statement with its parameters; `rows` of parameters: once for each, answering nothing.
+
+    A row that is a tuple is in the order of the table's columns already: the log's own, and only there.
+    """
 
     statement: Statement
     params: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]] | None = None
+    rows: Sequence[Mapping[str, Any] | tuple[Any, ...]] | None = None
+
+    def many(self, dialect: Dialect) -> tuple[str, list[tuple[Any, ...]]]:
+        """Its text, and each row's parameters in order."""
+        rows = self.rows or ()
+        return (
+            self.statement.sql(dialect),
+            [row if isinstance(row, tuple) else self.statement.text(dialect, row)[1] for row in rows],
+        )
 
 
 Work: TypeAlias = Generator[Call, Rows, R]

@@ -100,8 +100,7 @@ async def _run_call(connection: Any, call: Call) -> Rows:
         rows: Any = await connection.fetch(sql, *values)
         return rows  # type: ignore[no-any-return]
     if call.rows:
-        pairs = [call.statement.text("postgresql", row) for row in call.rows]
-        await connection.executemany(pairs[0][0], [values for _, values in pairs])
+        await connection.executemany(*call.many("postgresql"))
     return ()
 
 

@@ -152,8 +152,7 @@ def _run_call(connection: sqlite3.Connection, call: Call) -> Rows:
     if call.rows is None:
         return connection.execute(*call.statement.text("sqlite", call.params)).fetchall()
     if call.rows:
-        pairs = [call.statement.text("sqlite", row) for row in call.rows]
-        connection.executemany(pairs[0][0], [values for _, values in pairs])
+        connection.executemany(*call.many("sqlite"))
     return ()
 
 
@@ -180,6 +179,8 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         if not read_only:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages: hot pages are copied back less often
+            connection.execute("PRAGMA cache_size=-65536")  # KiB
         connection.execute("PRAGMA mmap_size=268435456")
     except sqlite3.Error:
         raise StartupRefused(

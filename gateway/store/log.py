@@ -28,7 +28,8 @@ from gateway.store.subjects import held_versions
 _MOST_WAITING = 10_000
 _LARGEST_FLIGHT = 256
 _SALT_BYTES = 16
-_ID_BYTES = 16
+_ID_BYTES = 10
+_MOST_AGENTS = 10_000
 
 
 @dataclass(slots=True)
@@ -39,7 +40,8 @@ class _Prepared:
     salt: bytes
     recorded_at: datetime
     encoded: bytes
-    columns: dict[str, Any]
+    columns: tuple[bytes | None, bytes | None, str, str, str, str, str, str]  # as the table ends
+    signed: bool
     commitment: bytes = b""
     writer_seq: int = 0
 
@@ -62,6 +64,7 @@ class Writer:
         self._keys = keys
         self._clock = clock
         self._last = datetime(1970, 1, 1, tzinfo=UTC)
+        self._agents: dict[str, bytes] = {}
         self.alone = asyncio.Lock()
 
     def prepare(self, entry: Entry) -> _Prepared:
@@ -75,17 +78,19 @@ class Writer:
         # The clock may step back; the log of one writer never does.
         self._last = max(self._last, self._clock())
         chance = os.urandom(_SALT_BYTES + _ID_BYTES)
-        columns = {
-            "person_key": person_key,
-            "agent_key": keys.audit_agent(entry.staff) if entry.staff else None,
-            "organisation": entry.organisation,
-            "system": entry.system,
-            "outcome": entry.outcome,
-            "purpose": entry.purpose,
-            "kind": entry.kind,
-            "request_id": entry.request_id,
-        }
-        return _Prepared(chance[_SALT_BYTES:].hex(), chance[:_SALT_BYTES], self._last, encoded, columns)
+        # Time first, like UUID version 7: neighbours in time are neighbours in the index, so a group touches few pages.
+        event = f"{micros(self._last) // 1000:012x}{chance[_SALT_BYTES:].hex()}"
+        columns = (
+            person_key,
+            self._agent_key(entry.staff),
+            entry.organisation,
+            entry.system,
+            entry.outcome,
+            entry.purpose,
+            entry.kind,
+            entry.request_id,
+        )
+        return _Prepared(event, chance[:_SALT_BYTES], self._last, encoded, columns, entry.signed)
 
     def land(self, events: Sequence[_Prepared]) -> Work[None]:
         """The events, numbered, inside the caller's transaction."""
@@ -109,26 +114,38 @@ class Writer:
             if position is not None:
                 position += 1
             values.append(
-                {
-                    **prepared.columns,
-                    "event": prepared.event,
-                    "position": position,
-                    "writer": self.name,
-                    "writer_seq": writer_seq,
-                    "recorded_at": micros(prepared.recorded_at),
-                    "salt": prepared.salt,
-                    "commitment": prepared.commitment,
-                    "canonical": canonical,
-                }
+                (
+                    prepared.event,
+                    position,
+                    self.name,
+                    writer_seq,
+                    micros(prepared.recorded_at),
+                    prepared.salt,
+                    prepared.commitment,
+                    canonical,
+                    *prepared.columns,
+                )
             )
         if numbered:
             yield Call(sql.INSERT_EVENT, {}, values)
         else:
-            yield Call(sql.INSERT_EVENTS, {name: [row[name] for row in values] for name in sql.EVENT_COLUMNS})
+            yield Call(sql.INSERT_EVENTS, dict(zip(sql.EVENT_COLUMNS, map(list, zip(*values, strict=True)), strict=True)))
+
+    def _agent_key(self, staff: str) -> bytes | None:
+        if not staff:
+            return None
+        found = self._agents.get(staff)
+        if found is None:
+            if len(self._agents) >= _MOST_AGENTS:
+                self._agents.clear()
+            found = self._agents[staff] = self._keys.audit_agent(staff)
+        return found
 
     def receipt(self, prepared: _Prepared) -> Receipt:
         """Only for an event that is on disk."""
         text = commitment_text(prepared.commitment)
+        if not prepared.signed:
+            return Receipt(prepared.event, text, self.name, prepared.writer_seq, prepared.recorded_at, "")
         signature = self._keys.receipt_signing.private.sign(
             signed_bytes(
                 event=prepared.event,

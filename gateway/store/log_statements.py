@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from gateway.store.database import Statement, insert
 from gateway.store.tables import EVENT, JOB, REPLAY
 
-EVENT_COLUMNS = tuple(column.name for column in EVENT.c if column.name != "position")
+EVENT_COLUMNS = tuple(column.name for column in EVENT.c)  # the log builds its rows in this order
 _SEQUENCE_LOCK = 0x5CA6_0001  # any constant: one lock name in this database
 _LEEWAY_US = 300 * 1_000_000  # replay rows outlive their assertion by more than any clock leeway
 _NUMBER_AT_ONCE = 5_000
