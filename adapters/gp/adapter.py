@@ -25,6 +25,7 @@ from gateway.adapter import (
 )
 
 CAP_BYTES = 20_000_000
+ISSUER = "https://shared-care-gateway.invalid"  # names the software; the token is unsigned and proves nothing
 
 
 class GpConnect:
@@ -34,11 +35,11 @@ class GpConnect:
         self._manifest = manifest
         self._budget_s = source.budget_s
         self._ssp = str(source.options.get("ssp", ""))
-        self._asid = str(source.options.get("asid", ""))
-        self._asids: Mapping[str, str] = source.options.get("asids", {})
-        self._issuer = str(source.options.get("issuer", ""))
-        if not self._asid or not self._issuer or not isinstance(self._asids, Mapping):
-            raise StartupRefused(f"sources.{source.name}.options: give asid and issuer (and asids as a table, if any)")
+        self._asid = str(source.options.get("consumer_asid", ""))
+        self._asids: Mapping[str, str] = source.options.get("consumer_asids", {})
+        self._issuer = str(source.options.get("issuer", ISSUER))
+        if not self._asid or not isinstance(self._asids, Mapping):
+            raise StartupRefused(f"sources.{source.name}.options: give consumer_asid (and consumer_asids as a table, if any)")
         self._name = source.name
         self._tools = tools
 

@@ -100,7 +100,7 @@ def source(**options: Any) -> SourceSettings:
         budget_s=3.0,
         max_age_h=None,
         keep_days=7,
-        options={"ssp": "https://proxy.test/", "asid": "200000000001", "issuer": "https://gateway.test", **options},
+        options={"ssp": "https://proxy.test/", "consumer_asid": "200000000001", "issuer": "https://gateway.test", **options},
     )
 
 
@@ -288,11 +288,11 @@ async def test_a_service_root_that_hides_another_operation_is_never_called(addre
 
 async def test_each_organisation_may_have_its_own_asid():
     network = Network(said(200, record(ALLERGY)))
-    await ask(network, settings=source(asids={"A99901": "200000000077"}))
+    await ask(network, settings=source(consumer_asids={"A99901": "200000000077"}))
     assert network.sent[0]["headers"]["Ssp-From"] == "200000000077"
 
 
-@pytest.mark.parametrize("wrong", [{"asid": ""}, {"issuer": ""}, {"asids": "200000000077"}])
+@pytest.mark.parametrize("wrong", [{"consumer_asid": ""}, {"consumer_asids": "200000000077"}])
 async def test_a_source_that_cannot_say_who_asks_does_not_start(wrong: dict[str, Any]):
     with pytest.raises(StartupRefused):
         await ask(Network(), settings=source(**wrong))
