@@ -1,0 +1,141 @@
+"""Clients, limits, crosswalk, shelf and policy activation on both databases."""
+
+import asyncio
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+from store_world import CHILD, NOW, OTHER, entry
+
+from gateway.nhs_number import NhsNumber
+from gateway.ports import Client, CrosswalkRow, LogQuestion, ShelfRow, ShelfStored, Traced
+from gateway.store import Keys, Store, open_store
+
+pytestmark = pytest.mark.anyio
+
+CLIENT = Client(
+    id="riverside",
+    name="Riverside EHR",
+    organisations=frozenset({"ods:A99901", "ods:A99902"}),
+    roles=frozenset({"https://example.org/role|R1"}),
+    purposes=frozenset({"TREAT"}),
+    scopes=frozenset({"system/*.rs"}),
+    algorithms=frozenset({"ES384"}),
+    jwks={"keys": [{"kty": "EC", "kid": "1"}]},
+    jwks_url=None,
+    version=0,
+    revoked=False,
+    certificate_thumbprint="abc",
+    strict=True,
+    audiences=frozenset({"https://example.org/token"}),
+)
+ROW = ShelfRow("child-health", "ods:RXX99", "vaccinations-1", "b-1", CHILD, NOW, b'{"dose":1}', NOW + timedelta(days=30))
+
+
+async def test_a_client_is_read_back_whole_under_the_stores_own_version(store: Store) -> None:
+    assert await store.clients.get("riverside") is None
+    await store.clients.put(replace(CLIENT, version=99))
+    assert await store.clients.get("riverside") == replace(CLIENT, version=1)
+    await store.clients.put(replace(CLIENT, id="a-first"))
+    assert [client.id for client in await store.clients.all()] == ["a-first", "riverside"]
+    assert not await store.clients.revoke("nobody")
+
+
+@pytest.mark.parametrize("per_minute", [3, 600])
+async def test_a_minutes_worth_is_taken_and_the_next_waits(store: Store, per_minute: int) -> None:
+    taken = [await store.limits.take("c", per_minute=per_minute, now=NOW) for _ in range(per_minute)]
+    assert taken == [None] * per_minute
+    wait = await store.limits.take("c", per_minute=per_minute, now=NOW)
+    assert wait is not None
+    assert 1 <= wait <= 60 // per_minute + 1
+    assert await store.limits.take("somebody-else", per_minute=per_minute, now=NOW) is None
+    assert await store.limits.take("c", per_minute=per_minute, now=NOW + timedelta(seconds=wait)) is None
+
+
+async def test_two_workers_together_never_exceed_the_rate(url: str, keys: Keys) -> None:
+    one = await open_store(url, keys, name="a")
+    two = await open_store(url, keys, name="b", serve=False)
+    try:
+        taken = [await worker.limits.take("c", per_minute=100, now=NOW) for _ in range(100) for worker in (one, two)]
+        assert taken.count(None) == 100
+    finally:
+        await two.close()
+        await one.close()
+
+
+async def test_a_crosswalk_gives_local_ids_and_numbers_both_ways(store: Store) -> None:
+    row = CrosswalkRow("authority", "LA-1", CHILD, date(2020, 2, 29), date(2026, 1, 1), "a.n.other")
+    assert await store.crosswalk.put([row, replace(row, local_id="LA-2", birth_date=None)]) == 2
+    assert await store.crosswalk.local_ids("authority", CHILD) == [("LA-1", date(2020, 2, 29)), ("LA-2", None)]
+    assert await store.crosswalk.local_ids("centre", CHILD) == []
+    assert await store.crosswalk.number_of("authority", "LA-1") == CHILD
+    assert await store.crosswalk.number_of("centre", "LA-1") is None
+    await store.crosswalk.put([replace(row, number=OTHER)])
+    assert await store.crosswalk.number_of("authority", "LA-1") == OTHER
+    assert await store.crosswalk.local_ids("authority", CHILD) == [("LA-2", None)]
+
+
+async def test_the_newest_shelf_row_wins_by_the_senders_clock(store: Store) -> None:
+    assert await store.shelf.put([ROW], entry(kind="intake", person=None)) == 1
+    assert await store.shelf.put([replace(ROW, body=b"older", as_of=NOW - timedelta(1))], entry(kind="intake", person=None)) == 0
+    assert await store.shelf.put([replace(ROW, body=b"equal")], entry(kind="intake", person=None)) == 0
+    stored = ShelfStored("vaccinations-1", "b-1", "ods:RXX99", NOW, b'{"dose":1}')
+    assert await store.shelf.newest("child-health", CHILD, NOW) == [stored]
+    assert await store.shelf.newest("authority", CHILD, NOW) == []
+    assert await store.shelf.newest("child-health", OTHER, NOW) == []
+    assert await store.shelf.delivered_at("child-health") == NOW
+    assert await store.shelf.delivered_at("authority") is None
+    events = await store.log.ask(LogQuestion(kind="intake"))
+    assert [event.body["detail"]["rows_changed"] for event in events] == [0, 0, 1]
+    assert await store.verify() == []
+
+
+async def test_a_deletion_by_the_sender_stays_deleted_when_an_older_row_comes_late(store: Store) -> None:
+    await store.shelf.put([ROW], entry(kind="intake"))
+    await store.shelf.put([replace(ROW, body=None, as_of=NOW + timedelta(1))], entry(kind="intake"))
+    await store.shelf.put([ROW], entry(kind="intake"))
+    assert await store.shelf.newest("child-health", CHILD, NOW) == []
+
+
+async def test_a_snapshot_removes_what_it_no_longer_lists_and_an_old_one_changes_nothing(store: Store) -> None:
+    first = replace(ROW, source="authority", holder="LA-1", business_id="1")
+    second = replace(first, holder="LA-2", business_id="2")
+    assert await store.shelf.replace("authority", [first, second], NOW, entry(kind="intake")) == 2
+    assert await store.shelf.replace("authority", [second], NOW + timedelta(1), entry(kind="intake")) == 1
+    assert await store.shelf.replace("authority", [first], NOW, entry(kind="intake")) == 0
+    assert await store.shelf.newest("authority", "LA-1", NOW) == []
+    assert [row.business_id for row in await store.shelf.newest("authority", "LA-2", NOW)] == ["2"]
+    assert await store.shelf.delivered_at("authority") == NOW + timedelta(1)
+    facts = await store.facts.read(None, organisation="o", staff="s", case_reference=None, client="c", at=NOW)
+    assert facts.feeds == {"authority": NOW + timedelta(1)}
+
+
+async def test_a_shelf_row_past_its_date_is_not_shown_and_its_purge_is_in_the_log(store: Store) -> None:
+    await store.shelf.put([ROW, replace(ROW, business_id="b-2", keep_until=NOW + timedelta(60))], entry(kind="intake"))
+    late = NOW + timedelta(days=30)
+    assert [row.business_id for row in await store.shelf.newest("child-health", CHILD, late)] == ["b-2"]
+    assert await store.shelf.purge(late) == 1
+    assert await store.shelf.purge(late) == 0
+    (event,) = await store.log.ask(LogQuestion(kind="administration"))
+    assert event.body["detail"] == {"action": "shelf-purge", "rows": 1}
+
+
+async def test_the_shelf_follows_a_superseded_number(store: Store) -> None:
+    await store.shelf.put([ROW], entry(kind="intake"))
+    traced = Traced(OTHER, None, False, False, None, {}, "1")
+    await store.persons.supersede(CHILD, traced, NOW)
+    assert [row.body for row in await store.shelf.newest("child-health", OTHER, NOW)] == [b'{"dose":1}']
+    assert await store.shelf.newest("child-health", NhsNumber("9990000034"), NOW) == []
+
+
+async def test_one_policy_is_active_for_every_worker(url: str, keys: Keys) -> None:
+    one = await open_store(url, keys, name="a")
+    two = await open_store(url, keys, name="b", serve=False)
+    try:
+        assert await one.policy_activation.active() is None
+        await two.policy_activation.activate("h1", at=NOW, by="x")
+        assert await one.policy_activation.active() == "h1"
+        await one.policy_activation.activate("h2", at=NOW, by="x")
+        assert await two.policy_activation.active() == "h2"
+    finally:
+        await asyncio.gather(one.close(), two.close())
