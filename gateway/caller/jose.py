@@ -16,7 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 LONGEST = 8_192  # characters of a whole token; ours are about 1,200
-SHORTEST_RSA_BITS = 2_048
+SHORTEST_RSA_BITS, LONGEST_RSA_BITS = 2_048, 8_192  # a longer one costs more to verify than a request is worth
 KEY_TYPE = {"RS384": "RSA", "RS512": "RSA", "PS256": "RSA", "ES256": "EC", "ES384": "EC"}
 CLIENT_ALGORITHMS = frozenset(KEY_TYPE)
 TOKEN_ALGORITHM = "Ed25519"  # noqa: S105 - EdDSA by its fully specified name, RFC 9864
@@ -101,7 +101,7 @@ def public_faults(jwks: Mapping[str, Any], algorithms: frozenset[str]) -> list[s
             try:
                 _import(key)
             except Broken:
-                faults.append(f"key {position} cannot be read as a public key of at least 2048 bits")
+                faults.append(f"key {position} cannot be read as a public key of 2048 to 8192 bits (RSA) or of its curve")
     return faults
 
 
@@ -173,9 +173,12 @@ def _import(key: Mapping[str, Any]) -> PublicKey:
     try:
         if key["kty"] == "EC":
             return ECKey.import_key(public)
-        imported = RSAKey.import_key(public)
-    except (JoseError, ValueError, KeyError, TypeError) as error:
+        if not SHORTEST_RSA_BITS <= _bits(public["n"]) <= LONGEST_RSA_BITS:
+            raise Broken("key-size")
+        return RSAKey.import_key(public)
+    except (JoseError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Broken("key-unreadable") from error
-    if imported.public_key.key_size < SHORTEST_RSA_BITS:
-        raise Broken("key-too-short")
-    return imported
+
+
+def _bits(modulus: str) -> int:
+    return int.from_bytes(urlsafe_b64decode(modulus.encode("ascii") + b"=="), "big").bit_length()
