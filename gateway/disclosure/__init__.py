@@ -27,7 +27,6 @@ from gateway.model import (
     Permit,
     Recorded,
     RefusedRecord,
-    RuleUse,
     SourceReport,
     SourceState,
 )
@@ -38,7 +37,6 @@ __all__ = ["Page", "disclose"]
 ENTRY_BYTES = 160  # what a Bundle entry adds to its resource: fullUrl and search
 
 _MARKS = frozenset(Mark)
-_NOT_COVERED = GrainDecision(False, (), (RuleUse("source-not-covered", "The permit does not cover this source."),))
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -51,6 +49,14 @@ class Page:
     after_key: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Ruling:
+    """What policy said of one grain: the rules that permit it, or the rule that withholds it."""
+
+    rules: tuple[str, ...]
+    withheld_by: str
+
+
 @dataclass(slots=True)
 class _Run:
     """One disclosure while it is being made."""
@@ -60,7 +66,7 @@ class _Run:
     wanted: frozenset[str]
     withheld: Counter[str] = field(default_factory=Counter)
     withheld_from: set[Category] = field(default_factory=set)
-    decided: dict[tuple[str, Category, CareClass, bool], GrainDecision] = field(default_factory=dict)
+    decided: dict[tuple[str, Category, CareClass, bool], _Ruling] = field(default_factory=dict)
 
     def hold(self, rule: str, category: Category | None) -> None:
         self.withheld[rule] += 1
@@ -152,13 +158,13 @@ def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | No
         if family and not_for_family(labels):
             run.hold(f"mark:{Mark.NOT_FOR_FAMILY}", category)
             return None
-    decision = _decision(run, item.source, category, care_class, item.locked)
-    if not decision.allowed:
-        run.hold(decision.forbidden_by[0].id, category)
+    ruling = _ruled(run, item.source, category, care_class, item.locked)
+    if ruling.withheld_by:
+        run.hold(ruling.withheld_by, category)
         return None
     body = item.body
     stripped: tuple[Mark, ...] = ()
-    if not item.paths.keys() <= _MARKS:
+    if item.paths and not item.paths.keys() <= _MARKS:
         run.hold("unknown-label", category)
         return None
     gone = run.permit.strip
@@ -169,21 +175,26 @@ def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | No
             run.hold(f"mark:{marks[0] if marks else Mark.LOCATING}", category)
             return None
         body, stripped = left, marks
-    rules = tuple([use.id for use in decision.rules])
-    return _out(labelled(body, care_class, labels), item.source, category, care_class, rules, stripped)
+    return _out(labelled(body, care_class, labels), item.source, category, care_class, ruling.rules, stripped)
 
 
-def _decision(run: _Run, source: str, category: Category, care_class: CareClass, locked: bool) -> GrainDecision:
+def _ruled(run: _Run, source: str, category: Category, care_class: CareClass, locked: bool) -> _Ruling:
     key = (source, category, care_class, locked)
     known = run.decided.get(key)
     if known is None:
         terms = run.permit.terms.get(source)
         if terms is None or source not in run.permit.sources:
-            known = _NOT_COVERED
+            known = _Ruling((), "source-not-covered")
         else:
-            known = run.policy.rulings(of(run.permit.facts)).see(Grain(category, care_class, source, locked), terms)
+            known = _ruling(run.policy.rulings(of(run.permit.facts)).see(Grain(category, care_class, source, locked), terms))
         run.decided[key] = known
     return known
+
+
+def _ruling(decision: GrainDecision) -> _Ruling:
+    if decision.allowed:
+        return _Ruling(tuple(use.id for use in decision.rules), "")
+    return _Ruling((), decision.forbidden_by[0].id)
 
 
 def _out(
@@ -202,17 +213,16 @@ def _patient(run: _Run, identity: PatientIdentity, person: str) -> Disclosed | N
     if "Patient" not in run.wanted:
         return None
     grain = Grain(Category.DEMOGRAPHICS, CareClass.IDENTITY, "")
-    decision = run.policy.rulings(of(run.permit.facts)).see(grain)
-    if not decision.allowed:
-        run.hold(decision.forbidden_by[0].id, Category.DEMOGRAPHICS)
+    ruling = _ruling(run.policy.rulings(of(run.permit.facts)).see(grain))
+    if ruling.withheld_by:
+        run.hold(ruling.withheld_by, Category.DEMOGRAPHICS)
         return None
     known = {name: value for name, value in identity.patient.items() if name in PATIENT_KEEPS}
     body: dict[str, Any] = {**known, "resourceType": "Patient", "id": person}
     marks = tuple(mark for mark in PATIENT_PATHS if mark in run.permit.strip)
     left = strip(body, [path for mark in marks for path in PATIENT_PATHS[mark]], sweep=False)
     assert left is not None  # a Patient requires nothing, and its id is never stripped
-    rules = tuple(use.id for use in decision.rules)
-    return _out(labelled(left, CareClass.IDENTITY), "", Category.DEMOGRAPHICS, CareClass.IDENTITY, rules, marks)
+    return _out(labelled(left, CareClass.IDENTITY), "", Category.DEMOGRAPHICS, CareClass.IDENTITY, ruling.rules, marks)
 
 
 def _reports(permit: Permit, reports: Sequence[SourceReport], gave: set[str]) -> Iterator[SourceReport]:
@@ -222,9 +232,11 @@ def _reports(permit: Permit, reports: Sequence[SourceReport], gave: set[str]) ->
         report = by_source.get(source) or SourceReport(source, SourceState.NOTHING, reason="not-asked")
         if report.state is SourceState.ANSWERED and source not in gave:
             report = replace(report, state=SourceState.NOTHING, reason="nothing-released")
-        shown = report.state is not SourceState.NOTHING
-        warnings = tuple(warning for warning in report.warnings if shown and warning[0] in permit.allowed)
-        yield replace(report, warnings=warnings)
+        if report.warnings:
+            shown = report.state is not SourceState.NOTHING
+            warnings = tuple(warning for warning in report.warnings if shown and warning[0] in permit.allowed)
+            report = replace(report, warnings=warnings)
+        yield report
 
 
 def _add_provenance(
