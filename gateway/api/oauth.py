@@ -44,11 +44,11 @@ def routes(parts: Parts, *, scopes_supported: Sequence[str]) -> list[tuple[str, 
             return _refused(OAuthRefused("temporarily_unavailable", reason="unavailable", status=503, retry_after_s=5))
 
     async def keys(_: Request) -> Response:
-        return _json(200, public_keys(parts), {"Cache-Control": "public, max-age=300"})
+        return _json(200, public_keys(parts))
 
     async def discovery(_: Request) -> Response:
         # No look at Authorization: clients send old tokens here.
-        return _json(200, smart_configuration(parts, scopes_supported), {"Cache-Control": "public, max-age=300"})
+        return _json(200, smart_configuration(parts, scopes_supported))
 
     return [
         ("/oauth/token", ["POST"], token),
@@ -105,16 +105,15 @@ def _granted(granted: Granted) -> Response:
         "expires_in": granted.expires_in,
         "scope": granted.scope,
     }
-    return _json(200, body, {"Cache-Control": "no-store", "Pragma": "no-cache"})
+    return _json(200, body)
 
 
 def _refused(refused: OAuthRefused) -> Response:
-    headers = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-    if refused.retry_after_s is not None:
-        headers["Retry-After"] = str(refused.retry_after_s)
+    headers = {} if refused.retry_after_s is None else {"Retry-After": str(refused.retry_after_s)}
     error = refused.error if refused.error in _DESCRIPTIONS else "invalid_request"
     return _json(refused.status, {"error": error, "error_description": _DESCRIPTIONS[error]}, headers)
 
 
-def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
-    return Response(json.dumps(body), status, headers, media_type="application/json")
+def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    never_kept = {"Cache-Control": "no-store", "Pragma": "no-cache", **(headers or {})}
+    return Response(json.dumps(body), status, never_kept, media_type="application/json")
