@@ -1,7 +1,7 @@
 """What one line of a GP map cannot say: refused vaccines, medicines not taken, repeats counted R4's way."""
 
 from gateway.mapping.context import Unusable
-from gateway.mapping.functions import Boolean, Code, CodeableConcept, Integer, Text
+from gateway.mapping.functions import Annotation, Boolean, Code, CodeableConcept, Integer, Text
 
 
 def given_status(value: Boolean) -> Code:
@@ -53,13 +53,13 @@ def text_concept(value: Text) -> CodeableConcept:
     return CodeableConcept({"text": value})
 
 
-def end_of_an_active_problem(value: Text) -> Text:
+def end_of_an_active_problem(value: Text) -> Annotation:
     """R4 allows no end for an active problem, so a contradictory end date is kept in words.
 
-    >>> end_of_an_active_problem(Text("2024-05-01"))
+    >>> end_of_an_active_problem(Text("2024-05-01"))["text"]
     'The source calls this problem active and gives an end date: 2024-05-01'
     """
-    return Text(f"The source calls this problem active and gives an end date: {value}")
+    return Annotation({"text": f"The source calls this problem active and gives an end date: {value}"})
 
 
 def holds_no_resource(value: Integer) -> Text:
