@@ -86,6 +86,7 @@ class Store:
                 await self.log.sequence(wait=False)
                 if rounds % _SWEEP_EVERY == 0:
                     await self.limits.purge(self._clock())
+                    await self.log.purge_replays(self._clock())
 
 
 def utc_now() -> datetime:

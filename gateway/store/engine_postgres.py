@@ -19,10 +19,8 @@ _SLOW_POOL = 2
 _STATEMENT_S = 10.0
 _LONG_S = 300.0
 _CONNECT_S = 10.0
-_TRIES = 3
 _MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 _BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError)
-_WORTH_ANOTHER_TRY = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 
 class PostgresDatabase:

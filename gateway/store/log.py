@@ -205,6 +205,10 @@ class StoredLog:
             return 0
         return await self._database.write(_sequence(wait=wait))
 
+    async def purge_replays(self, now: datetime) -> int:
+        """Forget assertions that have expired; how many rows went."""
+        return await self._database.write(_purge_replays(micros(now)))
+
     async def landed(self) -> None:
         """Wait until nothing is in flight."""
         if self._flights is not None:
@@ -248,28 +252,30 @@ class StoredLog:
     def _flight(self, flight: Sequence[_Passenger]) -> Work[list[bool]]:
         asked = [passenger.unless_moved[0] for passenger in flight if passenger.unless_moved]
         versions = (yield from held_versions(self._database, asked)) if asked else {}
-        landed: list[bool] = []
-        events: list[_Prepared] = []
-        jobs: list[Job] = []
-        for passenger in flight:
-            aboard = passenger.unless_moved is None or versions[passenger.unless_moved[0]] == passenger.unless_moved[1]
-            if aboard and passenger.once is not None:
-                yield Call(sql.PURGE_REPLAY, {"now": micros(passenger.prepared[0].recorded_at)})
-                aboard = bool((yield Call(sql.INSERT_REPLAY, passenger.once)))
-            landed.append(aboard)
-            if aboard:
-                events.extend(passenger.prepared)
-                jobs.extend(passenger.jobs)
+        aboard = [
+            passenger.unless_moved is None or versions[passenger.unless_moved[0]] == passenger.unless_moved[1]
+            for passenger in flight
+        ]
+        once = [(seat, passenger.once) for seat, passenger in enumerate(flight) if aboard[seat] and passenger.once is not None]
+        for seat, row in sorted(once, key=lambda pair: pair[1]["jti_hash"]):  # in order: two flights never wait for each other
+            aboard[seat] = bool((yield Call(sql.INSERT_REPLAY, row)))
+        taken = [passenger for passenger, is_aboard in zip(flight, aboard, strict=True) if is_aboard]
+        events = [event for passenger in taken for event in passenger.prepared]
+        jobs = [job for passenger in taken for job in passenger.jobs]
         yield from self._writer.land(events)
         if jobs:
             yield Call(sql.INSERT_JOB, {}, job_rows(jobs))
-        return landed
+        return aboard
 
 
 def _refuse(passengers: Sequence[_Passenger], reason: str) -> None:
     for passenger in passengers:
         if not passenger.answer.done():
             passenger.answer.set_exception(AuditDown(reason=reason))
+
+
+def _purge_replays(now: int) -> Work[int]:
+    return len((yield Call(sql.PURGE_REPLAY, {"now": now})))
 
 
 def _sequence(*, wait: bool) -> Work[int]:

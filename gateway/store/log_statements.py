@@ -48,7 +48,9 @@ INSERT_REPLAY = Statement(
     .returning(REPLAY.c.expires)
 )
 PURGE_REPLAY = Statement(
-    delete(REPLAY).where(REPLAY.c.expires < bindparam("now", type_=BigInteger) - literal_column(str(_LEEWAY_US)))
+    delete(REPLAY)
+    .where(REPLAY.c.expires < bindparam("now", type_=BigInteger) - literal_column(str(_LEEWAY_US)))
+    .returning(REPLAY.c.expires)
 )
 
 TRY_SEQUENCE = Statement(select(func.pg_try_advisory_xact_lock(literal_column(str(_SEQUENCE_LOCK)))))

@@ -5,9 +5,9 @@ nothing has to be moved, and a sealed row drops out of every family.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from sqlalchemy import CTE, LargeBinary, bindparam, func, select, text
+from sqlalchemy import CTE, LargeBinary, bindparam, func, literal_column, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from gateway.store.database import Call, Database, Rows, Statement, Work, insert
 from gateway.store.tables import PERSON, SUBJECT
@@ -20,7 +20,7 @@ def family(name: str = "number_key") -> CTE:
     superseded = (
         select(old.c.number_key)
         .select_from(new.join(old, old.c.successor == new.c.id))
-        .where(new.c.number_key == bindparam(name, type_=LargeBinary), new.c.status == text("'live'"))
+        .where(new.c.number_key == bindparam(name, type_=LargeBinary), new.c.status == literal_column("'live'"))
     )
     return own.union(superseded).cte("family")
 
@@ -33,11 +33,17 @@ _BUMP = Statement(
 _VERSION = Statement(
     select(func.coalesce(func.sum(SUBJECT.c.version), 0)).where(SUBJECT.c.number_key.in_(select(_FAMILY.c.number_key)))
 )
-_MEMBERS = Statement(select(_FAMILY.c.number_key))
-_HOLD_INSERT = insert(SUBJECT).values(number_key=bindparam("number_key"), version=0)
-_HOLD = Statement(
+_KEYS = bindparam("number_keys", type_=ARRAY(LargeBinary))
+_new, _old = PERSON.alias("new"), PERSON.alias("old")
+_SUPERSEDED = Statement(  # PostgreSQL only
+    select(_new.c.number_key, _old.c.number_key)
+    .select_from(_new.join(_old, _old.c.successor == _new.c.id))
+    .where(_new.c.number_key == func.any(_KEYS), _new.c.status == literal_column("'live'"))
+)
+_HOLD_INSERT = insert(SUBJECT).from_select(["number_key", "version"], select(func.unnest(_KEYS), literal_column("0")))
+_HOLD = Statement(  # PostgreSQL only: makes the row where there is none, and locks it either way
     _HOLD_INSERT.on_conflict_do_update(index_elements=[SUBJECT.c.number_key], set_={"version": SUBJECT.c.version}).returning(
-        SUBJECT.c.version
+        SUBJECT.c.number_key, SUBJECT.c.version
     )
 )
 
@@ -56,12 +62,10 @@ def held_versions(database: Database, number_keys: Sequence[bytes]) -> Work[dict
             rows = yield Call(_VERSION, {"number_key": number_key})
             versions[number_key] = int(rows[0][0])
         return versions
-    families: dict[bytes, list[bytes]] = {}
-    for number_key in sorted(set(number_keys)):
-        members: Rows = yield Call(_MEMBERS, {"number_key": number_key})
-        families[number_key] = [bytes(row[0]) for row in members]
-    held: dict[bytes, Any] = {}
-    for member in sorted({member for members in families.values() for member in members}):
-        rows = yield Call(_HOLD, {"number_key": member})
-        held[member] = int(rows[0][0])
-    return {number_key: sum(held[member] for member in members) for number_key, members in families.items()}
+    families = {number_key: {number_key} for number_key in number_keys}
+    superseded: Rows = yield Call(_SUPERSEDED, {"number_keys": sorted(families)})
+    for number_key, old in superseded:
+        families[bytes(number_key)].add(bytes(old))
+    held = yield Call(_HOLD, {"number_keys": sorted(set().union(*families.values()))})
+    version_of = {bytes(row[0]): int(row[1]) for row in held}
+    return {number_key: sum(version_of[member] for member in members) for number_key, members in families.items()}
