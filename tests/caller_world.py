@@ -29,6 +29,8 @@ RIVERSIDE = Organisation(
     OrganisationKind.GP_PRACTICE,
     frozenset({"ods:A99901", "https://fhir.nhs.uk/Id/ods-organization-code|A99901"}),
 )
+HILLTOP = Organisation("ods:A99902", "Hilltop Surgery", OrganisationKind.GP_PRACTICE, frozenset({"ods:A99902"}))
+KNOWN = {code: organisation for organisation in (RIVERSIDE, HILLTOP) for code in organisation.all_codes}
 EC_KEY = ECKey.generate_key("P-384")
 OTHER_EC_KEY = ECKey.generate_key("P-384")
 RSA_KEY = RSAKey.generate_key(2048)
@@ -161,7 +163,7 @@ def world(*clients: Client, log: FakeLog | None = None) -> World:
         limits=limits,
         key=key,
         base_url=BASE,
-        resolve_organisation=lambda code: RIVERSIDE if code in RIVERSIDE.all_codes else None,
+        resolve_organisation=KNOWN.get,
         fetch_keys=fetch,
         failures=Failures(log),
         clock=clock,

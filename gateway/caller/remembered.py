@@ -27,6 +27,9 @@ class Remembered:
     def __init__(self) -> None:
         self._held: dict[bytes, Held] = {}
 
+    def __len__(self) -> int:
+        return len(self._held)
+
     def get(self, token: str) -> Held | None:
         """The token as it was verified, whatever the time is now."""
         return self._held.get(_digest(token))

@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import pytest
 from caller_world import CLIENT, EC_KEY, NOW, RSA_KEY, FakeKey, World, assertion, b2b, claims, form, header, public, sign, world
+from joserfc.jwk import OKPKey
 
-from gateway.caller import Attempt, Remembered, authenticate, exchange
+from gateway.caller import Attempt, Parts, Remembered, authenticate, exchange
 from gateway.caller.jose import peek
+from gateway.caller.remembered import MOST
+from gateway.caller.token import read as read_token
 from gateway.errors import AuditDown, NotAuthenticated, OAuthRefused, TooManyRequests
 from gateway.systems import LOCAL_ROLE, SDS_JOB_ROLE, SDS_USER_ID
 
@@ -101,6 +104,7 @@ async def test_an_audience_of_the_registration_is_accepted_beside_the_token_url(
     [
         ({"version": "2"}, "b2b-extension-not-allowed"),
         ({"organization_id": "ods:A99902"}, "organisation-not-allowed"),
+        ({"organization_id": "ods:A99903"}, "organisation-not-allowed"),
         ({"organization_id": None}, "organisation-not-allowed"),
         ({"subject_id": None}, "subject-not-allowed"),
         ({"subject_id": "9990000107"}, "subject-not-allowed"),
@@ -260,3 +264,48 @@ async def test_clock_differences_of_ten_seconds_are_borne_and_more_are_not() -> 
     assert await token(world(), assertion(exp=issued - 9))
     assert await refusal(world(), assertion(exp=issued - 10)) == ("invalid_client", "expired")
     assert await refusal(world(), assertion(exp=issued + 311)) == ("invalid_client", "lives-too-long")
+
+
+@pytest.mark.parametrize("other", [{"base_url": "https://another.example"}, {"key": FakeKey()}, {"key": FakeKey("unknown")}])
+async def test_a_token_of_another_gateway_is_refused(other: dict[str, object]) -> None:
+    at = world()
+    text = (await exchange(form(assertion(aud="https://a.example")), Attempt("a"), elsewhere(at, **other))).access_token
+    with pytest.raises(NotAuthenticated):
+        await authenticate("Bearer " + text, "a", at.parts)
+
+
+async def test_a_token_for_another_audience_of_the_same_issuer_is_refused() -> None:
+    at = world()
+    said = dict(peek(await token(at)).claims)
+    head = {"alg": "Ed25519", "kid": at.key.kid, "typ": "at+jwt"}
+    ours = OKPKey.import_key(at.key.private)
+    assert await authenticate("Bearer " + sign(head, said, ours), "a", at.parts)
+    for changed in (
+        {"aud": "http://127.0.0.1:8000/admin"},
+        {"iss": "x"},
+        {"exp": said["exp"] + 1},
+        {"extensions": {}},
+        {"scope": 7},
+    ):
+        with pytest.raises(NotAuthenticated):
+            await authenticate("Bearer " + sign(head, {**said, **changed}, ours), "a", at.parts)
+
+
+async def test_only_so_many_tokens_are_remembered_and_no_failure_is() -> None:
+    at = world()
+    held = read_token(await token(at), at.parts, at.clock())
+    remembered = Remembered()
+    for number in range(MOST + 5):
+        remembered.put(f"token-{number}", held)
+    assert remembered.get("token-0") is None
+    assert remembered.get(f"token-{MOST + 4}") is held
+    assert len(remembered) == MOST
+    with pytest.raises(NotAuthenticated):
+        await authenticate("Bearer a.b.c", "a", at.parts)
+    assert len(at.parts.remembered) == 1
+
+
+def elsewhere(at: World, **changes: object) -> Parts:
+    audience = replace(CLIENT, audiences=frozenset({"https://a.example"}))
+    at.clients.held[CLIENT.id] = audience
+    return replace(at.parts, remembered=Remembered(), **changes)
