@@ -48,7 +48,13 @@ def write(var: Path, drops: Path | None) -> None:
 
 async def _serve(door: socket.socket) -> None:
     config = uvicorn.Config(
-        app.build(), log_level="critical", access_log=False, http="httptools", lifespan="off", server_header=False
+        app.build(),
+        log_level="critical",
+        access_log=False,
+        http="httptools",
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=1,  # a slow answer on order is not waited for
     )
     await _Server(config).serve(sockets=[door])
 

@@ -131,7 +131,7 @@ def _details(child: "etree._Element", case: Case) -> None:
             _texts(factors, AssessmentFactors=factor)
     if case.section47:
         enquiry = etree.SubElement(details, "Section47")
-        _texts(enquiry, S47ActualStartDate=case.section47, ICPCnotRequired="false")
+        _texts(enquiry, S47ActualStartDate=case.section47, ICPCnotRequired="0")
     _texts(details, ReferralNFA="0")
     for number, plan in enumerate(case.plans):
         told = etree.SubElement(details, "ChildProtectionPlans")

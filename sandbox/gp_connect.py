@@ -5,11 +5,13 @@ provider checks them; what is wrong is said in `diagnostics`, because this is a 
 """
 
 import base64
+import gzip
 import json
 import re
 import time
 from collections.abc import Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -73,11 +75,11 @@ class GpConnect:
         try:
             number, areas = _asked(request.headers, await request.body(), root)
             fault = self._faults.of("gp", number)
-            good = _record(number, practice, areas, fault)
+            good = _record(number, practice, areas, fault, zipped="gzip" in request.headers.get("accept-encoding", ""))
         except Wrong as wrong:
             fault = self._faults.of("gp", number)
             good = _refusal(wrong)
-        if fault in ("500",):
+        if fault == "500":
             return _refusal(Wrong(500, "INTERNAL_SERVER_ERROR", "ordered fault"))
         down = _proxy_error(502, "ERROR_COMMUNICATING_TO_ENDPOINT_URL_" + root)
         return Spoiled(fault, good, down) if fault else good
@@ -185,7 +187,7 @@ def _parameters(parameters: Mapping[str, Any]) -> tuple[str, dict[str, dict[str,
     return number, areas
 
 
-def _record(number: str, practice: str, areas: Mapping[str, dict[str, Any]], fault: str) -> Response:
+def _record(number: str, practice: str, areas: Mapping[str, dict[str, Any]], fault: str, *, zipped: bool) -> Response:
     person = BY_NUMBER.get(number)
     if person is None or not _shareable(person, practice):
         raise Wrong(404, "PATIENT_NOT_FOUND", "patient record not found")
@@ -198,7 +200,14 @@ def _record(number: str, practice: str, areas: Mapping[str, dict[str, Any]], fau
     body = gp_record.encoded(
         shown.key, ours, odd, resolved=resolved, not_given=not_given, issues=issues, twice=fault == "duplicates"
     )
+    if zipped:
+        return Response(_zip(body), 200, {"cache-control": "no-store", "content-encoding": "gzip"}, _FHIR)
     return Response(body, 200, {"cache-control": "no-store"}, _FHIR)
+
+
+@lru_cache(maxsize=512)
+def _zip(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)
 
 
 def _shareable(person: Person, practice: str) -> bool:
