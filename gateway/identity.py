@@ -176,6 +176,11 @@ async def admit(identity: PatientIdentity | NotUsable, permit: Recorded[Permit],
     return _identity(traced, person, identity.alias, identity.superseded, identity.traced_at, identity.stale)
 
 
+def nobody() -> NotUsable:
+    """For a question that names no person, such as an auditor's."""
+    return NotUsable("nobody-asked-about", None)
+
+
 def _stored(row: PersonRow | None) -> _Found | None:
     if row is None or row.trace is None or row.traced_at is None or row.expired:
         return None
