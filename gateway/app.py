@@ -119,7 +119,8 @@ def sources(settings: Settings, store: Store, http: PooledHttp, sds: Sds | None)
             var=settings.var / "sources" / source.name,
         )
 
-    manifests = {name: registry.load_manifest(package) for name, package in registry.installed().items()}
+    packages = registry.installed(settings.adapters)
+    manifests = {name: registry.load_manifest(package) for name, package in packages.items()}
     wanted = [
         SourceSettings(
             name=name,
@@ -134,7 +135,7 @@ def sources(settings: Settings, store: Store, http: PooledHttp, sds: Sds | None)
         )
         for name, source in settings.sources.items()
     ]
-    return registry.build(wanted, connector=connector, tools=tools)
+    return registry.build(wanted, packages, connector=connector, tools=tools)
 
 
 def terms(source: registry.ActiveSource, maps: mapping.Maps) -> SourceTerms:
@@ -294,6 +295,10 @@ def refuse_unfit(settings: Settings) -> None:
     """Raises `StartupRefused` for settings that may not serve real people."""
     if settings.mode != "live":
         return
+    if settings.adapters is not None:
+        raise StartupRefused(
+            "GATEWAY_MODE is live: unset GATEWAY_ADAPTERS; an adapter that serves people is installed as a package"
+        )
     if not settings.public_base().startswith("https://") and settings.proxy is None:
         raise StartupRefused(
             "GATEWAY_MODE is live: set GATEWAY_BASE_URL to an https address, or GATEWAY_PROXY to the proxy that ends TLS"

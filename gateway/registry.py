@@ -3,11 +3,14 @@
 Installed is not active: an adapter does nothing until the settings point a source at it.
 """
 
+import importlib
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from importlib.resources import files
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -49,9 +52,14 @@ class Registry:
         }
 
 
-def installed() -> Mapping[str, ModuleType]:
-    """Adapter name -> its package, for every installed adapter."""
-    return {point.name: point.load() for point in entry_points(group=GROUP)}
+def installed(folder: Path | None = None) -> Mapping[str, ModuleType]:
+    """Adapter name -> its package: every entry point, and every package of a folder under development."""
+    found = {point.name: point.load() for point in entry_points(group=GROUP)}
+    if folder is not None:
+        sys.path.insert(0, str(folder))
+        names = sorted(path.parent.name for path in folder.glob("*/manifest.toml"))
+        found.update({name: importlib.import_module(name) for name in names if name not in found})
+    return found
 
 
 def load_manifest(package: ModuleType) -> Manifest:
@@ -77,12 +85,12 @@ def load_manifest(package: ModuleType) -> Manifest:
 
 def build(
     wanted: Sequence[SourceSettings],
+    packages: Mapping[str, ModuleType],
     *,
     connector: Callable[[str], Build],
     tools: Callable[[SourceSettings], Tools],
 ) -> Registry:
     """Settings -> every active source, built once. Raises `StartupRefused` for an adapter that is not installed."""
-    packages = installed()
     sources: dict[str, ActiveSource] = {}
     for settings in wanted:
         package = packages.get(settings.adapter)

@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     name: str = Field(default="shared-care-gateway", description="origin name of this log and of its receipts")
     policy: Path | None = Field(default=None, description="a consent_policy folder of the site; default: the shipped one")
     mappings: Path | None = Field(default=None, description="a mappings folder of the site; default: the shipped one")
+    adapters: Path | None = Field(
+        default=None, description="a folder of adapter packages under development; refused in live mode"
+    )
     pds: Pds
     sds: Sds | None = Field(default=None, description="needed when a source speaks GP Connect")
     sources: dict[str, Source]
