@@ -248,22 +248,20 @@ def main() -> int:
             bench.run()
         finally:
             bench.stop()
-    print(
-        f"\n{'server':8} {'c':>3} {'delay':>6} {'req/s':>8} {'CPU ms':>8} {'p50':>8} {'p95':>8} {'p99':>8} {'KB':>6} {'RSS MB':>7} {'errors':>6}"
-    )
+    heads = ("server", "c", "delay", "req/s", "CPU ms", "p50", "p95", "p99", "KB", "RSS", "errors")
+    print("\n" + " ".join(f"{head:>8}" for head in heads))
     for f in bench.figures:
-        print(
-            f"{f.name:8} {f.concurrency:3} {f.delay_ms:6.0f} {f.rate:8.1f} {f.cpu_ms:8.2f} {f.p50_ms:8.1f} {f.p95_ms:8.1f} {f.p99_ms:8.1f} {f.body_kb:6.1f} {f.rss_mb:7.0f} {f.errors:6}"
-        )
+        cells = (f.rate, f.cpu_ms, f.p50_ms, f.p95_ms, f.p99_ms, f.body_kb, f.rss_mb)
+        numbers = " ".join(f"{cell:8.1f}" for cell in cells)
+        print(f"{f.name:>8} {f.concurrency:8} {f.delay_ms:8.0f} {numbers} {f.errors:8}")
     found = summary(bench.figures)
     print("\n" + "\n".join(f"{name:22} {value}" for name, value in found.items()))
     if asked.record:
         from tests.perf.plot import draw
 
         docs = Path("docs")
-        (docs / "performance.json").write_text(
-            json.dumps({"summary": found, "figures": [asdict(f) for f in bench.figures]}, indent=1) + "\n"
-        )
+        kept = {"summary": found, "figures": [asdict(figure) for figure in bench.figures]}
+        (docs / "performance.json").write_text(json.dumps(kept, indent=1) + "\n")
         draw(bench.figures, docs / "performance.svg")
     return 1 if found["errors"] else 0
 
