@@ -26,6 +26,7 @@ NO_SCOPE = "The access token's scopes cover none of the resource types that were
 NO_ROLE = "This job role is not one that this gateway's policy grants anything to."
 NO_AGREEMENT = "No agreement in force lets your organisation have this for this purpose."
 NO_CASE = "This purpose needs the reference of the case you are working on."
+NO_SOURCE = "No source gives what was asked for by itself."
 NO_RULE = "No rule lets this role at this kind of organisation have this for this purpose."
 
 _TRACE_TYPES = {"Patient": Category.DEMOGRAPHICS}
@@ -105,6 +106,8 @@ def _refused(
     """The refusal that is the same for every NHS number, with the first of the reasons that holds."""
     if not wanted:
         reason, public = "scope", NO_SCOPE
+    elif not candidates:
+        reason, public = "no-source", NO_SOURCE
     elif here.role_group == "unknown":
         reason, public = "role-unknown", NO_ROLE
     elif not any(policy.agreed(here, candidate.grain.category, candidate.terms) for candidate in candidates):

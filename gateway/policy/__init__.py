@@ -1,7 +1,7 @@
 """consent_policy/ -> `Policy`: loaded, validated, hashed, and asked one grain at a time, for consent and disclosure alike."""
 
 from gateway.policy.agreements import REGISTERED_PRACTICE, Agreement, Flow, LawRow, Signature
-from gateway.policy.cases import Case
+from gateway.policy.cases import Case, read_case
 from gateway.policy.checking import check, run
 from gateway.policy.circumstances import AGE_BANDS, Circumstances, as_plain, from_plain, of
 from gateway.policy.engine import GrainDecision, Policy, Rulings
@@ -35,5 +35,6 @@ __all__ = [
     "from_plain",
     "load",
     "of",
+    "read_case",
     "run",
 ]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_world import EVERY_TYPE, HOMES, SOURCES, facts, identity, policy, request
 
-from gateway.consent import NO_AGREEMENT, NO_CASE, NO_ROLE, NO_RULE, NO_SCOPE, decide
+from gateway.consent import NO_AGREEMENT, NO_CASE, NO_ROLE, NO_RULE, NO_SCOPE, NO_SOURCE, decide
 from gateway.model import Category, ConsentFact, Deny, Mark, NotUsable, Permit, Purpose
 
 SHARE = {scope: ConsentFact(scope, "permit") for scope in ("share-health", "share-authority", "share-centres")}
@@ -164,6 +164,11 @@ def test_a_purpose_nobody_granted_to_this_role_is_refused_for_every_person_alike
 def test_a_scope_that_covers_none_of_the_types_is_refused_for_every_person_alike():
     made = deny(asked=request(types=frozenset({"Flag"}), scopes=frozenset({"system/Immunization.rs"})))
     assert (made.caller_level, made.reason, made.public_reason) == (True, "scope", NO_SCOPE)
+
+
+def test_a_type_that_no_source_gives_is_refused_for_every_person_alike():
+    made = deny(asked=request(types=frozenset({"Provenance"})))
+    assert (made.caller_level, made.reason, made.public_reason) == (True, "no-source", NO_SOURCE)
 
 
 def test_scopes_and_types_narrow_what_is_permitted_and_which_sources_are_named():

@@ -1,0 +1,120 @@
+"""`gateway policy`: check the rules by their cases, explain a decision in English, make a checked policy the active one."""
+
+import getpass
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway import policy
+from gateway.cli import stored
+from gateway.cli.say import fail
+from gateway.settings import Settings
+from gateway.store import Store
+
+Folder = Annotated[
+    Path | None, typer.Option("--folder", envvar="GATEWAY_POLICY", help="a consent_policy folder; default: the shipped one")
+]
+
+app = typer.Typer(help="Who may see what, and why: check, explain, activate.", no_args_is_help=True)
+
+
+@app.command()
+def check(folder: Folder = None) -> None:
+    """Load every rule and run every case; exit 1 and name each fault when there is one."""
+    loaded = _checked(folder)
+    typer.echo(f"{len(loaded.rules.by_id)} rules, {len(loaded.cases)} cases: all decide as written.")
+    typer.echo(f"Policy {loaded.hash}")
+
+
+@app.command()
+def explain(
+    case: Annotated[Path, typer.Argument(help="a case file, the name of a case, or a decision of the log saved as JSON")],
+    folder: Folder = None,
+) -> None:
+    """Print which rules decide a case, or a stored decision, and why."""
+    loaded = _loaded(folder)
+    by_name = {known.name: known for known in loaded.cases}
+    name = case.name.removesuffix(".json")
+    if case.is_file():
+        tree = _json(case)
+        if "shows" not in tree:
+            return _explain_stored(loaded, tree, case)
+        try:
+            found = policy.read_case(case, permit=case.parent.name != "deny")
+        except policy.Broken as broken:
+            fail(f"{case.name}: {broken}")
+    elif name in by_name:
+        found = by_name[name]
+    else:
+        fail("no such case: give a file, or the name of a case under cases/")
+    typer.echo("\n".join(policy.explain_case(loaded, found)))
+    return None
+
+
+@app.command()
+def activate(folder: Folder = None) -> None:
+    """Make the policy that this gateway is set to use the active one for every worker; a broken one never becomes active."""
+
+    async def work(store: Store, held: Settings) -> str:
+        loaded = _checked(folder or held.policy)
+        now = datetime.now(UTC)
+        before = await store.policy_activation.active()
+        await stored.record(store, "policy-activate", {"policy": loaded.hash, "before": before or ""})
+        await store.policy_activation.activate(loaded.hash, at=now, by=getpass.getuser())
+        return loaded.hash
+
+    typer.echo(f"Policy {stored.run(work)} is active: a worker that does not hold it answers 503.")
+
+
+def _explain_stored(loaded: policy.Policy, tree: Mapping[str, Any], file: Path) -> None:
+    detail = tree.get("detail", tree)
+    facts = detail.get("facts") if isinstance(detail, dict) else None
+    if not isinstance(facts, dict):
+        fail(f"{file.name}: neither a case nor a decision of the log: a decision has its facts under detail")
+    try:
+        circumstances = policy.from_plain({name: facts[name] for name in policy.Circumstances._fields if name in facts})
+    except policy.Broken as broken:
+        fail(f"{file.name}: {broken}")
+    rules = [rule for rule in detail.get("rules", ()) if isinstance(rule, dict)]
+    if rules:
+        typer.echo("The log says it was decided by:")
+        for rule in rules:
+            typer.echo(f"  {rule.get('id')}: {rule.get('because')}")
+        typer.echo("")
+    typer.echo("\n".join(policy.explain_decision(loaded, circumstances, str(detail.get("policy", "")))))
+
+
+def _json(file: Path) -> Mapping[str, Any]:
+    try:
+        tree = json.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        fail(f"{file.name}: cannot be read as JSON in UTF-8")
+    if not isinstance(tree, dict):
+        fail(f"{file.name}: must hold one JSON object")
+    return tree
+
+
+def _loaded(folder: Path | None) -> policy.Policy:
+    place: Traversable = folder or files("consent_policy")
+    try:
+        return policy.load(place)
+    except policy.PolicyFaults as faults:
+        for fault in faults.faults:
+            typer.echo(str(fault), err=True)
+        fail("this policy cannot be used: mend what is listed above")
+
+
+def _checked(folder: Path | None) -> policy.Policy:
+    loaded = _loaded(folder)
+    faults = policy.check(loaded)
+    for fault in faults:
+        typer.echo(str(fault), err=True)
+    if faults:
+        fail("this policy does not decide its own cases as written: mend what is listed above")
+    return loaded
