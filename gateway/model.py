@@ -221,7 +221,7 @@ class PatientIdentity:
     deceased: bool
     restricted: bool  # PDS says so
     practice: str | None  # "ods:..." of the registered practice; never for a restricted person
-    patient: Resource  # R4 Patient of the trace, UK Core, without ids of ours
+    patient: Resource = field(repr=False)  # R4 Patient of the trace, UK Core, without ids of ours
     traced_at: datetime
     stale: bool  # older than 15 minutes: locating facts go, its age is shown
 
@@ -230,7 +230,7 @@ class PatientIdentity:
 class NotUsable:
     """A number or id that leads to nobody we may speak of. Ticket: made by gateway.identity alone.
 
-    `reason` is for the audit only: "unknown" | "invalidated" | "no-such-id" | "sealed".
+    `reason` is for the audit only: "unknown" | "invalidated" | "no-such-id" | "sealed" | "nobody-asked-about".
     """
 
     reason: str

@@ -23,7 +23,7 @@ class Traced:
     deceased: bool
     restricted: bool
     practice: str | None  # "ods:..."
-    patient: Resource  # UK Core Patient as PDS gave it, reduced to the elements we show
+    patient: Resource = field(repr=False)  # UK Core Patient as PDS gave it, reduced to the elements we show
     version: str  # meta.versionId
 
 

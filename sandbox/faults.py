@@ -19,8 +19,10 @@ HUGE_BYTES = 96_000_000
 
 WIRE = frozenset({"slow", "drip", "reset", "500", "429", "401", "bad-json", "html", "truncated", "huge", "down"})
 CONTENT = frozenset({"wrong-child", "duplicates"})  # the simulator itself answers wrongly
+TURNS = frozenset({"restricted", "invalidated", "unknown"})  # what PDS may come to say of somebody between two traces
 SIMULATORS = frozenset({"pds", "sds", "gp"})
 
+_ALL = WIRE | CONTENT | TURNS | {"none"}
 _HTML = b"<!DOCTYPE html><html><head><title>Sorry</title></head><body><h1>We will be back soon</h1></body></html>"
 
 
@@ -61,8 +63,8 @@ class Faults:
         if request.method == "POST":
             wanted = await request.json()
             simulator, fault = wanted.get("simulator"), wanted.get("fault")
-            if simulator not in SIMULATORS or fault not in WIRE | CONTENT | {"none"}:
-                return JSONResponse({"error": "no such simulator or fault", "faults": sorted(WIRE | CONTENT | {"none"})}, 400)
+            if simulator not in SIMULATORS or fault not in _ALL:
+                return JSONResponse({"error": "no such simulator or fault", "faults": sorted(_ALL)}, 400)
             key = (simulator, str(wanted.get("nhs_number", "*")))
             self.orders[key] = Order(fault, time.monotonic() + float(wanted.get("seconds", 60)), wanted.get("times"))
         return JSONResponse([{"simulator": s, "nhs_number": n, "fault": o.fault} for (s, n), o in self.orders.items()])

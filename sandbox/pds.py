@@ -57,7 +57,7 @@ class Pds:
         if refusal is not None:
             return refusal
         fault = self._faults.of("pds", number)
-        return _said(request, _one(number, wrong=fault == "wrong-child"), fault)
+        return _said(request, _one(number, fault), fault)
 
     async def _search(self, request: Request) -> Response:
         refusal = self._headers(request)
@@ -85,24 +85,23 @@ def _said(request: Request, good: Response, fault: str) -> Response:
     return Spoiled(fault, good, _outcome("SERVICE_UNAVAILABLE")) if fault else good
 
 
-def _one(number: str, *, wrong: bool) -> Response:
+def _one(number: str, fault: str) -> Response:
     if not _valid(number):
         return _outcome("INVALID_RESOURCE_ID")
-    if number in INVALIDATED:
+    if number in INVALIDATED or fault == "invalidated":
         return _outcome("INVALIDATED_RESOURCE")
     person = BY_NUMBER.get(SUPERSEDED.get(number, number))
-    if person is None:
+    if person is None or fault == "unknown":
         return _outcome("RESOURCE_NOT_FOUND")
-    body = _encoded(person.nhs_number)
-    if wrong:  # the identifier of another person under this one's id
+    body = _encoded(person.nhs_number, restricted=person.nhs_number in RESTRICTED or fault == "restricted")
+    if fault == "wrong-child":  # the identifier of another person under this one's id
         other = next(p for p in PEOPLE if p.key != person.key)
         body = body.replace(b'"value":"' + person.nhs_number.encode(), b'"value":"' + other.nhs_number.encode(), 1)
     return Response(body, 200, {"etag": f'W/"{_version(person)}"'}, _FHIR)
 
 
-def patient(person: Person) -> dict[str, Any]:
+def patient(person: Person, *, restricted: bool) -> dict[str, Any]:
     """A person -> the R4 Patient that PDS holds."""
-    restricted = person.nhs_number in RESTRICTED
     address = address_of(person)
     confidentiality = ("R", "restricted") if restricted else ("U", "unrestricted")
     body: dict[str, Any] = {
@@ -198,8 +197,8 @@ def _version(person: Person) -> str:
 
 
 @cache
-def _encoded(number: str) -> bytes:
-    return json.dumps(patient(BY_NUMBER[number]), separators=(",", ":")).encode()
+def _encoded(number: str, *, restricted: bool) -> bytes:
+    return json.dumps(patient(BY_NUMBER[number], restricted=restricted), separators=(",", ":")).encode()
 
 
 def _found(asked: Mapping[str, str]) -> Response:
@@ -210,7 +209,11 @@ def _found(asked: Mapping[str, str]) -> Response:
     if len(matches) > 1:
         return _outcome("TOO_MANY_MATCHES")
     entries = [
-        {"fullUrl": f"https://pds.invalid/Patient/{p.nhs_number}", "search": {"score": 1}, "resource": patient(p)}
+        {
+            "fullUrl": f"https://pds.invalid/Patient/{p.nhs_number}",
+            "search": {"score": 1},
+            "resource": patient(p, restricted=p.nhs_number in RESTRICTED),
+        }
         for p in matches
     ]
     bundle = {"resourceType": "Bundle", "type": "searchset", "total": len(entries), **({"entry": entries} if entries else {})}

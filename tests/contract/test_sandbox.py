@@ -150,7 +150,8 @@ def test_every_child_health_resource_is_stu3() -> None:
 
 def test_every_pds_record_is_an_r4_patient() -> None:
     for person in PEOPLE:
-        Patient.model_validate(pds.patient(person))
+        for restricted in (False, True):
+            Patient.model_validate(pds.patient(person, restricted=restricted))
 
 
 def test_the_xml_of_a_message_is_well_formed_and_says_what_the_json_says() -> None:
@@ -442,6 +443,14 @@ def test_pds_reads_by_number(outside: Sandbox) -> None:
         (404, "RESOURCE_NOT_FOUND"),
         (400, "INVALID_RESOURCE_ID"),
     ]
+
+
+def test_pds_may_come_to_say_something_else_of_somebody(outside: Sandbox) -> None:
+    outside.order("pds", "restricted", AMARA)
+    assert pds_get(outside, "/" + AMARA).json()["meta"]["security"][0]["code"] == "R"
+    for turn, code in (("invalidated", "INVALIDATED_RESOURCE"), ("unknown", "RESOURCE_NOT_FOUND")):
+        outside.order("pds", turn, AMARA)
+        assert code_of(pds_get(outside, "/" + AMARA)) == code
 
 
 def test_pds_search_says_too_many_with_status_200_and_never_finds_a_restricted_person_by_place(outside: Sandbox) -> None:

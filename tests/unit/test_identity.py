@@ -335,6 +335,12 @@ async def test_an_outage_reaches_everyone_who_waits(world: World) -> None:
     assert all(isinstance(outcome, TracerDown) for outcome in outcomes)
 
 
+async def test_neither_a_trace_nor_an_identity_prints_who_it_is(world: World) -> None:
+    identity = await world.person(ANNA)
+    for printed in (repr(identity), repr(world.tracer.answers), str(identity)):
+        assert not [word for word in ("Testwell", ANNA.value, "ZZ99") if word in printed]
+
+
 # --------------------------------------------------------------------------------------------------------- admit
 
 
