@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from gateway.ports import Entry
 pytestmark = pytest.mark.anyio
 
 CASES = json.loads((Path(__file__).parent / "corpus" / "tokens" / "cases.json").read_text())
+FORM = b"application/x-www-form-urlencoded"
 OAUTH_MEMBERS = {"error", "error_description"}
 
 
@@ -163,6 +164,38 @@ async def test_a_form_that_cannot_be_read_in_one_way_only_is_an_invalid_request(
     assert (answer.status_code, answer.json()["error"]) == (status, "invalid_request")
     assert answer.headers["cache-control"] == "no-store"
     assert [(entry.kind, entry.outcome) for entry in at.log.entries] == [("token", "failure")]
+
+
+async def test_a_squeezed_form_is_not_read() -> None:
+    at = world()
+    kind = {"content-type": "application/x-www-form-urlencoded", "content-encoding": "gzip"}
+    async with served(at) as http:
+        answer = await http.post("/oauth/token", content=encoded(form(assertion())), headers=kind)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+async def test_a_form_is_read_no_further_than_its_largest_size() -> None:
+    at = world()
+    taken = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(1_000):
+            taken += 1
+            yield b"a" * 4_096
+
+    request = Request({"type": "http", "headers": [(b"content-type", FORM)], "client": ("192.0.2.1", 1)}, receive(endless()))
+    (token_endpoint,) = [end for path, _, end in routes(at.parts, scopes_supported=[]) if path == "/oauth/token"]
+    answer = await token_endpoint(request)
+    assert answer.status_code == 413
+    assert taken < 10
+
+
+def receive(chunks: AsyncIterator[bytes]) -> Callable[[], Awaitable[dict[str, Any]]]:
+    async def one() -> dict[str, Any]:
+        return {"type": "http.request", "body": await anext(chunks), "more_body": True}
+
+    return one
 
 
 async def test_too_many_token_requests_are_told_when_to_come_back() -> None:

@@ -258,6 +258,11 @@ async def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:
         assert refused.value.retry_after_s == 11
 
 
+async def test_an_assertion_longer_than_any_good_one_is_refused_unread() -> None:
+    assert await refusal(world(), assertion(more="x" * 6_500)) == ("invalid_client", "too-long")
+    assert await token(world(), assertion(more="x" * 2_000))
+
+
 async def test_clock_differences_of_ten_seconds_are_borne_and_more_are_not() -> None:
     issued = int(NOW.timestamp())
     assert await token(world(), assertion(iat=issued + 9, nbf=issued + 9, exp=issued + 309))
