@@ -1,14 +1,15 @@
 """Canonical bytes of an audit event: what its commitment covers and what an auditor reads back.
 
 Compact UTF-8 JSON, keys sorted, then the four facts the log itself adds, always last and in this order: event,
-recorded_at, writer, writer_seq. A ten-digit text that passes the NHS number check is starred wherever it stands in
-free detail, so that a mistake elsewhere cannot turn the log into a list of patients.
+recorded_at, writer, writer_seq. Ten digits that stand alone and pass the NHS number check are starred in every text but
+staff, organisation and role, so that a mistake elsewhere cannot turn the log into a list of patients.
 """
 
 import base64
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -29,33 +30,41 @@ def _plain(value: Any) -> Any:
 _encode = msgspec.json.Encoder(order="sorted", decimal_format="number", enc_hook=_plain).encode
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _RUN = b"0" * 10
-_TEN = re.compile(r"(?<![0-9])[0-9]{10}(?![0-9])", re.ASCII)
-_KEPT = frozenset({"staff", "system", "organisation", "role"})  # whose form is checked before they get here
+_TEN = re.compile(r"(?<![0-9A-Za-z])[0-9]{10}(?![0-9A-Za-z])", re.ASCII)  # ten digits inside a hash are not a number
+_LONGEST = 255  # of a text that has a column
+_TEXTS = (
+    "kind",
+    "outcome",
+    "organisation",
+    "system",
+    "staff",
+    "staff_name",
+    "role",
+    "purpose",
+    "request_id",
+    "correlation_id",
+    "address",
+)
+_KEPT = frozenset({"staff", "organisation", "role"})  # whose form is checked before they get here
 
 
-def entry_bytes(entry: Entry, person_key: bytes | None) -> bytes:
-    """An entry -> its canonical JSON object, the person by keyed hash only. Raises `TypeError` for a value that is not JSON."""
-    fields: dict[str, Any] = {
-        "address": entry.address,
-        "at": entry.at,
-        "correlation_id": entry.correlation_id,
-        "detail": entry.detail,
-        "kind": entry.kind,
-        "organisation": entry.organisation,
-        "outcome": entry.outcome,
-        "person": None if person_key is None else person_key.hex(),
-        "purpose": entry.purpose,
-        "request_id": entry.request_id,
-        "role": entry.role,
-        "staff": entry.staff,
-        "staff_name": entry.staff_name,
-        "system": entry.system,
-    }
-    encoded = _encode(fields)
+def settled(entry: Entry, person_key: bytes | None) -> tuple[Entry, bytes]:
+    """An entry -> the entry as it can be stored, and its canonical JSON object, the person by keyed hash only.
+
+    Hostile text is recorded, made harmless; it never stops the log. Raises `TypeError` for a value that is not JSON.
+    """
+    words = (entry.organisation, entry.system, entry.outcome, entry.purpose, entry.kind, entry.request_id)
+    if max(map(len, words)) > _LONGEST or "\0" in "".join(words):
+        entry = _made_sound(entry)
+    try:
+        encoded = _entry_bytes(entry, person_key)
+    except UnicodeEncodeError:
+        entry = _made_sound(entry)
+        encoded = _entry_bytes(entry, person_key)
     if _RUN in encoded.translate(_ZEROS):
-        read = msgspec.json.decode(encoded)
-        encoded = _encode({name: value if name in _KEPT else _starred(value) for name, value in read.items()})
-    return encoded
+        entry = _starred_entry(entry)
+        encoded = _entry_bytes(entry, person_key)
+    return entry, encoded
 
 
 def event_bytes(entry: bytes, *, event: str, recorded_at: datetime, writer: str, writer_seq: int) -> bytes:
@@ -83,6 +92,37 @@ def signed_bytes(*, event: str, commitment_text: str, writer: str, writer_seq: i
 def body_digest(salt: bytes, body: Mapping[str, Any]) -> str:
     """A disclosed resource -> its salted SHA-256 in hex, over sorted compact JSON: proves or disproves a copy."""
     return hashlib.sha256(salt + _encode(body)).hexdigest()
+
+
+def _entry_bytes(entry: Entry, person_key: bytes | None) -> bytes:
+    return _encode(
+        {
+            **{name: getattr(entry, name) for name in _TEXTS},
+            "at": entry.at,
+            "detail": entry.detail,
+            "person": None if person_key is None else person_key.hex(),
+        }
+    )
+
+
+def _made_sound(entry: Entry) -> Entry:
+    texts = {name: _sound(getattr(entry, name))[:_LONGEST] for name in _TEXTS}
+    return replace(entry, **texts, detail=_sound(entry.detail))
+
+
+def _starred_entry(entry: Entry) -> Entry:
+    texts = {name: _starred(getattr(entry, name)) for name in _TEXTS if name not in _KEPT}
+    return replace(entry, **texts, detail=_starred(msgspec.json.decode(_encode(entry.detail))))
+
+
+def _sound(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    if isinstance(value, Mapping):
+        return {_sound(name): _sound(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sound(item) for item in value]
+    return value
 
 
 def _starred(value: Any) -> Any:

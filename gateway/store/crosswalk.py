@@ -10,6 +10,7 @@ from gateway.nhs_number import NhsNumber
 from gateway.ports import CrosswalkRow
 from gateway.store.database import Call, Database, Statement, Work, insert
 from gateway.store.keys import Keys
+from gateway.store.sealing import opened
 from gateway.store.subjects import family
 from gateway.store.tables import CROSSWALK
 
@@ -56,8 +57,8 @@ class StoredCrosswalk:
     async def local_ids(self, source: str, number: NhsNumber) -> Sequence[tuple[str, date | None]]:
         """Every local id of the person at one source, with the birth date recorded at matching."""
         rows = await self._database.read(_OF_NUMBER, {"source": source, "number_key": self._keys.number_key(number)})
-        opened = [self._open(source, row[0], row[1]) for row in rows]
-        return sorted((row.local_id, row.birth_date) for row in opened)
+        held = [self._open(source, row[0], row[1]) for row in rows]
+        return sorted((row.local_id, row.birth_date) for row in held)
 
     async def number_of(self, source: str, local_id: str) -> NhsNumber | None:
         """The verified number of a local id, as it was recorded (it may be superseded since)."""
@@ -81,7 +82,7 @@ class StoredCrosswalk:
         }
 
     def _open(self, source: str, local_key: bytes, sealed: bytes) -> _Row:
-        return _decode(self._keys.open("number-sealing", sealed, b"crosswalk", source.encode(), local_key))
+        return _decode(opened(self._keys, "number-sealing", sealed, b"crosswalk", source.encode(), local_key))
 
 
 def _put(rows: Sequence[dict[str, object]]) -> Work[None]:

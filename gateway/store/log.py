@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.audit.canonical import commitment, commitment_text, entry_bytes, event_bytes, signed_bytes
+from gateway.audit.canonical import commitment, commitment_text, event_bytes, settled, signed_bytes
 from gateway.errors import AuditDown, StoreDown
 from gateway.model import Receipt
 from gateway.nhs_number import NhsNumber
@@ -72,7 +72,7 @@ class Writer:
         keys = self._keys
         person_key = None if entry.person is None else keys.audit_person(entry.person)
         try:
-            encoded = entry_bytes(entry, person_key)
+            entry, encoded = settled(entry, person_key)
         except (TypeError, ValueError, RecursionError):
             raise AuditDown(reason="an event cannot be encoded") from None
         # The clock may step back; the log of one writer never does.

@@ -16,6 +16,7 @@ from gateway.ports import PersonRow, Traced
 from gateway.store.database import Call, Database, Row, Statement, Work, insert, maybe_micros, micros, moment
 from gateway.store.keys import Keys
 from gateway.store.limits import Bucket
+from gateway.store.sealing import opened
 from gateway.store.subjects import raise_version
 from gateway.store.tables import PERSON
 
@@ -223,7 +224,7 @@ class StoredPersons:
         person, _, number_sealed, status, successor, trace_sealed, traced_at, expired = rows[0]
         trace = None
         if trace_sealed is not None:
-            held = _decode(self._keys.open("number-sealing", trace_sealed, b"trace", person.encode()))
+            held = _decode(opened(self._keys, "number-sealing", trace_sealed, b"trace", person.encode()))
             trace = Traced(
                 NhsNumber(held.number),
                 held.birth_date,
@@ -259,7 +260,7 @@ def seal_number(keys: Keys, person: str, number: NhsNumber) -> bytes:
 
 def open_number(keys: Keys, person: str, sealed: bytes) -> NhsNumber:
     """The reverse."""
-    return NhsNumber(keys.open("number-sealing", sealed, b"number", person.encode()).decode())
+    return NhsNumber(opened(keys, "number-sealing", sealed, b"number", person.encode()).decode())
 
 
 def _run(statement: Statement, params: dict[str, Any]) -> Work[None]:

@@ -14,6 +14,7 @@ from gateway.store.database import Call, Database, Statement, Work, insert, micr
 from gateway.store.keys import Keys
 from gateway.store.log import Writer
 from gateway.store.protections import fed
+from gateway.store.sealing import opened
 from gateway.store.subjects import family
 from gateway.store.tables import SHELF, SHELF_DELIVERY
 
@@ -83,8 +84,8 @@ class StoredShelf:
         stored = []
         for sender, kind, business_key, row_holder, as_of, sealed in rows:
             bound = _bound(source, sender, kind, business_key, row_holder, as_of)
-            opened = _decode(self._keys.open("shelf-sealing", sealed, *bound))
-            stored.append(ShelfStored(kind, opened.business_id, sender, moment(as_of), opened.body))
+            plain = _decode(opened(self._keys, "shelf-sealing", sealed, *bound))
+            stored.append(ShelfStored(kind, plain.business_id, sender, moment(as_of), plain.body))
         return stored
 
     async def delivered_at(self, source: str) -> datetime | None:

@@ -1,0 +1,14 @@
+"""Opening what the store sealed: a value that does not open is a store that cannot be read, never a crash."""
+
+from typing import Literal
+
+from gateway.errors import StoreDown
+from gateway.store.keys import Keys, NotOpened
+
+
+def opened(keys: Keys, use: Literal["number-sealing", "shelf-sealing"], sealed: bytes, *bound_to: bytes) -> bytes:
+    """A sealed column -> its bytes. Raises `StoreDown`: altered, moved to another row, or its key is gone. Restore the key."""
+    try:
+        return keys.open(use, sealed, *bound_to)
+    except NotOpened:
+        raise StoreDown(reason="a stored value cannot be opened with these keys") from None
