@@ -156,6 +156,17 @@ async def test_a_bare_staff_id_means_something_within_the_organisation_only() ->
     assert caller.role.system == LOCAL_ROLE
 
 
+async def test_a_staff_id_may_name_its_own_system() -> None:
+    at = world()
+    said = {"hl7-b2b": b2b(subject_id="https://staff.example/id|7134567890"), "shared-care-gateway": {"case_reference": None}}
+    caller = await authenticate("Bearer " + await token(at, assertion(extensions=said)), "a", at.parts)
+    assert (caller.staff.system, caller.staff.id) == ("https://staff.example/id", "7134567890")
+    assert caller.case_reference is None
+    for half in ("|7", "https://staff.example/id|"):
+        said = {"hl7-b2b": b2b(subject_id=half)}
+        assert await refusal(at, assertion(extensions=said)) == ("invalid_grant", "subject-not-allowed")
+
+
 async def test_unknown_scopes_are_narrowed_away_and_none_left_is_refused() -> None:
     at = world()
     granted = await exchange(form(assertion(), scope="launch/patient system/Patient.read openid"), Attempt("a"), at.parts)
