@@ -1,7 +1,9 @@
-"""What one line of a child health map cannot say: a vaccine that was not given must never be shown as given."""
+"""What one line of a child health map cannot say: a vaccine not given is never shown as given, a word is no measurement."""
+
+from decimal import Decimal
 
 from gateway.mapping.context import Unusable
-from gateway.mapping.functions import Boolean, Code
+from gateway.mapping.functions import Boolean, Code, Quantity
 
 
 def given_status(value: Boolean) -> Code:
@@ -24,3 +26,15 @@ def error_status(value: Code) -> Code | None:
     if value == "completed":
         return None
     raise Unusable("a status that STU3 does not have")
+
+
+def measured(value: Quantity) -> Quantity:
+    """A measurement is a number, with the unit it came in; a word in its place is refused, never passed on.
+
+    >>> measured(Quantity({"value": 3640, "code": "g"}))
+    {'value': 3640, 'code': 'g'}
+    """
+    number = value.get("value") if isinstance(value, dict) else None
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int | Decimal)):
+        raise Unusable("a measurement that is no number")
+    return value
