@@ -1,0 +1,29 @@
+"""Step 9 of the line: a source's records -> R4 UK Core resources, by the files under mappings/.
+
+The language is described in docs/mapping-language.md.
+"""
+
+from gateway.mapping.accounting import Accounting
+from gateway.mapping.context import Context, Run, Unusable
+from gateway.mapping.grammar import Fault, MappingFaults
+from gateway.mapping.loading import load
+from gateway.mapping.rewrite import encode, parse
+from gateway.mapping.run import R4_SCHEMA, MapResult, Maps, map_record
+from gateway.mapping.shape import shape_faults
+
+__all__ = [
+    "R4_SCHEMA",
+    "Accounting",
+    "Context",
+    "Fault",
+    "MapResult",
+    "MappingFaults",
+    "Maps",
+    "Run",
+    "Unusable",
+    "encode",
+    "load",
+    "map_record",
+    "parse",
+    "shape_faults",
+]

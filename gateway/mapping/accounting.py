@@ -1,0 +1,178 @@
+"""Every leaf of a record: mapped, ignored (with a reason in the map, or left out by its `when`), or unmapped.
+
+A leaf counts as mapped when a resource was made by a block one of whose lines, keys or conditions reads it. Paths reported
+as unmapped are names of fields: never values, so an extension shows no URL that the field dictionary does not know.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from gateway.mapping.grammar import Block, Either, Ext, FirstOf, FirstStep, Flow, Group, Line, Name, Path, Where
+
+Place: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """How many leaves were mapped and ignored, and the paths of those that were neither (sorted, each once)."""
+
+    mapped: int
+    ignored: int
+    unmapped: tuple[str, ...]
+    unmapped_leaves: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """A value of the record and where it stands."""
+
+    place: Place
+    value: Any
+
+
+def account(
+    data: Any,
+    made: Iterable[tuple[Block, Any]],
+    left_out: Iterable[tuple[Block, Any]],
+    ignored: Iterable[Path],
+    *,
+    everything: bool = False,
+) -> Accounting:
+    """A record and what was done with it -> the accounting. `everything`: all of it was carried over."""
+    leaves = dict(_leaves(_Spot((), data)))
+    root = _Spot((), data)
+    spots = {id(spot.value): spot for spot in _all(root)}  # items are found again by identity: they are parts of the record
+    mapped: set[Place] = set(leaves) if everything else set()
+    for block, item in made:
+        _cover(block, root, spots.get(id(item), root), mapped)
+    skipped: set[Place] = set()
+    for block, item in left_out:
+        _cover(block, root, _Spot((), None) if item is None else spots.get(id(item), root), skipped)
+    for path in ignored:
+        _filters(path, (root,), skipped)
+        for spot in _reach(path, (root,)):
+            skipped.add(spot.place)
+    done = _closed(mapped, leaves)
+    rest = leaves.keys() - done
+    left = _closed(skipped, rest)
+    unmapped = rest - left
+    names = sorted({_shown(place) for place in unmapped})
+    return Accounting(len(done), len(left), tuple(names), len(unmapped))
+
+
+def _closed(places: set[Place], leaves: Iterable[Place]) -> set[Place]:
+    """The leaves at or below any of these places."""
+    return {leaf for leaf in leaves if any(leaf[:end] in places for end in range(len(leaf) + 1))}
+
+
+def _cover(block: Block, root: _Spot, item: _Spot, places: set[Place]) -> None:
+    levels = (root, item) if block.each is not None else (root,)
+    for path in block.key:
+        places.update(spot.place for spot in _reach(path, levels))
+    _condition(block.when, levels, places)
+    if block.each is not None:
+        _filters(block.each, (root,), places)
+    _lines(block.lines, levels, places)
+
+
+def _lines(lines: Iterable[Line | Group], levels: tuple[_Spot, ...], places: set[Place]) -> None:
+    for line in lines:
+        if isinstance(line, Group):
+            _filters(line.each, levels, places)
+            for spot in _reach(line.each, levels):
+                inner = (*levels, spot)
+                _condition(line.when, inner, places)
+                _lines(line.lines, inner, places)
+        else:
+            _condition(line.when, levels, places)
+            for path in _paths(line.flow):
+                _filters(path, levels, places)
+                places.update(spot.place for spot in _reach(path, levels))
+
+
+def _condition(when: Either | None, levels: tuple[_Spot, ...], places: set[Place]) -> None:
+    for tests in when.options if when is not None else ():
+        for test in tests:
+            _filters(test.path, levels, places)
+            for spot in _reach(test.path, levels):
+                if not isinstance(spot.value, dict | list):
+                    places.add(spot.place)
+
+
+def _paths(flow: Flow) -> Iterator[Path]:
+    if isinstance(flow.source, Path):
+        yield flow.source
+    elif isinstance(flow.source, FirstOf):
+        for option in flow.source.flows:
+            yield from _paths(option)
+
+
+def _reach(path: Path, levels: tuple[_Spot, ...]) -> list[_Spot]:
+    level = {"record": 0, "outer": max(len(levels) - 2, 0), "item": len(levels) - 1}[path.scope]
+    spots = _flat(levels[level])
+    for step in path.steps:
+        spots = _step(step, spots)
+    return spots
+
+
+def _step(step: Name | Where | Ext | FirstStep, spots: list[_Spot]) -> list[_Spot]:
+    if isinstance(step, FirstStep):
+        return spots[:1]
+    if isinstance(step, Name):
+        return [part for spot in spots for part in _child(spot, step.name)]
+    if isinstance(step, Ext):
+        return [part for spot in spots for part in _child(spot, "extension") if _is(part, "url", step.urls)]
+    return [spot for spot in spots if all(_is(spot, name, (wanted,)) for name, wanted in step.tests)]
+
+
+def _filters(path: Path, levels: tuple[_Spot, ...], places: set[Place]) -> None:
+    """The fields that where() and extension() of a path compare count as read."""
+    for end, step in enumerate(path.steps, start=1):
+        if isinstance(step, Where | Ext):
+            names = ["url"] if isinstance(step, Ext) else [name for name, _ in step.tests]
+            for spot in _reach(Path(path.scope, path.steps[:end], path.pos), levels):
+                places.update(part.place for name in names for part in _child(spot, name))
+
+
+def _is(spot: _Spot, name: str, wanted: tuple[str, ...]) -> bool:
+    return any(str(part.value).strip() in wanted for part in _child(spot, name))
+
+
+def _child(spot: _Spot, name: str) -> list[_Spot]:
+    if isinstance(spot.value, dict) and spot.value.get(name) is not None:
+        return _flat(_Spot((*spot.place, name), spot.value[name]))
+    return []
+
+
+def _flat(spot: _Spot) -> list[_Spot]:
+    if isinstance(spot.value, list):
+        return [_Spot((*spot.place, number), part) for number, part in enumerate(spot.value) if part is not None]
+    return [spot]
+
+
+def _all(spot: _Spot) -> Iterator[_Spot]:
+    yield spot
+    for part in _parts(spot):
+        yield from _all(part)
+
+
+def _parts(spot: _Spot) -> list[_Spot]:
+    if isinstance(spot.value, dict):
+        return [_Spot((*spot.place, name), part) for name, part in spot.value.items()]
+    if isinstance(spot.value, list):
+        return [_Spot((*spot.place, number), part) for number, part in enumerate(spot.value)]
+    return []
+
+
+def _leaves(spot: _Spot) -> Iterator[tuple[Place, Any]]:
+    parts = _parts(spot)
+    blank = spot.value is None or (isinstance(spot.value, str) and not spot.value.strip())
+    if not isinstance(spot.value, dict | list) and not blank:
+        yield spot.place, spot.value
+    for part in parts:
+        yield from _leaves(part)
+
+
+def _shown(place: Place) -> str:
+    return ".".join(part for part in place if isinstance(part, str))

@@ -1,0 +1,138 @@
+"""Code maps: reviewed CSV -> look-up tables and FHIR ConceptMaps. Columns: docs/mapping-language.md."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.mapping.grammar import Fault
+from gateway.systems import OURS
+
+COLUMNS: Final = (
+    "source",
+    "source_display",
+    "target_system",
+    "target",
+    "target_display",
+    "equivalence",
+    "note",
+    "approved_by",
+    "on",
+)
+EQUIVALENCES: Final = frozenset(
+    {"equivalent", "equal", "wider", "narrower", "inexact", "subsumes", "specializes", "relatedto", "unmatched"}
+)
+COMMENTS: Final = frozenset({"title", "licence", "source_system", "unmapped"})
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRow:
+    """One reviewed row."""
+
+    source: str
+    source_display: str
+    system: str
+    code: str
+    display: str
+    equivalence: str
+    note: str
+    approved_by: str
+    on: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class CodeMap:
+    """One code map. `keep_text`: an unknown code becomes text instead of refusing the resource."""
+
+    name: str
+    file: str
+    title: str
+    licence: str
+    source_system: str
+    keep_text: bool
+    rows: Mapping[str, CodeRow]
+
+    def concept_map(self) -> dict[str, Any]:
+        """This map as an R4 ConceptMap."""
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for row in self.rows.values():
+            target = {"equivalence": row.equivalence}
+            if row.code:
+                target |= {"code": row.code, "display": row.display}
+            if row.note:
+                target["comment"] = row.note
+            element = {"code": row.source, "display": row.source_display, "target": [_filled(target)]}
+            groups.setdefault(row.system, []).append(_filled(element))
+        return {
+            "resourceType": "ConceptMap",
+            "id": self.name,
+            "url": f"{OURS}ConceptMap:{self.name}",
+            "name": self.name.replace("-", "_"),
+            "title": self.title or self.name,
+            "status": "active",
+            "copyright": self.licence,
+            "group": [
+                _filled({"source": self.source_system, "target": system, "element": rows}) for system, rows in groups.items()
+            ],
+        }
+
+
+def read_code_map(name: str, file: str, text: str) -> tuple[CodeMap, list[Fault]]:
+    """A CSV's text -> the code map and what is wrong with it."""
+    faults: list[Fault] = []
+    comments: dict[str, str] = {}
+    lines = text.lstrip("\ufeff").splitlines()
+    skip = 0
+    while skip < len(lines) and lines[skip].startswith("#"):
+        key, _, value = lines[skip][1:].partition(":")
+        if key.strip() in COMMENTS:
+            comments[key.strip()] = value.strip()
+        skip += 1
+    reader = csv.DictReader(lines[skip:])
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        faults.append(Fault(file, skip + 1, 1, "the header row must be: " + ",".join(COLUMNS)))
+    if not comments.get("licence"):
+        faults.append(Fault(file, 1, 1, "a '# licence:' line is missing"))
+    if comments.get("unmapped", "keep-text") != "keep-text":
+        faults.append(Fault(file, 1, 1, "'# unmapped:' is keep-text or absent"))
+    rows: dict[str, CodeRow] = {}
+    if not faults:
+        for raw in reader:
+            line = skip + reader.line_num
+            row = _row(raw, line)
+            faults += [Fault(file, line, 1, message) for message in _row_faults(row, rows)]
+            rows.setdefault(row.source, row)
+    system = comments.get("source_system") or f"{OURS}CodeSystem:{name}"
+    keep = comments.get("unmapped") == "keep-text"
+    return CodeMap(name, file, comments.get("title", ""), comments.get("licence", ""), system, keep, rows), faults
+
+
+def _row(raw: Mapping[str | None, Any], line: int) -> CodeRow:
+    source, shown, system, code, display, equivalence, note, approved_by, on = (
+        str(raw.get(name) or "").strip() for name in COLUMNS
+    )
+    return CodeRow(source, shown, system, code, display, equivalence, note, approved_by, on, line)
+
+
+def _row_faults(row: CodeRow, rows: Mapping[str, CodeRow]) -> list[str]:
+    faults = []
+    if not row.source:
+        faults.append("a row needs its source code")
+    if row.source in rows:
+        faults.append("this source code stands here twice")
+    if row.equivalence not in EQUIVALENCES:
+        faults.append("equivalence is one of " + ", ".join(sorted(EQUIVALENCES)))
+    if row.equivalence == "inexact" and not row.note:
+        faults.append("an inexact row needs a note")
+    if (row.equivalence == "unmatched") == bool(row.code):
+        faults.append("an unmatched row has no target, every other has one")
+    if row.code and not row.system:
+        faults.append("a target code needs its target_system")
+    if not row.approved_by or not row.on:
+        faults.append("a row needs approved_by and on")
+    return faults
+
+
+def _filled(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in value.items() if part}

@@ -1,0 +1,285 @@
+"""A checked map -> Python functions whose file name and line numbers are the mapping's own.
+
+So a traceback, a breakpoint and a coverage report name the YAML line. First every line's value is read, then the resource is
+put together: that is how a constant knows whether anything beside it came from the source.
+"""
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from gateway.mapping import walk
+from gateway.mapping.plan import BlockPlan, Condition, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Way
+
+WALK = {name: getattr(walk, name) for name in vars(walk) if not name.startswith("_") and callable(getattr(walk, name))}
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One block, ready to run. `r` is the run, `i0` the record, `i1` the item of `each`."""
+
+    plan: BlockPlan
+    items: Callable[[Any], list[Any]] | None
+    wanted: Callable[[Any, Any], bool] | None
+    key: Callable[[Any, Any], tuple[Any, ...]]
+    build: Callable[[Any, Any, Any], dict[str, Any]]
+
+
+def compile_map(plan: MapPlan) -> tuple[Compiled, ...]:
+    """Every block of a map."""
+    return tuple(_Writer(plan, block).compiled() for block in plan.blocks)
+
+
+class _Writer:
+    """Writes the functions of one block."""
+
+    def __init__(self, plan: MapPlan, block: BlockPlan) -> None:
+        self.plan = plan
+        self.block = block
+        self.rows: list[tuple[str, int]] = []  # generated line, line of the mapping
+        self.names: dict[str, Any] = dict(WALK)
+        self.count = 0
+
+    def compiled(self) -> Compiled:
+        block, start = self.block, self.block.block.pos.line
+        arguments = "r, i0, i1" if block.each else "r, i0, i1=None"
+        if block.each is not None:
+            self.row(0, "def items(i0):", start)
+            way = self.way(block.each)
+            self.row(1, f"return {way}" if block.each.many else f"return [x for x in ({way},) if x is not None]", start)
+        if block.when is not None:
+            self.row(0, "def wanted(i0, i1):", start)
+            self.row(1, f"return {self.condition(block.when)}", start)
+        self.row(0, "def key(i0, i1):", start)
+        self.row(1, f"return ({''.join(self.way(way) + ', ' for way in block.keys)})", start)
+        groups = [child.leaf for child in _descend(block.root) if isinstance(child.leaf, GroupLeaf)]
+        for group in groups:
+            self.group(group, block.root.type)
+        self.row(0, f"def build({arguments}):", start)
+        self.body(block.root, 1, block.root.type)
+        self.row(1, f"return {self.made}", start)
+        space = self.names
+        exec(self.code(), space)  # noqa: S102 - the text is ours, made from a checked tree; names and constants are passed in
+        return Compiled(block, space.get("items"), space.get("wanted"), space["key"], space["build"])
+
+    def row(self, depth: int, text: str, line: int) -> None:
+        self.rows.append(("    " * depth + text, line))
+
+    def code(self) -> CodeType:
+        tree = ast.parse("\n".join(text for text, _ in self.rows))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.stmt | ast.expr | ast.ExceptHandler | ast.arg | ast.keyword | ast.alias):
+                line = self.rows[node.lineno - 1][1]
+                node.lineno = node.end_lineno = line
+                node.col_offset = node.end_col_offset = 0
+        return compile(tree, self.plan.code_file, "exec")
+
+    def name(self, stem: str, value: Any = None) -> str:
+        """A fresh name; with a value, a constant of the generated module."""
+        self.count += 1
+        made = f"{stem}{self.count}"
+        if value is not None:
+            self.names[made] = value
+        return made
+
+    # ------------------------------------------------------------------------------------------------ reading
+
+    def way(self, way: Way) -> str:
+        text = f"i{way.level}"
+        for function, argument in way.hops:
+            if argument is None:
+                text = f"{function}({text})"
+            elif isinstance(argument, str):
+                text = f"{function}({text}, {argument!r})"
+            else:
+                text = f"{function}({text}, {self.name('C', argument)})"
+        return text
+
+    def condition(self, condition: Condition) -> str:
+        options = []
+        for checks in condition:
+            parts = []
+            for check in checks:
+                way = self.way(check.way)
+                if check.op in ("exists", "empty"):
+                    parts.append(f"{'not ' * (check.op == 'empty')}present({way})")
+                else:
+                    parts.append(f"{'not ' * (check.op == 'not in')}among({way}, {self.name('C', check.values)})")
+            options.append(" and ".join(parts))
+        return "(" + ") or (".join(options) + ")"
+
+    def values(self, node: Node, depth: int) -> None:
+        """One statement or more for every line below a node: its value, or None."""
+        for child in _descend(node):
+            leaf = child.leaf
+            if isinstance(leaf, GroupLeaf):
+                leaf.var = leaf.var or self.name("g")
+                levels = ", ".join(f"i{number}" for number in range(leaf.level))
+                self.row(depth, f"v_{leaf.var} = {leaf.var}(r, {levels})", leaf.pos.line)
+            elif isinstance(leaf, Leaf) and (not leaf.stream.is_constant or leaf.when is not None):
+                leaf.var = self.name("v")
+                if leaf.when is not None:
+                    self.row(depth, f"{leaf.var} = None", leaf.pos.line)
+                    self.row(depth, f"if {self.condition(leaf.when)}:", leaf.pos.line)
+                self.value(leaf.stream, leaf.var, depth + (leaf.when is not None), leaf.pos.line)
+                self.guards(leaf.guards, leaf.var, leaf.stream.many, depth, leaf.pos.line)
+
+    def value(self, stream: Stream, var: str, depth: int, line: int) -> None:
+        if stream.options:
+            for number, option in enumerate(stream.options):
+                if number:
+                    self.row(depth, f"if {var} is None:", line)
+                self.value(option, var, depth + bool(number), line)
+        elif stream.is_constant:
+            self.row(depth, f"{var} = {stream.constant!r}", line)
+        elif stream.own:
+            self.row(depth, f"{var} = " + ("person(r)" if stream.own == "Patient" else f"own_ref(r, {stream.own!r})"), line)
+        elif stream.context:
+            self.row(depth, f"{var} = from_context(r, {stream.context!r})", line)
+        elif stream.way is not None:
+            self.row(depth, f"{var} = {self.way(stream.way)}", line)
+        for use in stream.uses:
+            function = self.name("f_" + use.function.call.__name__, use.function.call)
+            constants = "".join(", " + self.name("C", value) for value in use.constants)
+            run = "r, " if use.function.takes_run else ""
+            if stream.many:
+                self.row(depth, f"{var} = [y for x in {var} if (y := {function}({run}x{constants})) is not None]", line)
+            else:
+                self.row(depth, f"if {var} is not None:", line)
+                self.row(depth + 1, f"{var} = {function}({run}{var}{constants})", line)
+
+    def guards(self, guards: tuple[Guard, ...], var: str, many: bool, depth: int, line: int) -> None:
+        for guard in guards:
+            argument = "" if guard.argument is None else f", {self.name('C', guard.argument)}"
+            if many:
+                self.row(depth, f"for x in {var} or ():", line)
+                self.row(depth + 1, f"{guard.name}(x{argument})", line)
+            else:
+                self.row(depth, f"if {var} is not None:", line)
+                self.row(depth + 1, f"{guard.name}({var}{argument})", line)
+
+    def group(self, group: GroupLeaf, path: str) -> None:
+        """The function of a nested `each`, those inside it first."""
+        for child in _descend(group.node):
+            if isinstance(child.leaf, GroupLeaf):
+                self.group(child.leaf, path)
+        line = group.pos.line
+        group.var = self.name("g")
+        levels = ", ".join(f"i{number}" for number in range(group.level))
+        self.row(0, f"def {group.var}(r, {levels}):", line)
+        self.row(1, "out = []", line)
+        way = self.way(group.way)
+        self.row(1, f"for i{group.level} in {way if group.way.many else f'[x for x in ({way},) if x is not None]'}:", line)
+        depth = 2
+        if group.when is not None:
+            self.row(2, f"if {self.condition(group.when)}:", line)
+            depth = 3
+        self.body(group.node, depth, group.node.type)
+        test = f"len({self.made}) > 1" if group.node.url is not None else self.made
+        self.row(depth, f"if {test}:", line)
+        self.row(depth + 1, f"out.append({self.made})", line)
+        self.row(1, "return out", line)
+
+    # ----------------------------------------------------------------------------------------------- assembling
+
+    made = ""  # the variable that the last `body` or `assemble` filled
+
+    def body(self, node: Node, depth: int, path: str) -> None:
+        self.values(node, depth)
+        # the root of a resource is always made; an item of a list only by what the source says
+        self.assemble(node, depth, path, ((_var_test(node),) if node.element is not None else ()), root=True)
+
+    def assemble(self, node: Node, depth: int, path: str, governors: tuple[str, ...], *, root: bool = False) -> None:
+        """Statements that fill a fresh dict with a node's children."""
+        made = self.name("o")
+        start = f"{{'url': {node.url!r}}}" if node.url is not None else "{}"
+        self.row(depth, f"{made} = {start}", node.pos.line)
+        lists: dict[str, str] = {}
+        for child in node.children.values():
+            target = made
+            name = child.name
+            listed = child.element is not None and (child.element.many or child.url is not None)
+            if listed and name not in lists:
+                lists[name] = self.name("l")
+                self.row(depth, f"{lists[name]} = []", child.pos.line)
+            self.child(child, depth, path, governors, target, lists.get(name) if listed else None, node)
+        for name, var in lists.items():
+            self.row(depth, f"if {var}:", node.pos.line)
+            self.row(depth + 1, f"{made}[{name!r}] = {var}", node.pos.line)
+        for name, names in node.required:
+            found = " or ".join(f"{one!r} in {made} or {'_' + one!r} in {made}" for one in names)
+            test = f"not ({found})" if root and node.element is None else f"{made} and not ({found})"
+            self.row(depth, f"if {test}:", node.pos.line)
+            self.row(depth + 1, f"missing({f'{path}.{name}'!r})", node.pos.line)
+        for name, names in node.choices:
+            self.row(depth, f"only_one({made}, {names!r}, {f'{path}.{name}'!r})", node.pos.line)
+        for guard in node.guards:
+            self.row(depth, f"if {made}:", node.pos.line)
+            self.row(depth + 1, f"{guard.name}({made}, {self.name('C', guard.argument)})", node.pos.line)
+        self.made = made
+
+    def child(
+        self, child: Node, depth: int, path: str, governors: tuple[str, ...], target: str, listed: str | None, parent: Node
+    ) -> None:
+        line = child.pos.line
+        leaf = child.leaf
+        place = f"{target}[{child.name!r}] = " if listed is None else f"{listed}.append("
+        close = "" if listed is None else ")"
+        if isinstance(leaf, GroupLeaf):
+            self.row(depth, f"{listed}.extend(v_{leaf.var})", line)
+        elif isinstance(leaf, Leaf):
+            tests = [] if leaf.stream.reads else self.governors(governors, parent)
+            if leaf.var:
+                tests = [leaf.var if leaf.stream.many else f"{leaf.var} is not None", *tests]
+                value = leaf.var
+            else:
+                value = repr(leaf.stream.constant)
+            if leaf.stream.many:
+                place = f"{listed}.extend("
+            if tests:
+                self.row(depth, f"if {' and '.join(tests)}:", line)
+            self.row(depth + bool(tests), f"{place}{value}{close}", line)
+        if child.element is not None and child.element.primitive and child.children:
+            self.assemble(child, depth, path, governors)
+            self.row(depth, f"if {self.made}:", line)
+            self.row(depth + 1, f"{target}[{'_' + child.name!r}] = {self.made}", line)
+        elif leaf is None:
+            around = governors
+            if listed is not None:
+                around = (*governors, _var_test(child))
+            self.assemble(child, depth, f"{path}.{child.name}", around)
+            test = f"len({self.made}) > 1" if child.url is not None else self.made
+            self.row(depth, f"if {test}:", line)
+            self.row(depth + 1, f"{place}{self.made}{close}", line)
+
+    def governors(self, around: tuple[str, ...], parent: Node) -> list[str]:
+        """What must have come from the source before a constant may be written: for list entries around it and its own."""
+        own = _var_test(parent) if parent.element is not None else ""
+        return [test for test in dict.fromkeys((*around, own)) if test]
+
+
+def _descend(node: Node) -> Iterator[Node]:
+    """Every node below, in the order of the lines; into groups no further than their own node."""
+    for child in node.children.values():
+        if child.leaf is not None:
+            yield child
+        yield from _descend(child)
+
+
+def _var_test(node: Node) -> str:
+    """A test that any line below a node, extensions apart, read something; empty when none reads."""
+    tests = []
+    for child in node.children.values():
+        if child.url is not None and node.url is None:
+            continue
+        if isinstance(child.leaf, GroupLeaf):
+            tests.append(f"v_{child.leaf.var}")
+        elif isinstance(child.leaf, Leaf) and child.leaf.stream.reads:
+            tests.append(child.leaf.var if child.leaf.stream.many else f"{child.leaf.var} is not None")
+        elif child.leaf is None:
+            inner = _var_test(child)
+            if inner:
+                tests.append(inner)
+    return "(" + " or ".join(tests) + ")" if tests else ""

@@ -1,0 +1,454 @@
+"""The functions that go after `|`. Their annotations are the static types the checker works with.
+
+Absent is never passed in; None means absent; `Unusable` refuses the resource. Pure: no files, no network, no clock.
+"""
+
+import datetime as clock
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal as Number
+from decimal import InvalidOperation
+from typing import Any, Final, NewType, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from gateway import nhs_number
+from gateway.mapping.codes import CodeMap, CodeRow
+from gateway.mapping.context import Run, Targets, Unusable, as_object
+from gateway.mapping.r4 import PRIMITIVES
+from gateway.mapping.rewrite import our_reference, rewrite
+from gateway.mapping.stu3 import DESCRIPTION, description_extension, system_in_r4
+
+Primitive = NewType("Primitive", object)  # any text, number, boolean or date of a source
+Anything = NewType("Anything", object)
+Text = NewType("Text", str)
+Code = NewType("Code", str)
+Uri = NewType("Uri", str)
+Date = NewType("Date", str)
+DateTime = NewType("DateTime", str)
+Instant = NewType("Instant", str)
+Time = NewType("Time", str)
+Boolean = NewType("Boolean", int)  # a bool; NewType cannot be made of one
+Integer = NewType("Integer", int)
+Decimal = NewType("Decimal", Number)
+CodeableConcept = NewType("CodeableConcept", dict[str, Any])
+Coding = NewType("Coding", dict[str, Any])
+Identifier = NewType("Identifier", dict[str, Any])
+Quantity = NewType("Quantity", dict[str, Any])
+Period = NewType("Period", dict[str, Any])
+Reference = NewType("Reference", dict[str, Any])
+Annotation = NewType("Annotation", dict[str, Any])
+HumanName = NewType("HumanName", dict[str, Any])
+Address = NewType("Address", dict[str, Any])
+ContactPoint = NewType("ContactPoint", dict[str, Any])
+Dosage = NewType("Dosage", dict[str, Any])
+
+FHIR_NAMES: Final = {
+    "Text": "string",
+    "Code": "code",
+    "Uri": "uri",
+    "Date": "date",
+    "DateTime": "dateTime",
+    "Instant": "instant",
+    "Time": "time",
+    "Boolean": "boolean",
+    "Integer": "integer",
+    "Decimal": "decimal",
+}
+UCUM: Final = "http://unitsofmeasure.org"
+ISO_SHORT: Final = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+TRUE: Final = frozenset({"true", "1"})
+FALSE: Final = frozenset({"false", "0"})
+
+
+def text(value: Primitive) -> Text | None:
+    """Any simple value as text, trimmed.
+
+    >>> text(Primitive("  a rash "))
+    'a rash'
+    """
+    if isinstance(value, str):
+        return Text(value.strip()) or None
+    if isinstance(value, bool) or not isinstance(value, int | Number | float):
+        raise Unusable("not a text")
+    return Text(str(value))
+
+
+def code(value: Primitive) -> Code | None:
+    """A text as a code; the element's own codes are checked after it."""
+    found = text(value)
+    if found is None:
+        return None
+    if not PRIMITIVES["code"].fullmatch(found):
+        raise Unusable("not a code")
+    return Code(found)
+
+
+def date(value: Primitive, form: str = "") -> Date | None:
+    """ISO text, a date, or a text of another form -> date. Partial dates stay partial.
+
+    >>> date(Primitive("14/03/2024"), "%d/%m/%Y")
+    '2024-03-14'
+    """
+    if isinstance(value, clock.datetime):
+        return Date(value.date().isoformat())
+    if isinstance(value, clock.date):
+        return Date(value.isoformat())
+    given = _given(value, "not a date")
+    if not given:
+        return None
+    if form:
+        return Date(_strptime(given, form).date().isoformat())
+    if not PRIMITIVES["date"].fullmatch(given):
+        raise Unusable("not a date")
+    _real_day(given)
+    return Date(given)
+
+
+def dateTime(value: Primitive, form: str = "", zone: str = "") -> DateTime | None:  # noqa: N802 - FHIR's name
+    """ISO text, a date or a datetime -> dateTime. A time without zone is refused unless `zone` says which.
+
+    >>> dateTime(Primitive("2024-07-01 10:30"), "", "Europe/London")
+    '2024-07-01T10:30:00+01:00'
+    """
+    if isinstance(value, clock.datetime):
+        return DateTime(_zoned(value, zone).isoformat())
+    if isinstance(value, clock.date):
+        return DateTime(value.isoformat())
+    given = _given(value, "not a date and time")
+    if not given:
+        return None
+    if form:
+        return DateTime(_zoned(_strptime(given, form), zone).isoformat())
+    if PRIMITIVES["dateTime"].fullmatch(given):
+        _real_day(given[:10])
+        return DateTime(given)
+    short = ISO_SHORT.fullmatch(given)
+    if short is None:
+        raise Unusable("not a date and time")
+    day, minute, second, offset = short.groups()
+    _real_day(day)
+    if offset:
+        whole = f"{day}T{minute}{second or ':00'}{offset}"
+        if not PRIMITIVES["dateTime"].fullmatch(whole):
+            raise Unusable("not a date and time")
+        return DateTime(whole)
+    try:
+        naive = clock.datetime.fromisoformat(f"{day}T{minute}{second or ':00'}")
+    except ValueError:
+        raise Unusable("not a date and time") from None
+    return DateTime(_zoned(naive, zone).isoformat())
+
+
+def instant(value: Primitive) -> Instant | None:
+    """ISO text with time and zone, or an aware datetime -> instant."""
+    found = dateTime(value)
+    if found is not None and not PRIMITIVES["instant"].fullmatch(found):
+        raise Unusable("not an instant")
+    return None if found is None else Instant(found)
+
+
+def decimal(value: Primitive) -> Decimal | None:
+    """A number, or its text, with the digits it came with."""
+    if isinstance(value, bool):
+        raise Unusable("not a number")
+    if isinstance(value, float):
+        value = Primitive(repr(value))
+    if isinstance(value, str) and not value.strip():
+        return None
+    try:
+        found = Number(value.strip() if isinstance(value, str) else value)  # type: ignore[arg-type]
+    except (InvalidOperation, TypeError, ValueError):
+        raise Unusable("not a number") from None
+    if not found.is_finite():
+        raise Unusable("not a number")
+    return Decimal(found)
+
+
+def integer(value: Primitive) -> Integer | None:
+    """A whole number, or its text."""
+    found = decimal(value)
+    if found is None:
+        return None
+    if found != found.to_integral_value() or abs(found) > 2_147_483_647:
+        raise Unusable("not a whole number")
+    return Integer(int(found))
+
+
+def boolean(value: Primitive, yes: str = "", no: str = "") -> Boolean | None:
+    """true and false, 1 and 0, or the two texts named."""
+    if isinstance(value, bool):
+        return Boolean(value)
+    given = text(value)
+    if given is None:
+        return None
+    if given in ({yes} if yes else TRUE):
+        return Boolean(True)
+    if given in ({no} if yes else FALSE):
+        return Boolean(False)
+    raise Unusable("neither of the two texts of this boolean")
+
+
+def translate(run: Run, value: Primitive, name: str) -> Code | None:
+    """A source code -> the target code of a code map."""
+    found, row, _ = _row(run, value, name)
+    if found is None:
+        return None
+    if row is None or not row.code:
+        raise Unusable("a code that the code map does not know")
+    return Code(row.code)
+
+
+def codeable(run: Run, value: Primitive, name: str) -> CodeableConcept | None:
+    """A source code -> the target coding, then the source's own."""
+    found, row, codes = _row(run, value, name)
+    if found is None:
+        return None
+    if row is None:
+        return CodeableConcept({"text": found})
+    own = {"system": codes.source_system, "code": row.source}
+    if row.source_display:
+        own["display"] = row.source_display
+    if not row.code:
+        return CodeableConcept({"coding": [own]})
+    return CodeableConcept({"coding": [_target(row), own]})
+
+
+def coding(run: Run, value: Primitive, name: str) -> Coding | None:
+    """A source code -> one Coding: through a code map, or in the system whose URI is given."""
+    if ":" in name:
+        own = code(value)
+        return None if own is None else Coding({"system": name, "code": own})
+    found, row, _ = _row(run, value, name)
+    if found is None:
+        return None
+    if row is None or not row.code:
+        raise Unusable("a code that the code map does not know")
+    return Coding(dict(_target(row)))
+
+
+def codeableSTU3(run: Run, value: CodeableConcept) -> CodeableConcept | None:  # noqa: N802 - the name maps use
+    """An STU3 CodeableConcept -> R4: every coding in order, systems in their R4 spelling."""
+    whole = as_object(value)
+    codings = whole.get("coding", [])
+    if not isinstance(codings, list):
+        codings = [codings]
+    made: dict[str, Any] = {}
+    kept = [new for one in codings if (new := codingSTU3(run, one)) is not None]
+    if kept:
+        made["coding"] = kept
+    rest = {name: part for name, part in whole.items() if name != "coding"}
+    if rest:
+        made |= rewrite("CodeableConcept", rest, run) or {}
+    return CodeableConcept(made) if made else None
+
+
+def codingSTU3(run: Run, value: Coding) -> Coding | None:  # noqa: N802 - the name maps use
+    """An STU3 Coding -> R4: its system in the R4 spelling, its SNOMED description as UK Core has it."""
+    whole = dict(as_object(value))
+    if isinstance(whole.get("system"), str):
+        whole["system"] = system_in_r4(whole["system"])
+    if "extension" in whole:
+        listed = whole["extension"] if isinstance(whole["extension"], list) else [whole["extension"]]
+        whole["extension"] = [_description(as_object(one)) for one in listed]
+    return Coding(rewrite("Coding", whole, run) or {}) or None
+
+
+def copy(run: Run, value: Anything, type_: str) -> Anything:
+    """An element of the very same type, as it is, its references rewritten. `type_` is given by the compiler."""
+    return Anything(rewrite(type_, value, run))
+
+
+def identifier(value: Primitive, system: str) -> Identifier | None:
+    """A text -> Identifier in this system."""
+    found = text(value)
+    return None if found is None else Identifier({"system": system, "value": found})
+
+
+def nhsNumber(value: Primitive) -> Identifier | None:  # noqa: N802 - the name maps use
+    """An NHS number -> Identifier, its check digit checked."""
+    try:
+        number = value if isinstance(value, nhs_number.NhsNumber) else nhs_number.parse(str(text(value) or ""), allow_test=True)
+    except nhs_number.NotAnNhsNumber:
+        raise Unusable("not an NHS number") from None
+    return Identifier({"system": nhs_number.SYSTEM, "value": number.value})
+
+
+def quantity(value: Primitive, unit: str, ucum: str = "") -> Quantity | None:
+    """A number -> Quantity in a UCUM unit."""
+    found = decimal(value)
+    if found is None:
+        return None
+    return Quantity({"value": found, "unit": unit, "system": UCUM, "code": ucum or unit})
+
+
+def quantitySTU3(run: Run, value: Quantity) -> Quantity | None:  # noqa: N802 - `quantity` without arguments
+    """An STU3 Quantity -> R4, which has the same parts."""
+    return Quantity(rewrite("Quantity", value, run) or {}) or None
+
+
+def period(run: Run, value: Period) -> Period | None:
+    """An STU3 Period -> R4, its two ends checked."""
+    made = rewrite("Period", value, run) or {}
+    for end in ("start", "end"):
+        if end in made:
+            checked = dateTime(made[end])
+            if checked is None:
+                del made[end]
+            else:
+                made[end] = checked
+    return Period(made) or None
+
+
+def reference(run: Run, value: Reference, targets: Targets) -> Reference | None:
+    """A source's Reference -> ours where a map makes that type; else its display only."""
+    whole = as_object(value)
+    made: dict[str, Any] = {}
+    named = whole.get("reference")
+    if isinstance(named, str):
+        type_, _, rest = named.strip().partition("/")
+        type_ = STU3_TYPES.get(type_, type_)
+        if type_ in targets:
+            ours = our_reference(f"{type_}/{rest}", run)
+            if ours:
+                made["reference"] = ours
+    shown = whole.get("display")
+    if isinstance(shown, str) and shown.strip():
+        made["display"] = shown.strip()
+    return Reference(made) if made else None
+
+
+def ref(run: Run, value: Primitive, block: str) -> Reference | None:
+    """A key -> Reference to the resource the named block makes from that key."""
+    found = text(value)
+    if found is None:
+        return None
+    type_, _, name = block.partition("#")
+    return Reference({"reference": f"{type_}/{run.ctx.mint(type_, block_key(name, (found,)))}"})
+
+
+def block_key(name: str, parts: tuple[str, ...]) -> str:
+    """What an id is made from: the key's parts, behind the block's name where it has one."""
+    joined = "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts) if len(parts) > 1 else parts[0]
+    return f"{name}/{joined}" if name else joined
+
+
+STU3_TYPES: Final = {"ReferralRequest": "ServiceRequest", "ProcedureRequest": "ServiceRequest"}
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function as the checker and compiler see it."""
+
+    call: Callable[..., Any]
+    takes_run: bool
+    takes: str  # R4 type name, "Primitive" or "Anything"
+    gives: str  # R4 type name, or "Anything" for the type that came in
+    arguments: tuple[str, ...]  # names of those an author gives
+    least: int  # how many of them are needed
+
+
+def describe(call: Callable[..., Any]) -> Function:
+    """A Python function -> what its annotations say. Raises `TypeError` where one is missing."""
+    hints = get_type_hints(call)
+    gives = _fhir_name(hints.pop("return"))
+    names = list(hints)
+    takes_run = bool(names) and hints[names[0]] is Run
+    value, *arguments = names[1:] if takes_run else names
+    for name in arguments:
+        if hints[name] not in (str, int, float, bool, Targets):
+            raise TypeError("an argument of a mapping function is a constant")
+    least = len(arguments) - len(call.__defaults__ or ())
+    return Function(call, takes_run, _fhir_name(hints[value]), gives, tuple(arguments), least)
+
+
+def _fhir_name(hint: Any) -> str:
+    for part in getattr(hint, "__args__", (hint,)):
+        if part is not type(None) and hasattr(part, "__supertype__"):
+            name = str(part.__name__)
+            return FHIR_NAMES.get(name, name)
+    raise TypeError("a mapping function needs the types of gateway.mapping.functions")
+
+
+SHARED: Final[Mapping[str, Function]] = {
+    call.__name__: describe(call)
+    for call in (
+        text,
+        code,
+        date,
+        dateTime,
+        instant,
+        decimal,
+        integer,
+        boolean,
+        translate,
+        codeable,
+        coding,
+        codeableSTU3,
+        codingSTU3,
+        copy,
+        identifier,
+        nhsNumber,
+        quantity,
+        quantitySTU3,
+        period,
+        reference,
+        ref,
+    )
+}
+
+
+def _given(value: object, message: str) -> str:
+    if not isinstance(value, str):
+        raise Unusable(message)
+    return value.strip()
+
+
+def _real_day(given: str) -> None:
+    if len(given) == 10:
+        try:
+            clock.date.fromisoformat(given)
+        except ValueError:
+            raise Unusable("not a day of the calendar") from None
+
+
+def _strptime(given: str, form: str) -> clock.datetime:
+    try:
+        return clock.datetime.strptime(given, form)  # noqa: DTZ007 - the zone is the caller's
+    except ValueError:
+        raise Unusable("not a date of the form named") from None
+
+
+def _zoned(moment: clock.datetime, zone: str) -> clock.datetime:
+    if moment.tzinfo is not None:
+        return moment
+    if not zone:
+        raise Unusable("a time without its zone")
+    try:
+        return moment.replace(tzinfo=ZoneInfo(zone))
+    except ZoneInfoNotFoundError:
+        raise Unusable("an unknown time zone") from None
+
+
+def _row(run: Run, value: Primitive, name: str) -> tuple[Text | None, CodeRow | None, CodeMap]:
+    codes = run.codes[name]
+    found = text(value)
+    if found is None:
+        return None, None, codes
+    row = codes.rows.get(found)
+    if row is None and not codes.keep_text:
+        raise Unusable("a code that the code map does not know")
+    return found, row, codes
+
+
+def _target(row: CodeRow) -> dict[str, str]:
+    made = {"system": row.system, "code": row.code}
+    if row.display:
+        made["display"] = row.display
+    return made
+
+
+def _description(extension: dict[str, Any]) -> dict[str, Any]:
+    if DESCRIPTION.fullmatch(str(extension.get("url", ""))):
+        return description_extension(extension) or extension
+    return extension

@@ -1,0 +1,188 @@
+"""The R4 and UK Core element index: which elements a type has, how often, of which type, with which codes.
+
+r4_index.json.gz is built from public StructureDefinitions by gateway/kit/r4_index.py.
+"""
+
+import difflib
+import gzip
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+
+UK_CORE: Final = "https://fhir.hl7.org.uk/StructureDefinition/UKCore-"
+MANY: Final = -1
+OFFICIAL: Final = ("http://hl7.org/fhir/StructureDefinition/", "https://fhir.hl7.org.uk/StructureDefinition/")
+
+PRIMITIVES: Final[Mapping[str, re.Pattern[str]]] = {
+    name: re.compile(pattern, re.ASCII if name != "string" else 0)
+    for name, pattern in {
+        "base64Binary": r"[A-Za-z0-9+/=\s]*",
+        "canonical": r"\S+",
+        "code": r"[^\s]+( [^\s]+)*",
+        "date": r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?",
+        "dateTime": r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01])"
+        r"(T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?(Z|[+-]((0\d|1[0-3]):[0-5]\d|14:00)))?)?)?",
+        "id": r"[A-Za-z0-9.-]{1,64}",
+        "instant": r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?(Z|[+-]\d\d:\d\d)",
+        "markdown": r"[\s\S]+",
+        "oid": r"urn:oid:[0-2](\.(0|[1-9]\d*))+",
+        "string": r"[\s\S]+",
+        "time": r"([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?",
+        "uri": r"\S+",
+        "url": r"\S+",
+        "uuid": r"urn:uuid:[0-9a-f-]{36}",
+        "xhtml": r"[\s\S]+",
+    }.items()
+}
+NUMBERS: Final = frozenset({"integer", "positiveInt", "unsignedInt", "decimal"})
+PRIMITIVE_NAMES: Final = frozenset(PRIMITIVES) | NUMBERS | {"boolean"}
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element as JSON names it: a choice element is one of these for each of its types."""
+
+    name: str
+    min: int
+    max: int
+    type: str
+    choice: str = ""  # "onset[x]": at most one of its names may be there
+    codes: Mapping[str, frozenset[str]] | None = None  # required binding: system -> codes
+    targets: frozenset[str] = frozenset()  # Reference: empty = any type
+
+    @property
+    def many(self) -> bool:
+        """True where JSON has a list."""
+        return self.max == MANY or self.max > 1
+
+    @property
+    def primitive(self) -> bool:
+        """True for text, numbers and booleans."""
+        return self.type in PRIMITIVE_NAMES
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What an extension may hold: a value of one of `types`, or `parts` (sub-extension URL -> value types)."""
+
+    types: frozenset[str]
+    parts: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What a profile says of one element beyond R4."""
+
+    min: int = 0
+    max: int | None = None
+    types: frozenset[str] = frozenset()
+    codes: Mapping[str, frozenset[str]] | None = None
+    fixed: str | None = None
+
+
+class Index:
+    """The whole index; types are unfolded when first asked for."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self._raw = raw
+        self._types: dict[str, Mapping[str, Element]] = {}
+        self._bindings = {
+            name: {system: frozenset(codes) for system, codes in systems.items()} for name, systems in raw["bindings"].items()
+        }
+
+    def is_resource(self, name: str) -> bool:
+        """True for an R4 resource type."""
+        return name in self._raw["types"] and self._raw["types"][name]["kind"] == "resource"
+
+    def is_type(self, name: str) -> bool:
+        """True for an R4 data type (or a backbone element's path) that has elements."""
+        return name in self._raw["types"] and self._raw["types"][name]["kind"] != "resource"
+
+    def resources(self) -> list[str]:
+        """Every R4 resource type."""
+        return [name for name, entry in self._raw["types"].items() if entry["kind"] == "resource"]
+
+    def elements(self, name: str) -> Mapping[str, Element]:
+        """A type's name -> its elements by JSON name. Raises `KeyError` for a type R4 does not have."""
+        found = self._types.get(name)
+        if found is None:
+            found = self._types[name] = self._unfold(name)
+        return found
+
+    def profile(self, url: str) -> Mapping[str, Narrowing] | None:
+        """A UK Core profile -> what it narrows, by dotted path below the resource; None when not indexed."""
+        found = self._raw["profiles"].get(url)
+        if found is None:
+            return None
+        return {path: self._narrowing(row) for path, row in found["elements"].items()}
+
+    def profile_type(self, url: str) -> str | None:
+        """The resource type a profile is for."""
+        found = self._raw["profiles"].get(url)
+        return None if found is None else str(found["type"])
+
+    def extension(self, url: str) -> Extension | None:
+        """A published extension, by its URL."""
+        found = self._raw["extensions"].get(url)
+        if found is None:
+            return None
+        parts = {part: frozenset(types) for part, types in found.get("parts", {}).items()}
+        return Extension(frozenset(found["types"]), parts)
+
+    def extension_urls(self) -> list[str]:
+        """Every published extension known here."""
+        return list(self._raw["extensions"])
+
+    def _narrowing(self, row: Mapping[str, Any]) -> Narrowing:
+        return Narrowing(
+            row.get("min", 0),
+            row.get("max"),
+            frozenset(row.get("types", ())),
+            self._bindings.get(row.get("codes", "")),
+            row.get("fixed"),
+        )
+
+    def _unfold(self, name: str) -> Mapping[str, Element]:
+        entry = self._raw["types"][name]
+        elements: dict[str, Element] = {"id": Element("id", 0, 1, "id" if entry["kind"] == "resource" else "string")}
+        if entry["kind"] == "resource":
+            for own, type_, most in (
+                ("meta", "Meta", 1),
+                ("implicitRules", "uri", 1),
+                ("language", "code", 1),
+                ("text", "Narrative", 1),
+                ("contained", "Resource", MANY),
+            ):
+                elements[own] = Element(own, 0, most, type_)
+        elements["extension"] = Element("extension", 0, MANY, "Extension")
+        if entry["kind"] != "type":
+            elements["modifierExtension"] = Element("modifierExtension", 0, MANY, "Extension")
+        for leaf, row in entry["elements"].items():
+            codes = self._bindings.get(row.get("codes", ""))
+            targets = frozenset(row.get("targets", ()))
+            if leaf.endswith("[x]"):
+                for type_ in row["types"]:
+                    full = leaf[:-3] + type_[0].upper() + type_[1:]
+                    bound = codes if type_ in ("code", "Coding", "CodeableConcept") else None
+                    elements[full] = Element(full, row["min"], row["max"], type_, leaf, bound, targets)
+            else:
+                elements[leaf] = Element(leaf, row["min"], row["max"], row["types"][0], "", codes, targets)
+        return elements
+
+
+@lru_cache(maxsize=1)
+def index() -> Index:
+    """The shipped index, read once."""
+    packed = files("gateway.mapping").joinpath("r4_index.json.gz").read_bytes()
+    return Index(msgspec.json.decode(gzip.decompress(packed)))
+
+
+def suggestion(name: str, options: Iterable[str]) -> str:
+    """A misspelt name -> ` (did you mean 'x'?)`, or nothing."""
+    near = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)
+    return f" (did you mean '{near[0]}'?)" if near else ""

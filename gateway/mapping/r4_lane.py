@@ -1,0 +1,131 @@
+"""The lane of sources that already speak R4: rewritten resources with the marks of mappings/r4-marks.yaml.
+
+An element that the file does not list counts as every mark; a resource type that it does not list is withheld whole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import yaml
+
+from gateway.mapping.context import Run, Unusable
+from gateway.mapping.grammar import Fault, Pos, at, compose
+from gateway.mapping.r4 import Index, suggestion
+from gateway.mapping.reading import MapReader
+from gateway.mapping.rewrite import rewrite_resource
+from gateway.model import CareClass, Category, MappedResource, Mark, Resource
+
+MAPPING = "r4@1"
+ALWAYS_OURS = frozenset({"id", "resourceType", "meta", "text", "contained", "implicitRules", "language"})
+
+
+@dataclass(frozen=True, slots=True)
+class TypeMarks:
+    """One resource type's labels."""
+
+    category: Category
+    care_class: CareClass
+    paths: Mapping[Mark, tuple[tuple[str, ...], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The reviewed marks, and the rewriter that uses them."""
+
+    types: Mapping[str, TypeMarks]
+    extensions: frozenset[str]  # URLs that carry no mark
+
+    def rewrite(self, resource: Resource, run: Run, *, where: str, as_of: datetime, locked: bool = False) -> MappedResource:
+        """A source's R4 resource -> ours, labelled. Raises `Unusable`."""
+        if not isinstance(resource, dict):
+            raise Unusable("not an R4 resource")
+        run.listed = self.extensions
+        body = rewrite_resource(resource, run)
+        labels = self.types.get(body["resourceType"])
+        if labels is None:
+            raise Unusable("a resource type that mappings/r4-marks.yaml does not list")
+        paths = labels.paths
+        if run.met_unlisted:
+            found = tuple(_unlisted(body, self.extensions, ()))
+            paths = {mark: (*paths.get(mark, ()), *found) for mark in Mark}
+        return MappedResource(body, run.ctx.source, labels.category, labels.care_class, paths, where, as_of, MAPPING, locked)
+
+
+def read_marks(text: str, file: str, index: Index) -> tuple[Lane, list[Fault]]:
+    """r4-marks.yaml's text -> the lane and what is wrong with the file. Raises `MappingFaults` when it is not YAML."""
+    reader = MapReader(text, file)
+    top = reader.names(compose(text, file), ("types", "extensions"), "r4-marks.yaml")
+    types: dict[str, TypeMarks] = {}
+    for key, node in reader.pairs(top["types"], "types") if "types" in top else ():
+        if not index.is_resource(key.value):
+            reader.fault(at(key), f"R4 has no resource '{key.value}'{suggestion(key.value, index.resources())}")
+            continue
+        marks = _type(reader, key, node, index)
+        if marks is not None:
+            types[key.value] = marks
+    urls: set[str] = set()
+    if isinstance(top.get("extensions"), yaml.SequenceNode):
+        urls = {reader.scalar(node) for node in top["extensions"].value}
+    return Lane(types, frozenset(urls)), reader.faults
+
+
+def _type(reader: MapReader, key: yaml.ScalarNode, node: yaml.Node, index: Index) -> TypeMarks | None:
+    rows = reader.names(node, ("category", "class", "plain", *Mark), "a type")
+    if not {"category", "class"} <= rows.keys():
+        reader.fault(at(key), "a type has 'category:' and 'class:'")
+        return None
+    category, care_class = reader.scalar(rows["category"]), reader.scalar(rows["class"])
+    if category not in set(Category) or care_class not in set(CareClass):
+        reader.fault(at(key), "unknown category or class")
+        return None
+    paths: dict[Mark, set[tuple[str, ...]]] = {mark: set() for mark in Mark}
+    listed: set[str] = set()
+    for name in ("plain", *Mark):
+        for path, pos in _listed(reader, rows.get(name)):
+            fault = _known(index, key.value, path)
+            if fault:
+                reader.fault(pos, fault)
+            listed.add(path.split(".")[0])
+            if name != "plain":
+                paths[Mark(name)].add(tuple(path.split(".")))
+    for name in index.elements(key.value):
+        if name not in listed and name not in ALWAYS_OURS and name not in ("extension", "modifierExtension"):
+            for mark in Mark:
+                paths[mark].add((name,))
+    return TypeMarks(
+        Category(category), CareClass(care_class), {mark: tuple(sorted(found)) for mark, found in paths.items() if found}
+    )
+
+
+def _listed(reader: MapReader, node: yaml.Node | None) -> list[tuple[str, Pos]]:
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [] if node is None else [node]
+    return [(reader.scalar(one), at(one)) for one in nodes]
+
+
+def _known(index: Index, type_: str, path: str) -> str:
+    here = type_
+    for name in path.split("."):
+        elements = index.elements(here) if index.is_type(here) or index.is_resource(here) else {}
+        if name not in elements:
+            return f"{here} has no element '{name}'{suggestion(name, elements)}"
+        here = elements[name].type
+    return ""
+
+
+def _unlisted(value: Any, extensions: frozenset[str], path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Where unlisted extensions stand, by element names."""
+    found: list[tuple[str, ...]] = []
+    if isinstance(value, dict):
+        for name, part in value.items():
+            here = (*path, name)
+            if name == "extension":
+                if any(one.get("url") not in extensions for one in part):
+                    found.append(here)
+            else:
+                found += _unlisted(part, extensions, here)
+    elif isinstance(value, list):
+        for part in value:
+            found += _unlisted(part, extensions, path)
+    return list(dict.fromkeys(found))

@@ -1,0 +1,196 @@
+"""Maps loaded and run: a source's record -> R4 resources with their labels, or a refusal that never holds a value."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+
+from gateway.adapter import SourceRecord
+from gateway.mapping.accounting import Accounting, account
+from gateway.mapping.codes import CodeMap
+from gateway.mapping.compile import Compiled
+from gateway.mapping.context import Context, Run, Unusable
+from gateway.mapping.functions import block_key, text
+from gateway.mapping.plan import MapPlan
+from gateway.mapping.r4_lane import Lane
+from gateway.mapping.source import Schema
+from gateway.model import CareClass, Category, MappedResource, RefusedRecord
+
+R4_SCHEMA: Final = "fhir-r4"  # a record of this schema is an R4 resource already: no map, the rewriter
+UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMap:
+    """One mapping file, compiled."""
+
+    plan: MapPlan
+    blocks: tuple[Compiled, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """Every mapping of a folder. `hash` names the bytes they were loaded from."""
+
+    by_schema: Mapping[tuple[str, str], tuple[LoadedMap, ...]]  # (adapter, schema)
+    schemas: Mapping[tuple[str, str], Schema]
+    codes: Mapping[str, CodeMap]
+    lane: Lane
+    hash: str
+
+    def adapters(self) -> list[str]:
+        """Every adapter that has maps."""
+        return sorted({adapter for adapter, _ in self.schemas})
+
+    def plans(self, adapter: str) -> list[MapPlan]:
+        """Every map of an adapter, checked."""
+        found = [loaded.plan for (name, _), maps in self.by_schema.items() if name == adapter for loaded in maps]
+        return sorted(found, key=lambda plan: plan.source.file)
+
+    def gives(self, adapter: str) -> frozenset[tuple[Category, CareClass]]:
+        """What an adapter's maps can make: categories with their care classes."""
+        return frozenset((block.category, block.care_class) for plan in self.plans(adapter) for block in plan.blocks)
+
+    def concept_maps(self) -> list[dict[str, Any]]:
+        """Every code map as an R4 ConceptMap."""
+        return [self.codes[name].concept_map() for name in sorted(self.codes)]
+
+
+@dataclass(frozen=True, slots=True)
+class MapResult:
+    """What became of one record. `accounting` only when asked for."""
+
+    resources: tuple[MappedResource, ...]
+    refused: tuple[RefusedRecord, ...]
+    accounting: Accounting | None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Which items of which block were made, left out by `when`, or refused: for the accounting."""
+
+    made: list[tuple[Compiled, Any]]
+    left_out: list[tuple[Compiled, Any]]
+
+
+def map_record(maps: Maps, adapter: str, record: SourceRecord, ctx: Context, *, account: bool = False) -> MapResult:
+    """One record -> its resources. A resource that cannot be made is refused with its place; the others go on."""
+    if record.schema == R4_SCHEMA:
+        return _r4_record(maps, record, ctx, wanted=account)
+    found = maps.by_schema.get((adapter, record.schema))
+    if found is None:
+        refused = RefusedRecord(ctx.source, record.where, "no map reads this kind of record")
+        return MapResult((), (refused,), _accounting(maps, adapter, record, Outcome([], [])) if account else None)
+    run = Run(ctx, maps.codes)
+    resources: list[MappedResource] = []
+    refused_records: list[RefusedRecord] = []
+    outcome = Outcome([], [])
+    for loaded in found:
+        _own_ids(loaded, record, run)
+        for block in loaded.blocks:
+            _run_block(loaded.plan, block, record, run, resources, refused_records, outcome)
+    made = _accounting(maps, adapter, record, outcome) if account else None
+    return MapResult(tuple(resources), tuple(refused_records), made)
+
+
+def _run_block(
+    plan: MapPlan,
+    block: Compiled,
+    record: SourceRecord,
+    run: Run,
+    resources: list[MappedResource],
+    refused: list[RefusedRecord],
+    outcome: Outcome,
+) -> None:
+    source, where = run.ctx.source, record.where
+    items, reason = _guarded(plan, lambda: block.items(record.data) if block.items is not None else [record.data])
+    if items is None:
+        refused.append(RefusedRecord(source, where, reason))
+        return
+    if not items:
+        outcome.left_out.append((block, None))
+    label = block.plan.block.label
+    for number, item in enumerate(items, start=1):
+        place = f"{where}, {label} {number}" if block.items is not None and len(items) > 1 else where
+
+        def one(item: Any = item, place: str = place) -> MappedResource | None:
+            if block.wanted is not None and not block.wanted(record.data, item):
+                return None
+            ident = _ident(block, record.data, item, run)
+            body = block.build(run, record.data, item)
+            made: dict[str, Any] = {"resourceType": block.plan.root.type, "id": ident}
+            if block.plan.profile:
+                made["meta"] = {"profile": [block.plan.profile], **body.pop("meta", {})}
+            made |= body
+            care_class, category = block.plan.care_class, block.plan.category
+            return MappedResource(
+                made, source, category, care_class, block.plan.paths, place, record.as_of, plan.title, record.locked
+            )
+
+        made, reason = _guarded(plan, one)
+        if made is not None:
+            resources.append(made)
+            outcome.made.append((block, item))
+        elif reason:
+            refused.append(RefusedRecord(source, place, reason))
+        else:
+            outcome.left_out.append((block, item))
+
+
+def _ident(block: Compiled, record: Any, item: Any, run: Run) -> str:
+    parts = []
+    for value in block.key(record, item):
+        part = None if value is None else text(value)
+        if part is None:
+            raise Unusable("the key of the resource is absent")
+        parts.append(part)
+    return run.ctx.mint(block.plan.root.type, block_key(block.plan.block.name, tuple(parts)))
+
+
+def _own_ids(loaded: LoadedMap, record: SourceRecord, run: Run) -> None:
+    """Ids of the blocks without `each`, so that lines before them can refer to them."""
+    for block in loaded.blocks:
+        if block.items is None:
+
+            def ident(block: Compiled = block) -> str | None:
+                wanted = block.wanted is None or block.wanted(record.data, record.data)
+                return _ident(block, record.data, record.data, run) if wanted else None
+
+            made, _ = _guarded(loaded.plan, ident)
+            if made is not None:
+                run.own[block.plan.block.label] = made
+
+
+def _guarded(plan: MapPlan, call: Callable[[], Any]) -> tuple[Any, str]:
+    """A call -> its result and no reason, or None and the reason with the mapping's own line."""
+    try:
+        return call(), ""
+    except Unusable as error:
+        return None, _located(plan, error.reason, error.__traceback__)
+    except UNREADABLE as error:
+        return None, _located(plan, "a value of a kind that no line expects", error.__traceback__)
+
+
+def _located(plan: MapPlan, reason: str, trace: TracebackType | None) -> str:
+    line = 0
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == plan.code_file:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"{reason} ({plan.source.file}:{line})" if line else f"{reason} ({plan.source.file})"
+
+
+def _accounting(maps: Maps, adapter: str, record: SourceRecord, outcome: Outcome) -> Accounting:
+    loaded = maps.by_schema.get((adapter, record.schema), ())
+    made = [(block.plan.block, item) for block, item in outcome.made]
+    left = [(block.plan.block, item) for block, item in outcome.left_out]
+    return account(record.data, made, left, [path for one in loaded for path, _ in one.plan.source.ignore])
+
+
+def _r4_record(maps: Maps, record: SourceRecord, ctx: Context, *, wanted: bool) -> MapResult:
+    run = Run(ctx, maps.codes)
+    try:
+        made = maps.lane.rewrite(record.data, run, where=record.where, as_of=record.as_of, locked=record.locked)
+    except Unusable as error:
+        return MapResult((), (RefusedRecord(ctx.source, record.where, error.reason),), None)
+    return MapResult((made,), (), account(record.data, [], [], [], everything=True) if wanted else None)
