@@ -1,0 +1,101 @@
+"""Published samples of the Children in Need census through the authority's reader and maps: all read, refusals explained."""
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import adapters.local_authority
+from gateway import mapping
+from gateway.adapter import SourceRecord
+from gateway.connectors import xml_drop
+from gateway.registry import load_manifest
+
+pytestmark = pytest.mark.samples
+BE_CIN = "data-to-insight__csc-validator-be-cin/fake_data"
+SAMPLES = (
+    f"{BE_CIN}/CIN2rows.xml",
+    f"{BE_CIN}/CIN_Census_2021.xml",
+    f"{BE_CIN}/CIN_Census_2021_no_assessment_factors.xml",
+    f"{BE_CIN}/CIN_header_issues_100.xml",
+    "SocialFinanceDigitalLabs__liia-tools-pipeline/liiatools/cin_census_pipeline/spec/samples/BAR_cin_2022.xml",
+)
+ANY = pytest.mark.parametrize("sample", SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def maps() -> mapping.Maps:
+    return mapping.load(files("mappings"))
+
+
+def body_of(samples: Path, sample: str) -> bytes:
+    path = samples / sample
+    if not path.is_file():
+        pytest.skip(f"the published sample {path.name} is not here: nothing to read")
+    return path.read_bytes()
+
+
+def read(body: bytes) -> Sequence[SourceRecord]:
+    return list(xml_drop.read_file(load_manifest(adapters.local_authority), "sample.xml", body))
+
+
+def mapped(maps: mapping.Maps, record: SourceRecord) -> mapping.MapResult:
+    def mint(type_: str, key: str) -> str:
+        return f"person.authority.{abs(hash((type_, key)))}"
+
+    context = mapping.Context("authority", mint, "person", None, record.as_of, "gss:E08999901")
+    return mapping.map_record(maps, "local_authority", record, context, account=True)
+
+
+@ANY
+def test_a_published_sample_is_mapped_and_what_is_mapped_is_r4(samples: Path, maps: mapping.Maps, sample: str):
+    records = read(body_of(samples, sample))
+    assert [record.where for record in records] == [f"Child {number}" for number in range(1, len(records) + 1)]
+    for record in records:
+        result = mapped(maps, record)
+        assert [mapping.shape_faults(resource.body) for resource in result.resources] == [[]] * len(result.resources)
+        assert [resource.body["resourceType"] for resource in result.resources] == ["EpisodeOfCare"]
+        assert not result.refused
+
+
+@ANY
+def test_no_element_of_a_published_sample_is_left_without_a_decision(samples: Path, maps: mapping.Maps, sample: str):
+    for record in read(body_of(samples, sample)):
+        accounting = mapped(maps, record).accounting
+        assert accounting is not None
+        assert accounting.unmapped == ()
+        assert accounting.mapped > 0
+
+
+@ANY
+def test_nothing_that_must_stay_leaves_a_published_sample(samples: Path, maps: mapping.Maps, sample: str):
+    for record in read(body_of(samples, sample)):
+        said = mapping.encode([dict(resource.body) for resource in mapped(maps, record).resources]).decode()
+        identifiers = record.data["ChildIdentifiers"]
+        for name in ("LAchildID", "UPN", "FormerUPN", "PersonBirthDate"):
+            assert identifiers.get(name, "?") not in said
+        assert not re.search(r"PHY|NEG|WBRI|HAND|RC1|\b2B\b", said)
+
+
+def test_an_expected_birth_in_1066_is_read_without_harm(samples: Path, maps: mapping.Maps):
+    body = body_of(samples, f"{BE_CIN}/CIN_Census_2021.xml")
+    assert b"1066" in body
+    [record] = read(body.replace(b"1965-03-27", b"1066-10-14"))
+    assert record.about.birth_date == date(1066, 10, 14)
+    assert len(mapped(maps, record).resources) == 1
+
+
+@ANY
+def test_a_sample_with_broken_days_is_refused_with_place_and_reason_and_no_value(samples: Path, maps: mapping.Maps, sample: str):
+    body = re.sub(rb"<CINreferralDate>[^<]*<", b"<CINreferralDate>someday<", body_of(samples, sample))
+    for record in read(body):
+        result = mapped(maps, record)
+        assert not [one for one in result.resources if one.body["resourceType"] == "EpisodeOfCare"]
+        assert result.refused
+        for refused in result.refused:
+            assert refused.where.startswith(record.where)
+            assert refused.reason.startswith("not a date")
+            assert "someday" not in refused.reason
