@@ -27,7 +27,7 @@ SCHEMAS = {
     "Medication": "gpc-medication-stu3",
 }
 OTHER = "gpc-other-stu3"  # what a record may hold beside: not given by this adapter, so accounted for and not translated
-UNREADABLE = "gpc-unreadable-entry"  # an entry without a resource: refused by its map, with its locator
+UNREADABLE = "gpc-unreadable-entry"  # an entry without a resource: no map reads it, so it is refused with its place
 
 _FRAME = frozenset({"Patient", "List", "OperationOutcome"})  # read here: whose record, which list, which area is missing
 _NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"

@@ -60,8 +60,3 @@ def end_of_an_active_problem(value: Text) -> Annotation:
     'The source calls this problem active and gives an end date: 2024-05-01'
     """
     return Annotation({"text": f"The source calls this problem active and gives an end date: {value}"})
-
-
-def holds_no_resource(value: Integer) -> Text:
-    """An entry of the Bundle without a resource is refused."""
-    raise Unusable("the entry holds no resource")
