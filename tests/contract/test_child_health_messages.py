@@ -1,0 +1,103 @@
+"""The sandbox's child health messages through the reader and the maps: what a partner system would get of each."""
+
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+
+import adapters.child_health
+import mappings
+from gateway.adapter import NhsNumber, SourceRecord
+from gateway.connectors.message_drop import read_file
+from gateway.errors import SourceContractBroken
+from gateway.mapping import Context, Maps, load, map_record, shape_faults
+from gateway.model import Category, MappedResource, Mark
+from gateway.registry import load_manifest
+from sandbox.child_health import letters
+from sandbox.families import BY_KEY
+
+MANIFEST = load_manifest(adapters.child_health)
+
+
+@cache
+def maps() -> Maps:
+    return load(files(mappings))
+
+
+def records() -> list[SourceRecord]:
+    found = []
+    for letter in letters():
+        try:
+            found += read_file(MANIFEST, letter.name, letter.body())
+        except SourceContractBroken:
+            continue
+    return found
+
+
+def mapped(record: SourceRecord) -> tuple[MappedResource, ...]:
+    context = Context(
+        source="child-health",
+        mint=lambda kind, key: sha256(f"{kind} {key}".encode()).hexdigest()[:20],
+        person="a" * 26,
+        number=NhsNumber(record.about.nhs_number or ""),
+        as_of=datetime(2026, 5, 4, tzinfo=UTC),
+        custodian="ods:RXX99",
+    )
+    result = map_record(maps(), "child_health", record, context, account=True)
+    assert result.refused == ()
+    assert result.accounting is not None
+    assert result.accounting.unmapped == ()
+    return result.resources
+
+
+def of(key: str) -> list[MappedResource]:
+    number = BY_KEY[key].nhs_number
+    return [made for record in records() if record.about.nhs_number == number for made in mapped(record)]
+
+
+def test_every_message_that_is_read_maps_to_sound_resources_with_every_field_explained() -> None:
+    made = [resource for record in records() for resource in mapped(record)]
+    assert len(made) > 80
+    assert [fault for resource in made for fault in shape_faults(resource.body)] == []
+
+
+def test_the_maps_give_what_the_manifest_says_and_nothing_else() -> None:
+    given = {(made.body["resourceType"], made.category.value) for record in records() for made in mapped(record)}
+    assert given == set(MANIFEST.gives.items())
+    assert {category for category, _ in maps().gives("child_health")} == {
+        Category.IMMUNISATIONS,
+        Category.CHILD_HEALTH_REVIEWS,
+    }
+
+
+def test_a_vaccine_that_was_refused_is_never_shown_as_given() -> None:
+    states = {
+        made.body["extension"][0]["valueCodeableConcept"]["coding"][0]["code"]: made.body["status"]
+        for made in of("jonah")
+        if made.body["resourceType"] == "Immunization"
+    }
+    assert states == {"1082441000000108": "completed", "308081000000105": "not-done"}
+
+
+def test_measurements_keep_their_unit_and_point_at_their_review() -> None:
+    (visit,) = [made for made in of("ben") if made.body["resourceType"] == "Encounter"]
+    measured = [made.body for made in of("ben") if made.body["resourceType"] == "Observation"]
+    assert {(body["valueQuantity"]["code"], str(body["valueQuantity"]["value"])) for body in measured} == {
+        ("kg", "9.4"),
+        ("cm", "74.5"),
+        ("cm", "46.1"),
+    }
+    assert {body["encounter"]["reference"] for body in measured} == {f"Encounter/{visit.body['id']}"}
+    assert visit.body["type"][0]["coding"][0]["code"] == "0021"
+
+
+def test_who_and_where_is_marked_as_locating() -> None:
+    for made in of("amara"):
+        for name in ("performer", "location", "serviceProvider", "identifier"):
+            if name in made.body:
+                assert any(path[0] == name for path in made.paths[Mark.LOCATING]), (made.body["resourceType"], name)
+
+
+def test_the_same_message_again_makes_the_same_ids() -> None:
+    first, again = ([made.body for record in records() for made in mapped(record)] for _ in range(2))
+    assert first == again
