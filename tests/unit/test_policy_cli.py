@@ -1,0 +1,154 @@
+import json
+import shutil
+
+import pytest
+from policy_world import FOLDER, facts
+from typer.testing import CliRunner
+
+from gateway.cli.policy import app
+from gateway.facts import facts_as_plain
+from gateway.model import ConsentFact, Purpose
+from gateway.policy import load
+
+GP_ALLERGIES = "a-GP-of-the-registered-practice-sees-allergies"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "consent_policy"
+    shutil.copytree(FOLDER, place, ignore=shutil.ignore_patterns("__pycache__"))
+    return place
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def explained(case, folder=FOLDER):
+    result = run("explain", case, "--folder", folder)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_check_counts_rules_and_cases_and_prints_the_hash():
+    result = run("check")
+    assert result.exit_code == 0
+    assert "all decide as written" in result.stdout
+    assert load(FOLDER).hash in result.stdout
+
+
+def test_check_names_each_fault_and_exits_1(folder):
+    (folder / "roles.yaml").unlink()
+    (folder / "organisations.yaml").unlink()
+    result = run("check", "--folder", folder)
+    assert result.exit_code == 1
+    assert "roles.yaml: add this file" in result.output
+    assert "organisations.yaml: add this file" in result.output
+
+
+def test_check_exits_1_when_a_case_is_decided_another_way(folder):
+    case = folder / "cases/permit" / f"{GP_ALLERGIES}.json"
+    shutil.move(case, folder / "cases/deny" / case.name)
+    result = run("check", "--folder", folder)
+    assert result.exit_code == 1
+    assert "came out the other way: decided by direct-care-gp" in result.output
+
+
+def test_explain_says_which_rule_permits_and_why():
+    text = explained(GP_ALLERGIES)
+    assert "Caller: Riverside Surgery, as gp, for TREAT" in text
+    assert "May be shared." in text
+    assert "direct-care-gp: A GP of the practice where this person is registered" in text
+    assert "UK GDPR, Article 9(2)(h)" in text
+    assert "gp-record#direct-care" in text
+
+
+def test_explain_says_what_would_have_let_it_through():
+    text = explained("a-centre-sees-nothing-when-consent-was-refused")
+    assert "centre-consent-missing-or-refused:" in text
+    assert "It would be shared if a consent for share-centres were in force." in text
+    assert "the relationship allocated-worker were in force" in explained("a-social-worker-who-is-not-allocated-sees-nothing")
+    assert "a case reference were given" in explained("a-section-47-enquiry-without-a-case-reference-opens-nothing")
+    assert "the objection were withdrawn" in explained("an-objection-closes-direct-care")
+
+
+def test_explain_says_when_no_single_change_would_help():
+    text = explained("an-item-locked-by-its-source-is-seen-by-nobody")
+    assert "locked by its source" in text
+    assert "No single change" in text
+
+
+def test_explain_takes_a_case_that_is_a_file(folder):
+    text = explained(folder / "cases/deny/an-address-goes-for-a-protected-person.json", folder)
+    assert "what is marked locating" in text
+    assert "Person: protected;" in text
+    assert "default-deny" in text
+
+
+def test_explain_takes_a_decision_of_the_log(tmp_path):
+    made = facts(
+        "social-worker", Purpose.S17, case="C1", consents=frozenset({ConsentFact("share-authority", "deny")}), deceased=True
+    )
+    detail = {
+        "policy": load(FOLDER).hash,
+        "facts": facts_as_plain(made),
+        "rules": [{"id": "s17-assessment", "because": "as the log says"}],
+    }
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps({"detail": detail}))
+    text = explained(file)
+    assert "The log says it was decided by:\n  s17-assessment: as the log says" in text
+    assert "Caller: Northshire Council, as social-worker, for S17, with a case reference." in text
+    assert "has died" in text
+    assert "s17-centre-consent-missing-or-refused" in text
+    assert "another policy" not in text
+    file.write_text(json.dumps({**detail, "policy": "0" * 64, "rules": []}))
+    other = explained(file)
+    assert "another policy" in other
+    assert "The log says" not in other
+
+
+def test_explain_covers_the_access_log_for_an_auditor_alone(tmp_path):
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps({"policy": "", "facts": facts_as_plain(facts("auditor", Purpose.HCOMPL))}))
+    assert "auditor-reads-access-log" in explained(file)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "must hold one JSON object"),
+        ("{}", "neither a case nor a decision of the log"),
+        ('{"facts": {"purpose": "TREAT"}}', "facts must name exactly"),
+        ('{"shows": "x"}', "the case: add given"),
+    ],
+)
+def test_explain_says_what_is_wrong_with_a_file(tmp_path, body, says):
+    file = tmp_path / "odd.json"
+    file.write_text(body)
+    result = run("explain", file)
+    assert result.exit_code == 1
+    assert says in result.output
+
+
+def test_explain_knows_no_such_case():
+    result = run("explain", "no-such-case")
+    assert result.exit_code == 1
+    assert "no such case" in result.output
+
+
+def test_an_organisation_nobody_knows_is_said_to_be_unknown(tmp_path):
+    plain = {**facts_as_plain(facts()), "organisation": "ods:NOBODY", "usable": False, "objection": True}
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps({"policy": "", "facts": plain}))
+    text = explained(file)
+    assert "an organisation this policy does not know" in text
+    assert "Person: not traced, objects to sharing for direct care;" in text
+
+
+def test_an_evaluation_error_is_explained_as_a_refusal(tmp_path):
+    plain = {**facts_as_plain(facts()), "relationships": ["a-kind-nobody-listed"]}
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps({"policy": "", "facts": plain}))
+    assert "what cannot be evaluated is not shared" in explained(file)
