@@ -1,0 +1,53 @@
+"""The `gateway` command: one file per noun, loaded only when its noun is spoken, so that `--help` is quick."""
+
+import importlib
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+# noun -> one line of help, as `gateway --help` prints it without loading the noun's file
+NOUNS = {
+    "check": "Check manifests, mappings, policy and descriptions.",
+    "client": "Registered systems: add, list, rotate, revoke.",
+    "consent": "Consents and objections.",
+    "crosswalk": "Local ids and the verified NHS numbers they belong to.",
+    "key": "A key pair for a partner system.",
+    "keys": "The gateway's own secret keys.",
+    "log": "The audit log: why a decision was made, and whether the log holds together.",
+    "map": "Mappings: run one over a file.",
+    "openapi": "The API's description, written or compared.",
+    "policy": "The rules: check, explain, activate.",
+    "relationship": "Who cares for whom, from when to when.",
+    "serve": "Serve FHIR R4, tokens and discovery.",
+    "token": "An access token, by the real exchange with a running gateway.",
+}
+
+
+class _Nouns(TyperGroup):
+    """Imports gateway.cli.<noun> when it is named: an `app` is a group, a `command` a single command."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(NOUNS)
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        if name not in NOUNS:
+            return None
+        module: Any = importlib.import_module(f"gateway.cli.{name}")
+        noun = typer.Typer(add_completion=False, no_args_is_help=True)
+        if hasattr(module, "app"):
+            noun.add_typer(module.app, name=name, help=NOUNS[name])
+            return typer.main.get_group(noun).commands[name]
+        noun = typer.Typer(add_completion=False)
+        noun.command(name, help=module.command.__doc__)(module.command)
+        return typer.main.get_command(noun)
+
+
+main = typer.Typer(
+    cls=_Nouns, add_completion=False, no_args_is_help=True, help="The shared care gateway.", pretty_exceptions_enable=False
+)
+
+
+@main.callback()
+def _gateway() -> None:
+    """The shared care gateway."""
