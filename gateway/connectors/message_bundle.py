@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal, cast
+from zoneinfo import ZoneInfo
 
 from gateway.adapter import Claim, NhsNumber, SourceContractBroken, Tree
 from gateway.connectors.drop import utc
@@ -33,6 +34,7 @@ _LOCKED: Final = ("R", "V")
 _DIRECTORY: Final = re.compile(r"https://directory\.spineservices\.nhs\.uk/STU3/Organization/([A-Z0-9]{3,10})")
 _ODS_ENDPOINT: Final = re.compile(r"urn:nhs-uk:addressing:ods:([A-Z0-9]{3,10})")
 _ODS: Final = re.compile(r"[A-Z0-9]{3,10}")
+_HERE: Final = ZoneInfo("Europe/London")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -178,13 +180,13 @@ def _claim(patient: Mapping[str, Tree] | None, routing: Mapping[str, Tree], chan
         raise SourceContractBroken("no NHS number in the message")
     if len(set(said)) > 1:
         raise SourceContractBroken("the NHS numbers in the message differ")
-    header_born = _day(_extension(routing, ("birthDateTime",)).get("valueDateTime"))
+    routed_days = _days(_extension(routing, ("birthDateTime",)).get("valueDateTime"))
     born = _day((patient or {}).get("birthDate"))
-    if header_born and born and header_born != born:
+    if born and routed_days and born not in routed_days:
         raise SourceContractBroken("the birth dates in the message differ")
-    if not (born or header_born) and change != "delete":
+    if not (born or routed_days) and change != "delete":
         raise SourceContractBroken("no birth date in the message")
-    return Claim(nhs_number=said[0], birth_date=born or header_born)
+    return Claim(nhs_number=said[0], birth_date=born or next(iter(routed_days), None))
 
 
 def _number(identifier: Mapping[str, Tree]) -> str:
@@ -200,6 +202,16 @@ def _day(text: Tree) -> date | None:
         return date.fromisoformat(text[:10]) if isinstance(text, str) and _DAY.match(text) else None
     except ValueError:
         return None
+
+
+def _days(text: Tree) -> tuple[date, ...]:
+    """A moment of birth -> the day it says, and the day it was here: some senders write it in UTC."""
+    said = _day(text)
+    try:
+        here = datetime.fromisoformat(text).astimezone(_HERE).date() if isinstance(text, str) and "T" in text else None
+    except (ValueError, OverflowError):
+        here = None
+    return tuple(day for day in (here, said) if day)
 
 
 def _resources(index: Mapping[str, dict[str, Tree]], patient: dict[str, Tree] | None) -> dict[str, list[Tree]]:

@@ -190,6 +190,13 @@ def test_a_message_that_deletes_has_no_record(manifest: Manifest) -> None:
     assert list(message_drop.read_file(manifest, "m", as_bytes(message(head=header(extension=as_change("delete")))))) == []
 
 
+def test_a_birth_just_after_midnight_in_summer_time_may_be_written_in_utc(manifest: Manifest) -> None:
+    head = header()
+    head["extension"][0]["extension"][1]["valueDateTime"] = "2025-06-30T23:40:00Z"
+    record = read(manifest, message(head=head, ben=body("ben", birthDate="2025-07-01")))
+    assert record.about.birth_date == date(2025, 7, 1)
+
+
 OTHER_CHILD = {"resourceType": "Patient", "identifier": [{"system": NHS, "value": AMARA}], "birthDate": "2024-03-14"}
 BAD_NUMBER = body("ben", identifier=[{"system": NHS, "value": "9990001112"}])
 
