@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("--setup-only", action="store_true", help="serve, without the journey")
     options.add_argument("--folder", type=Path, default=Path("var/demo"))
     chosen = options.parse_args(arguments)
-    place = Place(chosen.folder, int(os.environ.get("GATEWAY_PORT", "8000")))
+    place = Place(chosen.folder.resolve(), int(os.environ.get("GATEWAY_PORT", "8000")))
     for port in (place.port, place.port + 1, place.sandbox_port):
         if not _free(port):
             print(
@@ -124,6 +124,8 @@ def running(place: Place) -> Iterator[None]:
         _say("Starting the gateway ...")
         started.append(_start([GATEWAY, "serve"], place, "gateway.log"))
         _wait(f"http://127.0.0.1:{place.port + 1}/ready", started[1], place.folder / "gateway.log", want=200)
+        _say("Waiting for the first deliveries of child health and the authority to be taken ...")
+        _delivered(place)
         yield
     finally:
         for process in reversed(started):
@@ -309,7 +311,7 @@ base_url = "{outside}/sds/FHIR/R4"
 [sources.gp]
 adapter = "gp"
 custodian = "registered-practice"
-agreement = "direct-care-2026"
+agreement = "gp-record"
 title = "GP practice (GP Connect)"
 [sources.gp.options]
 ssp = "{outside}/ssp/"
@@ -318,7 +320,7 @@ consumer_asid = "200000000001"
 [sources.child-health]
 adapter = "child_health"
 custodian = "ods:{COMMUNITY}"
-agreement = "direct-care-2026"
+agreement = "child-health-record"
 title = "Meadowvale child health"
 [sources.child-health.options]
 drop = "{place.folder / "drops" / "child-health"}"
@@ -326,7 +328,7 @@ drop = "{place.folder / "drops" / "child-health"}"
 [sources.centre]
 adapter = "childrens_centre"
 custodian = "dfe-urn:{CENTRE_URN}"
-agreement = "early-help-2026"
+agreement = "centre-record"
 title = "Willow Children's Centre"
 [sources.centre.options]
 database_url = "sqlite:///{place.folder / "sandbox" / "centretrack.db"}"
@@ -334,7 +336,7 @@ database_url = "sqlite:///{place.folder / "sandbox" / "centretrack.db"}"
 [sources.authority]
 adapter = "local_authority"
 custodian = "gss:{AUTHORITY_GSS}"
-agreement = "safeguarding-2026"
+agreement = "authority-record"
 title = "Northshire Council children's services"
 max_age_h = 48
 [sources.authority.options]
@@ -381,6 +383,18 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path, *, want: int 
         file=sys.stderr,
     )
     raise SystemExit(1)
+
+
+def _delivered(place: Place, *, seconds: float = 60) -> None:
+    """Until no drop folder holds a file that waits."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        drops = [folder for folder in (place.folder / "drops").iterdir() if folder.is_dir()]
+        waiting = [path for folder in drops for path in (*folder.glob("*.*"), *(folder / "taken").glob("*"))]
+        if drops and not waiting:
+            return
+        time.sleep(0.2)
+    print("The deliveries were not taken; the answers will say so.", file=sys.stderr)
 
 
 def _free(port: int) -> bool:

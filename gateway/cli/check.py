@@ -12,7 +12,7 @@ from gateway.cli.say import fail
 def command(
     name: Annotated[str | None, typer.Argument(help="one adapter; default: all")] = None,
 ) -> None:
-    """Check manifests, mappings and policy; with the project's own tree, also openapi/. Exit 1 and say where, or say what held."""
+    """Check manifests, mappings and policy, and openapi/ where it is. Exit 1 and say where, or say what held."""
     from gateway import mapping, policy, registry
     from gateway.cli.openapi import documents
     from gateway.errors import StartupRefused

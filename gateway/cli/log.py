@@ -18,6 +18,8 @@ def why(event: Annotated[str, typer.Argument(help="the event named by a receipt 
 
     async def work(store: Store, _: Settings) -> list[str] | None:
         found = await store.log.event(event)
+        if found is not None and found.body["kind"] == "disclosure":  # its rules stand in the decision it follows from
+            found = await store.log.event(found.body["detail"]["decision"])
         await stored.record(store, "log-why", {"event": event if found else "unknown"})
         return None if found is None else _rules(found.body)
 
@@ -45,4 +47,4 @@ def verify() -> None:
 
 def _rules(body: Any) -> list[str]:
     detail = body.get("detail", {})
-    return [f"{rule['because']} [{rule['id']}]" for rule in detail.get("rules", [])]
+    return list(dict.fromkeys(f"{rule['because']} [{rule['id']}]" for rule in detail.get("rules", [])))
