@@ -15,8 +15,8 @@ from yarl import URL
 from gateway.adapter import HttpAnswer, SourceContractBroken, SourceRefused, SourceTimedOut, SourceUnavailable
 
 _GZIP = 16 + zlib.MAX_WBITS
-_CONNECTIONS = 256  # all sources together
-_IDLE_S = 15.0
+_AT_ONE_HOST = 64  # its bulkhead: a slow source takes no other's connections
+_IDLE_S = 4.0  # shorter than servers keep theirs (uvicorn: 5): nothing is sent down a connection about to close
 
 for _name in ("aiohttp.client", "aiohttp.internal"):
     # they write addresses and foreign texts, and either may hold an NHS number
@@ -85,7 +85,7 @@ class PooledHttp:
     def _open(self) -> aiohttp.ClientSession:
         # made on the first request: a session belongs to the loop it is made on
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=_CONNECTIONS, keepalive_timeout=_IDLE_S),
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0, limit_per_host=_AT_ONE_HOST, keepalive_timeout=_IDLE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # ours stops at the cap
             headers={"Accept-Encoding": "gzip", "User-Agent": "shared-care-gateway"},

@@ -165,6 +165,20 @@ async def test_a_body_that_drips_times_out_as_a_whole():
             await ask(url, deadline_s=0.2)
 
 
+async def test_a_slow_source_takes_no_connection_of_another():
+    async with serving(saying(b"", pause_s=5)) as slow, serving(saying(answer(b"quick"))) as quick, PooledHttp() as http:
+
+        async def wait() -> None:
+            with pytest.raises(SourceTimedOut):
+                await http.request("GET", slow, headers={}, deadline_s=1.0, cap_bytes=10)
+
+        waiting = [asyncio.create_task(wait()) for _ in range(120)]
+        await asyncio.sleep(0.2)
+        got = await http.request("GET", quick, headers={}, deadline_s=0.5, cap_bytes=10)
+        assert got.body == b"quick"
+        await asyncio.gather(*waiting)
+
+
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "http://", "http://[::1", "http://host:port/"])
 async def test_an_address_that_cannot_be_asked_is_for_the_operator(url: str):
     with pytest.raises(SourceRefused):
