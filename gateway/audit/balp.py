@@ -109,7 +109,7 @@ def _entities(stored: StoredEvent, person: str | None) -> list[dict[str, Any]]:
                 "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
                 "detail": [
                     {"type": "rules", "valueString": ", ".join(item["rules"])},
-                    {"type": "digest", "valueString": item["sha256"]},
+                    {"type": "digest", "valueString": item["digest"]},
                 ],
             }
         )
