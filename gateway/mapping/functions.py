@@ -248,6 +248,8 @@ def codingSTU3(run: Run, value: Coding) -> Coding | None:  # noqa: N802 - the na
     whole = dict(as_object(value))
     if isinstance(whole.get("system"), str):
         whole["system"] = system_in_r4(whole["system"])
+    if isinstance(whole.get("code"), str):
+        whole["code"] = whole["code"].strip()  # providers send a blank after it
     if "extension" in whole:
         listed = whole["extension"] if isinstance(whole["extension"], list) else [whole["extension"]]
         whole["extension"] = [_description(as_object(one)) for one in listed]
