@@ -26,6 +26,23 @@ SCHEMAS = {
     "MedicationStatement": "gpc-medicationstatement-stu3",
     "Medication": "gpc-medication-stu3",
 }
+OTHERS = frozenset(
+    {
+        "DiagnosticReport",
+        "DocumentReference",
+        "Encounter",
+        "HealthcareService",
+        "Location",
+        "Observation",
+        "Organization",
+        "Practitioner",
+        "PractitionerRole",
+        "ProcedureRequest",
+        "QuestionnaireResponse",
+        "ReferralRequest",
+        "Specimen",
+    }
+)
 OTHER = "gpc-other-stu3"  # what a record may hold beside: not given by this adapter, so accounted for and not translated
 UNREADABLE = "gpc-unreadable-entry"  # an entry without a resource: no map reads it, so it is refused with its place
 
@@ -47,6 +64,7 @@ _CATEGORY_OF_PARAMETER = {
     "includeImmunisations": "immunisations",
     "includeProblems": "problems",
 }
+_UNKNOWN = "another type"  # a foreign word never becomes a locator
 _ELSEWHERE = "other-health"
 _WARNING = "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-CareConnect-GPC-ListWarningCode-1"
 _WARNING_CODES = frozenset({"confidential-items", "data-in-transit", "data-awaiting-filing"})
@@ -96,7 +114,7 @@ def _entries(listed: list[Any]) -> Iterator[_Entry]:
             yield _Entry(f"entry {number}", {"resourceType": UNREADABLE, "position": number})
             continue
         kind = resource["resourceType"]
-        label = kind if kind in SCHEMAS or kind in _FRAME else "another type"  # a foreign word never becomes a locator
+        label = kind if kind in SCHEMAS or kind in _FRAME or kind in OTHERS else _UNKNOWN
         yield _Entry(f"entry {number}, {label}", resource)
         if kind == "List":
             code = _list_code(resource)
@@ -181,6 +199,10 @@ def _records(
             data: Json = {"entry": entry.resource["position"]}
             yield SourceRecord(schema=UNREADABLE, data=data, where=entry.where, as_of=when, about=about)
             continue
+        if kind not in SCHEMAS:
+            data = {kind if kind in OTHERS else _UNKNOWN: entry.resource}
+            yield SourceRecord(schema=OTHER, data=data, where=entry.where, as_of=when, about=about)
+            continue
         data = {"resource": _relinked(entry.resource, links)}
         if name in links:
             if links[name] in seen:
@@ -189,8 +211,8 @@ def _records(
             data["key"] = links[name].partition("/")[2]
         if _ENDED_ALLERGIES in (entry.contained_in, membership.get(name)):
             data["list"] = "ended"
-        schema, locked = SCHEMAS.get(kind, OTHER), _is_locked(entry.resource)
-        yield SourceRecord(schema=schema, data=data, where=entry.where, as_of=when, about=about, locked=locked)
+        locked = _is_locked(entry.resource)
+        yield SourceRecord(schema=SCHEMAS[kind], data=data, where=entry.where, as_of=when, about=about, locked=locked)
 
 
 def _is_locked(resource: Json) -> bool:

@@ -160,9 +160,10 @@ def test_an_entry_without_a_resource_is_its_own_record_and_the_rest_go_on():
     assert third.where == "entry 4, AllergyIntolerance"
 
 
-def test_what_is_not_given_is_counted_under_a_neutral_name():
-    (item,) = records({"resourceType": "Encounter", "id": "e1", "subject": {"reference": "Patient/p1"}})
-    assert (item.schema, item.where) == ("gpc-other-stu3", "entry 2, another type")
+@pytest.mark.parametrize(("kind", "label"), [("Encounter", "Encounter"), ("9990000107", "another type")])
+def test_what_is_not_given_is_counted_and_a_foreign_word_never_becomes_its_name(kind: str, label: str):
+    (item,) = records({"resourceType": kind, "id": "e1", "subject": {"reference": "Patient/p1"}})
+    assert (item.schema, item.where, list(item.data)) == ("gpc-other-stu3", f"entry 2, {label}", [label])
 
 
 @pytest.mark.parametrize(
