@@ -155,8 +155,8 @@ def _ask(place: Place, http: httpx.Client, asker: Asker, key: str, story: str) -
     print(f"\n== {story}")
     print(f"   caller    {asker.name}, {asker.role.rsplit('|', 1)[-1]}, {asker.organisation}")
     print(f"   purpose   {asker.purpose}")
-    token = _token(place, asker)
-    headers = {"authorization": f"Bearer {token}", "accept": "application/fhir+json"}
+    bearer = token(place, asker)
+    headers = {"authorization": f"Bearer {bearer}", "accept": "application/fhir+json"}
     found = http.post("/fhir/Patient/_search", data={"identifier": f"{NHS_NUMBER}|{person.nhs_number}"}, headers=headers)
     patients = [entry["resource"] for entry in found.json().get("entry", []) if entry["resource"]["resourceType"] == "Patient"]
     if found.status_code == 200 and patients:
@@ -172,13 +172,15 @@ def _show(place: Place, response: httpx.Response) -> None:
         return
     for rule in _rules(place, response.headers.get("gateway-receipt", "")):
         print(f"   because   {rule}")
-    for entry in body["entry"]:
-        resource = entry["resource"]
-        if resource["resourceType"] == "OperationOutcome":
-            for issue in resource["issue"][:-1]:
-                print(f"   source    {issue['details']['text']}")
-        else:
-            print(f"   record    {_in_words(resource)}")
+    found = [entry["resource"] for entry in body["entry"]]
+    for line in _record([resource for resource in found if resource["resourceType"] != "OperationOutcome"]):
+        print(f"   record    {line}")
+    for issue in (
+        issue for resource in found if resource["resourceType"] == "OperationOutcome" for issue in resource["issue"][:-1]
+    ):
+        print(f"   source    {issue['details']['text']}")
+    if not any(resource["resourceType"] != "OperationOutcome" for resource in found):
+        print("   record    nothing that can be shown; the same answer as for a number nobody has")
     print(f"   receipt   {response.headers['gateway-receipt'].split('.')[0]}")
 
 
@@ -189,31 +191,43 @@ def _rules(place: Place, receipt: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def _in_words(resource: dict[str, Any]) -> object:
-    """One line a person can read, of any resource we show."""
-    kind = resource["resourceType"]
-    for element in ("code", "vaccineCode", "medicationCodeableConcept", "type"):
-        value = resource.get(element)
-        value = value[0] if isinstance(value, list) and value else value
-        if isinstance(value, dict):
-            text = str(value.get("text") or "") or next(
-                (coding.get("display") for coding in value.get("coding", []) if coding.get("display")), ""
-            )
-            if text:
-                return f"{kind}: {text}"
-    if kind == "Patient":
+def _record(resources: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A record as lines a person can read: one for each type, what is in it in words."""
+    words: dict[str, list[str]] = {}
+    for resource in resources:
+        kind = resource["resourceType"]
+        if kind != "Provenance":
+            words.setdefault(kind, []).append(_in_words(resource))
+    for kind, lines in words.items():
+        yield f"{kind}: {'; '.join(sorted(lines))}"
+
+
+def _in_words(resource: dict[str, Any]) -> str:
+    """What one resource says first."""
+    if resource["resourceType"] == "Patient":
         name = resource.get("name", [{}])[0]
         where = "address shown" if resource.get("address") else "no address"
-        return (
-            f"Patient: {' '.join(name.get('given', []))} {name.get('family', '')}, born {resource.get('birthDate', '-')}, {where}"
-        )
-    return kind
+        return f"{' '.join(name.get('given', []))} {name.get('family', '')}, born {resource.get('birthDate', '-')}, {where}"
+    candidates = [resource.get(name) for name in ("code", "medicationCodeableConcept", "vaccineCode", "type")]
+    candidates[2:2] = [item.get("valueCodeableConcept") for item in resource.get("extension", [])]
+    texts = [text for text in map(_text, candidates) if text and text != "unknown"]
+    said = texts[0] if texts else "see the resource"
+    status = resource.get("status", "")
+    return f"{said} ({status})" if status in ("not-done", "inactive", "cancelled", "finished") else said
+
+
+def _text(value: Any) -> str:
+    value = value[0] if isinstance(value, list) and value else value
+    if not isinstance(value, dict):
+        return ""
+    displays = [coding.get("display", "") for coding in value.get("coding", [])]
+    return str(value.get("text") or next((display for display in displays if display), ""))
 
 
 def _audit(place: Place, http: httpx.Client) -> None:
     print("\n== An auditor asks who looked at Amara.")
-    token = _token(place, AUDITOR)
-    headers = {"authorization": f"Bearer {token}", "accept": "application/fhir+json"}
+    bearer = token(place, AUDITOR)
+    headers = {"authorization": f"Bearer {bearer}", "accept": "application/fhir+json"}
     form = {"patient:identifier": f"{NHS_NUMBER}|{BY_KEY['amara'].nhs_number}"}
     found = http.post("/fhir/AuditEvent/_search", data=form, headers=headers)
     print(f"   status    {found.status_code}")
@@ -344,7 +358,8 @@ drop = "{place.folder / "drops" / "authority"}"
 """
 
 
-def _token(place: Place, asker: Asker) -> str:
+def token(place: Place, asker: Asker) -> str:
+    """An access token for this person, by the real exchange."""
     key = place.folder / "clients" / f"{asker.client}.jwk"
     command = ["token", "--server", place.base, "--client", asker.client, "--key", str(key), "--organisation", asker.organisation]
     command += ["--subject", asker.subject, "--subject-name", asker.name, "--role", asker.role, "--purpose", asker.purpose]
