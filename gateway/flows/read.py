@@ -15,6 +15,7 @@ from gateway.flows.parts import Parts
 from gateway.identity import admit
 from gateway.model import AccessRequest, Deny, Facts, MappedResource, NotUsable, PatientIdentity, Recorded, RefusedRecord
 from gateway.plan import plan
+from gateway.ports import Job
 
 TRIES = 3  # the facts may move under a request this often before we give up
 YIELD_S = 0.002  # mapping lets other requests in this often
@@ -32,9 +33,10 @@ async def read(parts: Parts, request: AccessRequest) -> bundle.Answer:
         permit = await record_decision(parts.log, decision, now=parts.now())
         known = await admit(identity, permit, parts)
         fetched = await parts.fetch(plan(permit, known, parts.registry), deadline_s=parts.deadline_s)
+        await _note_locks(parts, known, fetched)
         mapped, refused = await _map(parts, known, fetched, request)
         disclosure = disclose(mapped, fetched.reports, refused, permit, known, parts.policy, page=_page(parts, request))
-        released = await record_disclosure(parts.log, disclosure, now=parts.now())
+        released = await record_disclosure(parts.log, disclosure, now=parts.now(), jobs=_work_items(parts, known, fetched))
         if released is not None:
             return bundle.answer(released, look(parts))
     raise StoreDown(reason="facts-keep-moving")
@@ -80,6 +82,26 @@ async def _map(
     if request.query.interaction == "read":
         chosen = [item for item in chosen if item.body["id"] == request.query.resource_id]
     return chosen, refused
+
+
+async def _note_locks(parts: Parts, identity: PatientIdentity, fetched: Fetched) -> None:
+    """A lock a source asserts while it answers goes into the protected index; that moves the facts, so we decide again."""
+    for source, kinds in fetched.locks.items():
+        await parts.protections.assert_locks(source, {identity.number: kinds}, parts.now(), snapshot=False)
+
+
+def _work_items(parts: Parts, identity: PatientIdentity, fetched: Fetched) -> Sequence[Job]:
+    """A source that answered about somebody else is somebody's task: its owner's, once a day for each person."""
+    now = parts.now()
+    return [
+        Job(
+            kind="wrong-person",
+            key=f"wrong-person:{source}:{identity.person}:{now.date().isoformat()}",
+            due=now,
+            body={"source": source, "person": identity.person, "owner": parts.registry.sources[source].manifest.owner},
+        )
+        for source in sorted(fetched.wrong_person)
+    ]
 
 
 def _context(parts: Parts, source: str, person: str, identity: PatientIdentity) -> mapping.Context:
