@@ -112,6 +112,106 @@ def test_the_rules_decide_as_the_same_rules_written_by_hand(here, category, care
     assert bool(verdict.errors) is bool(missing)
 
 
+def oracle_keeps(here, mark):
+    """The marks again, by hand."""
+    enquiry = here.role_group == "social-worker" and here.purpose == "S47" and "allocated-worker" in here.relationships
+    return {
+        "locating": not here.protected,
+        "third-party": enquiry,
+        "intelligence": enquiry,
+        "opinion": here.purpose in CARE | {"S17", "S47"} and here.role_group in {"gp", "health-visitor", "social-worker"},
+        "not-for-family": here.purpose not in {"FAMRQT", "PATRQT"},
+    }[mark]
+
+
+def oracle_knows(here):
+    """Who may know that something is withheld, by hand."""
+    mine = here.role_group == "social-worker" and "allocated-worker" in here.relationships
+    return mine and here.purpose == "S47" and here.has_case_reference
+
+
+def oracle_audits(here, category, *, agreed):
+    """Who may read the log, by hand."""
+    mine = here.role_group == "auditor" and here.organisation_kind == "governance" and here.purpose == "HCOMPL"
+    return mine and category == "access-log" and agreed
+
+
+KINDS = {
+    "gp": "gp-practice",
+    "health-visitor": "community-health",
+    "centre-worker": "childrens-centre",
+    "social-worker": "local-authority",
+    "auditor": "governance",
+}
+CONSENTED = frozenset((scope, "permit") for scope in SCOPES)
+FITTING = {"locked": False, "agreed": True, "allow": True}
+
+
+def personas():
+    """One caller of each role, with everything in place and nothing against; in turn for each purpose."""
+    for role, kind in KINDS.items():
+        for purpose in PURPOSES:
+            yield Circumstances(
+                "o", kind, "r|c", role, purpose, LAW, True, True, frozenset(RELATIONSHIPS), CONSENTED, False, False, False, "1-4"
+            )
+
+
+def neighbours(here):
+    """Every change of one fact."""
+    for role in (*KINDS, "unknown"):
+        yield here._replace(role_group=role)
+    for kind in OrganisationKind:
+        yield here._replace(organisation_kind=kind.value)
+    for name in RELATIONSHIPS:
+        yield here._replace(relationships=here.relationships - {name})
+    for scope in SCOPES:
+        yield here._replace(consents=here.consents - {(scope, "permit")})
+        yield here._replace(consents=here.consents | {(scope, "deny")})
+    for name in ("has_case_reference", "usable", "objection", "protected", "deceased"):
+        yield here._replace(**{name: not getattr(here, name)})
+
+
+def seen(here, category, care_class, **labels):
+    context = context_of(here, care_class, **labels)
+    return policy().rules.ask("see", here.purpose, here.role_group, ("Category", category), context).allowed
+
+
+def test_every_category_class_and_purpose_is_decided_as_by_hand():
+    for here in personas():
+        for category in Category:
+            for care_class in CareClass:
+                wanted = oracle(here, category.value, care_class.value, **FITTING)
+                assert seen(here, category, care_class, **FITTING) is wanted, (here, category, care_class)
+
+
+def test_every_change_of_one_fact_is_decided_as_by_hand():
+    for here in personas():
+        for category in Category:
+            care_class = CareClass.OPERATIONAL if category.startswith("centre") else CareClass.IDENTITY
+            for other in neighbours(here) if oracle(here, category.value, care_class.value, **FITTING) else ():
+                wanted = oracle(other, category.value, care_class.value, **FITTING)
+                assert seen(other, category, care_class, **FITTING) is wanted, (other, category)
+            for name in FITTING:
+                assert seen(here, category, care_class, **{**FITTING, name: not FITTING[name]}) is False
+
+
+def test_marks_the_log_and_what_may_be_known_are_decided_as_by_hand():
+    rules = policy().rules
+    for start in personas():
+        near = neighbours(start) if start.purpose in ("TREAT", "S47", "HCOMPL") else ()
+        for here in (start, *near):
+            asked = here.purpose, here.role_group
+            for mark in Mark:
+                kept = rules.ask("keep", *asked, ("Mark", mark), cedar_context(here)).allowed
+                assert kept is oracle_keeps(here, mark.value), (here, mark)
+            for category in (Category.ACCESS_LOG, Category.ALLERGIES):
+                for agreed in (True, False):
+                    context = context_of(here, "operational", locked=False, agreed=agreed, allow=True)
+                    read = rules.ask("audit", *asked, ("Category", category), context).allowed
+                    assert read is oracle_audits(here, category.value, agreed=agreed), (here, category)
+                    assert rules.ask("know", *asked, ("Category", category), context).allowed is oracle_knows(here), here
+
+
 def test_slice_and_whole_agree_on_ten_thousand_random_requests():
     rng = random.Random(20261121)
     rules = policy().rules
