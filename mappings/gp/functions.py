@@ -1,7 +1,29 @@
 """What one line of a GP map cannot say: refused vaccines, medicines not taken, repeats counted R4's way."""
 
+import re
+
 from gateway.mapping.context import Unusable
-from gateway.mapping.functions import Annotation, Boolean, Code, CodeableConcept, Integer, Text
+from gateway.mapping.functions import Annotation, Boolean, Code, CodeableConcept, DateTime, Integer, Primitive, Text, dateTime
+
+_TIME_WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
+
+
+def zoned(value: Primitive) -> DateTime | None:
+    """A dateTime; a time without zone, which some providers send, is left out and never guessed.
+
+    >>> zoned(Primitive("2025-05-01T09:00:00+01:00")), zoned(Primitive("2025-05")), zoned(Primitive("2025-05-01T09:00:00"))
+    ('2025-05-01T09:00:00+01:00', '2025-05', None)
+    """
+    return None if without_zone(value) else dateTime(value)
+
+
+def without_zone(value: Primitive) -> Code | None:
+    """Why a dateTime is left out: an allergy must not be hidden because one of its times cannot be read.
+
+    >>> without_zone(Primitive("2025-05-01T09:00:00")), without_zone(Primitive("2025-05-01"))
+    ('error', None)
+    """
+    return Code("error") if isinstance(value, str) and _TIME_WITHOUT_ZONE.fullmatch(value.strip()) else None
 
 
 def given_status(value: Boolean) -> Code:
