@@ -141,11 +141,15 @@ def sources(settings: Settings, store: Store, http: PooledHttp, sds: Sds | None)
 def terms(source: registry.ActiveSource, maps: mapping.Maps) -> SourceTerms:
     """What policy may know of a source: what its maps can give, with their care classes, and its own terms."""
     manifest, settings = source.manifest, source.settings
+    gives = maps.gives(manifest.name)
+    if mapping.R4_SCHEMA in manifest.reads:
+        marks = [maps.lane.types[name] for name in manifest.gives if name in maps.lane.types]
+        gives |= {(mark.category, mark.care_class) for mark in marks}
     return SourceTerms(
         source=settings.name,
         kind=manifest.kind,
         agreement=settings.agreement,
-        gives=maps.gives(manifest.name),
+        gives=gives,
         purposes=manifest.purposes,
         never_for=manifest.never_for,
         types=frozenset((name, Category(category)) for name, category in manifest.gives.items()),
