@@ -1,0 +1,210 @@
+"""The GP reader and the GP maps together: what a structured record becomes, where a mistake would hurt."""
+
+import doctest
+import importlib.util
+import json
+from collections import Counter
+from copy import deepcopy
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mappings
+from adapters.gp.record import split
+from gateway.mapping import MapResult, Maps, load, map_record, shape_faults
+from gateway.mapping.cases import cases, context
+from gateway.model import Mark
+from tests.unit.adapters.gp_records import ALLERGY, NUMBER, listed, record
+
+FOLDER = Path(mappings.__path__[0])
+ENDED = "1103671000000101"
+UNKNOWN = {"coding": [{"system": "http://hl7.org/fhir/v3/NullFlavor", "code": "UNK"}]}
+PATIENT = {"reference": "Patient/p1"}
+VACCINATION: dict[str, Any] = {
+    "resourceType": "Immunization",
+    "id": "i1",
+    "extension": [
+        {
+            "url": "https://fhir.hl7.org.uk/STU3/StructureDefinition/Extension-CareConnect-VaccinationProcedure-1",
+            "valueCodeableConcept": {"coding": [{"system": "http://snomed.info/sct", "code": "38598009"}]},
+        }
+    ],
+    "status": "completed",
+    "notGiven": False,
+    "vaccineCode": UNKNOWN,
+    "patient": PATIENT,
+    "date": "2025-05-14",
+    "primarySource": True,
+}
+MEDICINE = {"resourceType": "Medication", "id": "d1", "code": {"text": "Salbutamol inhaler"}}
+PLAN: dict[str, Any] = {
+    "resourceType": "MedicationRequest",
+    "id": "m1",
+    "identifier": [{"system": "https://provider.test/id", "value": "plan-1"}],
+    "status": "active",
+    "intent": "plan",
+    "medicationReference": {"reference": "Medication/d1"},
+    "subject": PATIENT,
+}
+
+
+@pytest.fixture(scope="module")
+def maps() -> Maps:
+    return load(FOLDER)
+
+
+def become(maps: Maps, *resources: dict[str, Any]) -> list[MapResult]:
+    records = split(record(*resources), as_of=datetime(2026, 1, 5, 9, 0, tzinfo=UTC)).records
+    return [map_record(maps, "gp", item, context("gp"), account=True) for item in records]
+
+
+def bodies(maps: Maps, *resources: dict[str, Any]) -> list[dict[str, Any]]:
+    made = [dict(resource.body) for result in become(maps, *resources) for resource in result.resources]
+    for body in made:
+        assert shape_faults(body) == []
+    return made
+
+
+def like(base: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    return {**deepcopy(base), **parts}
+
+
+@pytest.mark.parametrize(
+    ("status", "not_given", "shown"),
+    [
+        ("completed", False, "completed"),
+        ("completed", True, "not-done"),
+        ("entered-in-error", True, "entered-in-error"),
+        ("entered-in-error", False, "entered-in-error"),
+    ],
+)
+def test_a_refused_vaccine_is_never_shown_as_given(maps: Maps, status: str, not_given: bool, shown: str):
+    (body,) = bodies(maps, like(VACCINATION, status=status, notGiven=not_given))
+    assert body["status"] == shown
+
+
+@pytest.mark.parametrize("parts", [{"notGiven": None}, {"notGiven": "perhaps"}, {"notGiven": 7}, {"status": "9990000107"}])
+def test_a_vaccination_that_does_not_plainly_say_whether_it_was_given_is_refused(maps: Maps, parts: dict[str, Any]):
+    (result,) = become(maps, like(VACCINATION, **parts))
+    assert result.resources == ()
+    (refusal,) = result.refused
+    assert refusal.where == "entry 2, Immunization"
+    assert NUMBER not in refusal.reason
+
+
+def test_what_was_given_is_said_even_where_the_vaccine_code_says_nothing(maps: Maps):
+    (body,) = bodies(maps, VACCINATION)
+    assert body["vaccineCode"]["coding"][0]["code"] == "UNK"
+    (extension,) = body["extension"]
+    assert extension["url"] == "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-VaccinationProcedure"
+    assert extension["valueCodeableConcept"]["coding"][0]["code"] == "38598009"
+
+
+def test_a_vaccination_without_a_date_does_not_borrow_the_day_it_was_recorded(maps: Maps):
+    recorded = {
+        "url": "https://fhir.hl7.org.uk/STU3/StructureDefinition/Extension-CareConnect-DateRecorded-1",
+        "valueDateTime": "2025-06-01",
+    }
+    undated = like(VACCINATION, extension=[*VACCINATION["extension"], recorded])
+    del undated["date"]
+    (body,) = bodies(maps, undated)
+    assert body["occurrenceString"] == "unknown"
+    assert "occurrenceDateTime" not in body
+    assert body["recorded"] == "2025-06-01"
+
+
+def test_an_allergy_of_the_ended_list_is_resolved_whatever_it_says_itself(maps: Maps):
+    (body,) = bodies(maps, listed(ENDED, "#a1", contained=[like(ALLERGY, id="#a1")]))
+    assert body["clinicalStatus"]["coding"][0]["code"] == "resolved"
+
+
+@pytest.mark.parametrize("time", ["assertedDate", "onsetDateTime", "lastOccurrence"])
+def test_a_time_without_zone_does_not_hide_an_allergy_and_is_not_guessed(maps: Maps, time: str):
+    (body,) = bodies(maps, like(ALLERGY, **{time: "2025-05-01T09:00:00"}))
+    shown = {"assertedDate": "recordedDate"}.get(time, time)
+    assert shown not in body
+    assert body[f"_{shown}"]["extension"][0]["valueCode"] == "error"
+    assert "09:00" not in json.dumps(body)
+
+
+def test_references_lead_to_what_was_made_and_to_the_person(maps: Maps):
+    issue = like(PLAN, id="m2", identifier=[], intent="order", basedOn=[{"reference": "MedicationRequest/m1"}])
+    medicine, plan, order = bodies(maps, MEDICINE, PLAN, issue)
+    assert plan["medicationReference"] == order["medicationReference"] == {"reference": f"Medication/{medicine['id']}"}
+    assert order["basedOn"] == [{"reference": f"MedicationRequest/{plan['id']}"}]
+    assert plan["subject"] == {"reference": f"Patient/{context('gp').person}"}
+
+
+def test_the_same_record_in_another_answer_keeps_its_id(maps: Maps):
+    (first,) = bodies(maps, ALLERGY)
+    (second,) = bodies(maps, like(ALLERGY, id="another"))
+    assert first["id"] == second["id"]
+
+
+def test_one_bad_resource_is_refused_and_the_others_go_on(maps: Maps):
+    bad = like(PLAN, id="m9", identifier=[], status=NUMBER)
+    results = become(maps, ALLERGY, MEDICINE, bad, VACCINATION)
+    assert [len(result.resources) for result in results] == [1, 1, 0, 1]
+    (refusal,) = results[2].refused
+    assert refusal.where == "entry 4, MedicationRequest"
+    assert NUMBER not in refusal.reason
+
+
+def test_a_lock_of_the_source_and_the_label_against_the_family_travel_with_the_resource(maps: Maps):
+    nopat = {"system": "http://hl7.org/fhir/v3/ActCode", "code": "NOPAT"}
+    other = {"system": "http://hl7.org/fhir/v3/Confidentiality", "code": "V"}
+    (hidden,), (locked,) = (
+        result.resources
+        for result in become(maps, like(ALLERGY, meta={"security": [nopat]}), like(VACCINATION, meta={"security": [other]}))
+    )
+    assert hidden.body["meta"]["security"] == [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "NOPAT"}]
+    assert not hidden.locked
+    assert locked.locked
+
+
+def test_identifiers_and_free_text_are_marked_so_that_they_can_be_taken_out(maps: Maps):
+    ((resource,),) = (result.resources for result in become(maps, like(ALLERGY, note=[{"text": "lives near the school"}])))
+    assert ("identifier", "system") in resource.paths[Mark.LOCATING]
+    assert ("note", "text") in resource.paths[Mark.LOCATING]
+    assert ("note", "text") in resource.paths[Mark.THIRD_PARTY]
+
+
+def test_no_word_of_staff_places_or_narrative_is_carried(maps: Maps):
+    told = {"reference": "Practitioner/x", "display": "Dr Secret"}
+    carrying = like(
+        ALLERGY,
+        text={"status": "generated", "div": "<div>Secret</div>"},
+        recorder=told,
+        asserter=told,
+        note=[{"text": "seen", "authorReference": told, "authorString": "Secret"}],
+    )
+    given = like(VACCINATION, practitioner=[{"actor": told}], location={"display": "Secret"}, encounter=told)
+    plan = like(PLAN, requester={"agent": told, "onBehalfOf": told}, recorder=told, dispenseRequest={"performer": told})
+    assert "Secret" not in json.dumps(bodies(maps, carrying, given, MEDICINE, plan))
+
+
+def test_every_case_comes_out_as_its_golden_and_the_goldens_are_r4(maps: Maps):
+    kinds: Counter[str] = Counter()
+    for case in cases(FOLDER, "gp"):
+        came = case.run(maps)
+        assert case.differences(came) == [], case.name
+        for resource in came.resources:
+            assert shape_faults(resource.body) == [], case.name
+            kinds[resource.body["resourceType"]] += 1
+        for accounting in came.accounting:
+            assert came.refusals or accounting.unmapped == (), case.name
+    assert min(kinds.values()) >= 2
+    assert len(kinds) == 6
+
+
+def test_the_examples_of_the_functions_hold():
+    spec = importlib.util.spec_from_file_location("gp_functions", FOLDER / "gp" / "functions.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    tried = doctest.testmod(module)
+    assert tried.attempted > 0
+    assert tried.failed == 0
