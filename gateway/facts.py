@@ -41,7 +41,7 @@ async def gather(
         client=caller.system,
         at=now,
     )
-    if rows.client_version is None or rows.client_version != caller.client_version:
+    if rows.client_version != caller.client_version:
         raise NotAuthenticated(reason="client-revoked-or-changed")
     traced = identity if isinstance(identity, PatientIdentity) else None
     because = frozenset(_protected_because(traced, rows, feeds, now))

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import shutil
 
@@ -9,6 +10,9 @@ from gateway.cli.policy import app
 from gateway.facts import facts_as_plain
 from gateway.model import ConsentFact, Purpose
 from gateway.policy import load
+from gateway.ports import LogQuestion
+from gateway.settings import Settings
+from gateway.store import Keys, open_store
 
 GP_ALLERGIES = "a-GP-of-the-registered-practice-sees-allergies"
 
@@ -152,3 +156,49 @@ def test_an_evaluation_error_is_explained_as_a_refusal(tmp_path):
     file = tmp_path / "event.json"
     file.write_text(json.dumps({"policy": "", "facts": plain}))
     assert "what cannot be evaluated is not shared" in explained(file)
+
+
+@pytest.fixture
+def gateway_settings(tmp_path, monkeypatch):
+    """Settings of an empty gateway with an embedded database of its own."""
+    keys = tmp_path / "keys"
+    Keys.create_sandbox(keys)
+    for name, value in {
+        "GATEWAY_VAR": tmp_path,
+        "GATEWAY_KEYS": keys,
+        "GATEWAY_PDS__BASE_URL": "http://127.0.0.1:9",
+        "GATEWAY_PDS__ODS": "Z99901",
+        "GATEWAY_SOURCES": "{}",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    return Settings()
+
+
+def active(settings):
+    async def read():
+        store = await open_store(settings.database(), Keys.load(settings.keys, mode="sandbox"), name=settings.name, serve=False)
+        try:
+            return await store.policy_activation.active(), await store.log.ask(LogQuestion(kind="administration"))
+        finally:
+            await store.close()
+
+    return asyncio.run(read())
+
+
+def test_activate_makes_the_policy_the_active_one_and_leaves_an_event(gateway_settings):
+    assert active(gateway_settings)[0] is None
+    result = run("activate")
+    assert result.exit_code == 0, result.output
+    policy_hash, events = active(gateway_settings)
+    assert policy_hash == load(FOLDER).hash
+    assert [event.body["detail"]["act"] for event in events] == ["policy-activate"]
+
+
+def test_a_broken_folder_never_becomes_active(gateway_settings, folder):
+    assert run("activate").exit_code == 0
+    (folder / "cases/permit" / f"{GP_ALLERGIES}.json").unlink()
+    (folder / "roles.yaml").write_text("groups: {}")
+    result = run("activate", "--folder", folder)
+    assert result.exit_code == 1
+    assert "roles.yaml" in result.output
+    assert active(gateway_settings)[0] == load(FOLDER).hash
