@@ -20,7 +20,7 @@ from gateway.model import (
     RuleUse,
     SourceTerms,
 )
-from gateway.policy import DEFAULT_DENY, Circumstances, Policy, of
+from gateway.policy import DEFAULT_DENY, Circumstances, Policy, Rulings, of
 
 NO_SCOPE = "The access token's scopes cover none of the resource types that were asked for."
 NO_ROLE = "This job role is not one that this gateway's policy grants anything to."
@@ -46,7 +46,8 @@ def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> 
     wanted = wanted_types(facts)
     candidates = tuple(_candidates(facts, sources, wanted))
     here = of(facts)
-    possible = tuple(candidate for candidate in candidates if _possible(policy, here, candidate))
+    kindest = policy.kindest(here)
+    possible = tuple(candidate for candidate in candidates if _possible(kindest, candidate))
     if not wanted or not possible:
         return _refused(facts, policy, here, candidates, wanted)
     named = frozenset(candidate.grain.source for candidate in possible if candidate.terms is not None)
@@ -95,9 +96,9 @@ def _candidates(facts: Facts, sources: Mapping[str, SourceTerms], wanted: frozen
                 yield _Candidate(Grain(category, care_class, source), terms)
 
 
-def _possible(policy: Policy, here: Circumstances, candidate: _Candidate) -> bool:
+def _possible(kindest: tuple[Rulings, ...], candidate: _Candidate) -> bool:
     """Whether this caller could have this grain of any person at all."""
-    return any(rulings.see(candidate.grain, candidate.terms).allowed for rulings in policy.kindest(here))
+    return any(rulings.see(candidate.grain, candidate.terms).allowed for rulings in kindest)
 
 
 def _refused(
@@ -112,7 +113,7 @@ def _refused(
         reason, public = "role-unknown", NO_ROLE
     elif not any(policy.agreed(here, candidate.grain.category, candidate.terms) for candidate in candidates):
         reason, public = "no-agreement", NO_AGREEMENT
-    elif any(_possible(policy, here._replace(has_case_reference=True), candidate) for candidate in candidates):
+    elif any(_possible(policy.kindest(here._replace(has_case_reference=True)), candidate) for candidate in candidates):
         reason, public = "no-case-reference", NO_CASE
     else:
         reason, public = "no-rule", NO_RULE

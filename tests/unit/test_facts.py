@@ -57,6 +57,11 @@ async def test_a_stored_practice_stands_where_pds_withholds_it():
     assert (await gathered(identity(practice=None, restricted=True), rows)).relationships == {"registered-practice"}
 
 
+@pytest.mark.parametrize("deceased", [True, False])
+async def test_whether_the_person_died_comes_from_the_trace(deceased):
+    assert (await gathered(identity(deceased=deceased))).deceased is deceased
+
+
 async def test_nobody_has_no_relationship_age_or_death():
     rows = person_facts(relationships=frozenset({"caseload"}))
     made = await gathered(NotUsable("unknown", NUMBER), rows)
@@ -88,7 +93,8 @@ async def test_an_objection_counts_from_either_place():
         (identity(restricted=True), person_facts(feeds={"authority": NOW}), {"pds-restricted"}),
         (identity(), person_facts(feeds={"authority": NOW}, locks=frozenset({"refuge"})), {"lock:refuge"}),
         (identity(), person_facts(feeds={}), {"feed-unknown:authority"}),
-        (identity(), person_facts(feeds={"authority": NOW + timedelta(hours=1)}), {"feed-unknown:authority"}),
+        (identity(), person_facts(feeds={"authority": NOW + timedelta(minutes=5)}), set()),
+        (identity(), person_facts(feeds={"authority": NOW + timedelta(minutes=5, seconds=1)}), {"feed-unknown:authority"}),
         (identity(), person_facts(feeds={"authority": NOW - timedelta(hours=48, seconds=1)}), {"feed-stale:authority"}),
         (NotUsable("unknown", NUMBER), person_facts(feeds={}), {"feed-unknown:authority"}),
     ],
