@@ -92,8 +92,9 @@ def _spine_codes(body: bytes) -> frozenset[str]:
     for issue in _dicts(outcome, "issue"):
         details = issue.get("details")
         for coding in _dicts(details, "coding"):
-            if coding.get("system") in _SPINE_SYSTEMS and isinstance(coding.get("code"), str):
-                found.add(coding["code"])
+            system, code = coding.get("system"), coding.get("code")
+            if isinstance(system, str) and isinstance(code, str) and system in _SPINE_SYSTEMS:
+                found.add(code)
     return frozenset(found)
 
 

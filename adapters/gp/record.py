@@ -93,13 +93,20 @@ def split(bundle: Mapping[str, Any], *, as_of: datetime | None = None) -> Split:
 
     Raises `SourceContractBroken` when it does not hold exactly one Patient with one NHS number, or names another Patient.
     """
+    try:
+        return _split(bundle, as_of)
+    except RecursionError:
+        raise SourceContractBroken("the record is nested deeper than any record is") from None
+
+
+def _split(bundle: Mapping[str, Any], as_of: datetime | None) -> Split:
     entries = list(_entries(bundle["entry"]))
     patient = _one_patient(entries)
     about = _claim(patient)
     lists = [entry.resource for entry in entries if entry.resource["resourceType"] == "List"]
     when = as_of or _time_of(bundle, lists)
     clinical = [entry for entry in entries if entry.resource["resourceType"] not in _FRAME]
-    for entry in clinical:
+    for entry in entries:
         _check_subject(entry.resource, patient)
     links = _links(clinical)
     membership = _membership(lists)
@@ -133,12 +140,12 @@ def _one_patient(entries: list[_Entry]) -> Json:
 
 def _claim(patient: Json) -> Claim:
     numbers = {
-        identifier.get("value")
+        _text(identifier.get("value"))
         for identifier in _dicts(patient, "identifier")
         if identifier.get("system") == _NHS_NUMBER and identifier.get("use") != "old"
     }
     number = numbers.pop() if len(numbers) == 1 else None
-    if not isinstance(number, str) or not number:
+    if not number:
         raise SourceContractBroken("the record's Patient does not name one NHS number")
     born = patient.get("birthDate")
     try:
@@ -218,7 +225,8 @@ def _records(
 def _is_locked(resource: Json) -> bool:
     """A security label that we do not know is a lock. NOPAT is known: it is carried to the mark not-for-family."""
     return any(
-        label.get("system") not in _ACT_CODE or label.get("code") != "NOPAT" for label in _dicts(resource.get("meta"), "security")
+        _text(label.get("system")) not in _ACT_CODE or label.get("code") != "NOPAT"
+        for label in _dicts(resource.get("meta"), "security")
     )
 
 
@@ -230,7 +238,7 @@ def _warnings(entries: list[_Entry]) -> tuple[tuple[str, str], ...]:
             category = _CATEGORY_OF_LIST.get(_list_code(resource), _ELSEWHERE)
             for extension in _dicts(resource, "extension"):
                 if extension.get("url") == _WARNING:
-                    code = extension.get("valueCode")
+                    code = _text(extension.get("valueCode"))
                     found.add((category, code if code in _WARNING_CODES else "unknown-warning"))
         elif resource["resourceType"] == "OperationOutcome":
             for issue in _dicts(resource, "issue"):
@@ -303,8 +311,11 @@ def _list_code(resource: Json) -> str:
 
 
 def _reference(value: Any) -> str:
-    reference = value.get("reference") if isinstance(value, dict) else None
-    return reference if isinstance(reference, str) else ""
+    return _text(value.get("reference")) if isinstance(value, dict) else ""
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _dicts(parent: Any, name: str) -> list[Json]:

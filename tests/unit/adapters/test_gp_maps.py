@@ -4,6 +4,7 @@ import doctest
 import importlib.util
 import json
 from collections import Counter
+from contextlib import suppress
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 import mappings
 from adapters.gp.record import split
+from gateway.adapter import SourceContractBroken
 from gateway.mapping import MapResult, Maps, load, map_record, shape_faults
 from gateway.mapping.cases import cases, context
 from gateway.model import Mark
@@ -183,6 +185,26 @@ def test_no_word_of_staff_places_or_narrative_is_carried(maps: Maps):
     given = like(VACCINATION, practitioner=[{"actor": told}], location={"display": "Secret"}, encounter=told)
     plan = like(PLAN, requester={"agent": told, "onBehalfOf": told}, recorder=told, dispenseRequest={"performer": told})
     assert "Secret" not in json.dumps(bodies(maps, carrying, given, MEDICINE, plan))
+
+
+@pytest.mark.parametrize("odd", [None, 7, "", NUMBER, [], [[]], {}, {"a": NUMBER}], ids=str)
+def test_an_odd_value_anywhere_is_mapped_or_refused_and_never_repeated_in_a_reason(maps: Maps, odd: Any):
+    for resource in (ALLERGY, VACCINATION, PLAN):
+        for place in places(resource):
+            spoiled = deepcopy(resource)
+            box = spoiled
+            for name in place[:-1]:
+                box = box[name]
+            box[place[-1]] = odd
+            with suppress(SourceContractBroken):
+                for result in become(maps, MEDICINE, spoiled):
+                    assert all(NUMBER not in refusal.reason + refusal.where for refusal in result.refused)
+                    assert [fault for made in result.resources for fault in shape_faults(made.body)] == [], place
+
+
+def places(tree: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inside = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return [*([here] if here else []), *(place for name, child in inside for place in places(child, (*here, name)))]
 
 
 def test_every_case_comes_out_as_its_golden_and_the_goldens_are_r4(maps: Maps):

@@ -1,6 +1,7 @@
 """How the GP adapter splits a structured record: whose it is, what has ended, where references lead, what Lists warn of."""
 
 import json
+from contextlib import suppress
 from copy import deepcopy
 from datetime import UTC, date, datetime
 from typing import Any
@@ -174,8 +175,16 @@ def test_what_is_not_given_is_counted_and_a_foreign_word_never_becomes_its_name(
         record(like(ALLERGY, patient={"reference": "Patient/p2"})),
         record(like(ALLERGY, patient={"reference": "https://provider.test/Patient/p1"})),
         record({"resourceType": "Encounter", "subject": {"reference": "Patient/p2"}}),
+        record(listed(ALLERGIES, subject={"reference": "Patient/p2"})),
     ],
-    ids=["no patient", "two patients", "another patient", "patient elsewhere", "another patient's encounter"],
+    ids=[
+        "no patient",
+        "two patients",
+        "another patient",
+        "patient elsewhere",
+        "another patient's encounter",
+        "another patient's list",
+    ],
 )
 def test_a_record_that_is_not_plainly_of_one_person_is_refused_whole(broken: dict[str, Any]):
     with pytest.raises(SourceContractBroken):
@@ -222,3 +231,40 @@ def test_a_file_that_is_no_structured_record_is_refused_whole(body: bytes):
 def test_a_saved_record_may_begin_with_a_byte_order_mark():
     body = b"\xef\xbb\xbf" + json.dumps(record(ALLERGY)).encode()
     assert len(list(adapters.gp.read_file(load_manifest(adapters.gp), "record.json", body))) == 1
+
+
+def places(tree: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inside = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return [*([here] if here else []), *(place for name, child in inside for place in places(child, (*here, name)))]
+
+
+DEEP: Any = []
+for _ in range(900):
+    DEEP = [DEEP]
+RICH = record(
+    like(ALLERGY, meta={"security": [NOPAT]}, recorder={"reference": "Practitioner/x"}),
+    {"resourceType": "MedicationRequest", "id": "m1", "basedOn": [{"reference": "MedicationRequest/m0"}]},
+    {"resourceType": "Encounter", "id": "e1"},
+    {"resourceType": "OperationOutcome", "issue": [{"diagnostics": "includeProblems"}]},
+    listed(ALLERGIES, "AllergyIntolerance/a1", date="2025-12-01T10:00:00+00:00"),
+    listed(
+        ENDED, "#a2", id="l1", contained=[like(ALLERGY, id="#a2")], extension=[{"url": WARNING, "valueCode": "data-in-transit"}]
+    ),
+    meta={"lastUpdated": "2025-12-02T10:00:00+00:00"},
+)
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 7, True, "", "x", [], [[]], {}, {"a": 1}, [{"a": []}], DEEP], ids=lambda odd: str(odd)[:12]
+)
+def test_an_odd_value_anywhere_is_a_broken_contract_or_goes_to_the_map_and_nothing_else(odd: Any):
+    for place in places(RICH):
+        if place == ("entry",):
+            continue  # the reader has already seen that it is a list
+        spoiled = deepcopy(RICH)
+        box = spoiled
+        for name in place[:-1]:
+            box = box[name]
+        box[place[-1]] = odd
+        with suppress(SourceContractBroken):
+            split(spoiled)
