@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Boolean, String, bindparam, literal_column, select, update
 
 from gateway.ports import Client
-from gateway.store.database import Call, Database, Row, Statement, Work, insert
+from gateway.store.database import Call, Database, Row, Statement, Work, insert, is_storable
 from gateway.store.tables import CLIENT
 
 _ID = bindparam("id", type_=String)
@@ -44,6 +44,8 @@ class StoredClients:
 
     async def get(self, client: str) -> Client | None:
         """One, revoked or not."""
+        if not is_storable(client):
+            return None
         rows = await self._database.read(_GET, {"id": client})
         return _client(rows[0]) if rows else None
 

@@ -107,6 +107,15 @@ def moment(at: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at)
 
 
+def is_storable(text: str) -> bool:
+    """False for text from outside that no database can hold, so no row can have it: NUL, broken Unicode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 def insert(table: TableClause) -> Insert:
     """INSERT with ON CONFLICT, which both dialects spell alike."""
     return conflict_insert(table)

@@ -23,6 +23,7 @@ _BUSY_MS = 5_000
 _MOST_WAITING = 20_000
 _LARGEST_GROUP = 512
 _FULL = 2
+_REFUSED = (sqlite3.Error, UnicodeEncodeError, OverflowError)  # the last two: values no database can hold
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ class SqliteDatabase:
         """Straight on the loop: microseconds, where a thread hop would cost ten times the read."""
         try:
             return self._reader.execute(*statement.text("sqlite", params)).fetchall()
-        except sqlite3.Error:
+        except _REFUSED:
             raise StoreDown(reason="the database cannot be read") from None
 
     async def read_long(self, statement: Statement, params: Mapping[str, Any]) -> Rows:
@@ -64,7 +65,7 @@ class SqliteDatabase:
         sql, values = statement.text("sqlite", params)
         try:
             return await self._loop.run_in_executor(self._slow_thread, lambda: self._slow.execute(sql, values).fetchall())
-        except (sqlite3.Error, RuntimeError):
+        except (*_REFUSED, RuntimeError):
             raise StoreDown(reason="the database cannot be read") from None
 
     async def write(self, work: Work[R]) -> R:
@@ -127,7 +128,7 @@ class SqliteDatabase:
         self._writer.execute("SAVEPOINT unit")
         try:
             waiting.value = _drive(self._writer, waiting.work)
-        except sqlite3.Error:
+        except _REFUSED:
             waiting.error = StoreDown(reason="the database refused a write")
         except BaseException as error:  # noqa: BLE001  (handed to its own waiter, who alone can act on it)
             waiting.error = error

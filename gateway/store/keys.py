@@ -98,7 +98,7 @@ class Keys:
 
     def word_key(self, what: str, *words: str) -> bytes:
         """The column by which a local id, staff id, case reference or business id is found."""
-        return hmac.digest(self._hash["number-hash"], "\0".join((what, *words)).encode(), "sha256")
+        return hmac.digest(self._hash["number-hash"], _bytes("\0".join((what, *words))), "sha256")
 
     def audit_person(self, number: NhsNumber) -> bytes:
         """The log's own index of a person: another key, so that the log and the store do not join without both."""
@@ -106,11 +106,11 @@ class Keys:
 
     def audit_agent(self, staff: str) -> bytes:
         """The log's index of a member of staff, given as "<system>|<id>"."""
-        return hmac.digest(self._hash["audit-index"], b"agent\0" + staff.encode(), "sha256")
+        return hmac.digest(self._hash["audit-index"], b"agent\0" + _bytes(staff), "sha256")
 
     def resource_id(self, resource_type: str, key: str, person: str, source: str) -> str:
         """A source's own key -> the id we give out: `<person>.<source>.<20 base32>`; another person, another hash."""
-        text = "\0".join((resource_type, key, person, source)).encode()
+        text = _bytes("\0".join((resource_type, key, person, source)))
         digest = hmac.digest(self._hash["resource-id"], text, "sha256")
         return f"{person}.{source}.{base64.b32encode(digest)[:20].decode().lower()}"
 
@@ -202,6 +202,11 @@ def _signing(raw: Mapping[str, bytes]) -> SigningKey:
     (key_id, current), *older = raw.items()
     previous = {old_id: Ed25519PrivateKey.from_private_bytes(old).public_key() for old_id, old in older}
     return SigningKey(key_id, Ed25519PrivateKey.from_private_bytes(current), previous)
+
+
+def _bytes(text: str) -> bytes:
+    # Broken Unicode from outside is hashed like any other text: it finds nothing, and breaks nothing.
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _joined(parts: tuple[bytes, ...]) -> bytes:

@@ -16,6 +16,7 @@ _MINUTE_US = 60_000_000
 _HANDFULS_A_MINUTE = 120
 _HANDFUL_KEEPS_US = 5_000_000
 _MOST_KEYS = 50_000
+_LONGEST_KEY = 255
 
 _NOW = bindparam("now", type_=BigInteger)
 _START = case((RATE.c.tat > _NOW, RATE.c.tat), else_=_NOW)
@@ -62,6 +63,7 @@ class StoredLimits:
     async def take(self, key: str, *, per_minute: int, now: datetime) -> int | None:
         """One of `per_minute`; a whole minute's worth may come at once."""
         at = micros(now)
+        key = key.encode("utf-8", "replace").decode().replace("\0", "?")[:_LONGEST_KEY]
         hand = self._hands.get(key)
         if hand is None:
             if len(self._hands) >= _MOST_KEYS:

@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Integer, LargeBinary, String, bindparam, case
 from gateway.model import PersonId
 from gateway.nhs_number import NhsNumber
 from gateway.ports import PersonRow, Traced
-from gateway.store.database import Call, Database, Row, Statement, Work, insert, maybe_micros, micros, moment
+from gateway.store.database import Call, Database, Row, Statement, Work, insert, is_storable, maybe_micros, micros, moment
 from gateway.store.keys import Keys
 from gateway.store.limits import Bucket
 from gateway.store.sealing import opened
@@ -115,6 +115,8 @@ class StoredPersons:
 
     async def by_id(self, person: PersonId) -> PersonRow | None:
         """The row of an id we gave out."""
+        if not is_storable(person):
+            return None
         return self._one(await self._database.read(_BY_ID, {"id": person}))
 
     async def admit(self, traced: Traced, at: datetime) -> PersonId:
@@ -172,9 +174,9 @@ class StoredPersons:
         survivor = yield from self._admit(traced, at)
         old_key = self._keys.number_key(old)
         held = yield Call(_BY_NUMBER, {"number_key": old_key})
-        if held and held[0][3] != "sealed":
-            if held[0][4] == survivor:
-                return survivor
+        if held and (held[0][3] == "sealed" or held[0][4] == survivor):
+            return survivor  # what was sealed is never linked to anybody again, whatever PDS says later
+        if held:
             yield Call(_ALIASES_FOLLOW, {"id": held[0][0], "successor": survivor})
             yield Call(_ALIAS, {"id": held[0][0], "successor": survivor})
         else:

@@ -49,11 +49,6 @@ class StoredProtections:
         await self._database.write(_assert(source, wanted, micros(at), snapshot=snapshot))
 
 
-def fed(source: str, at: int) -> Work[None]:
-    """Note a delivery or contact of a source, in the transaction that takes it."""
-    yield Call(_FEED, {"source": source, "at": at})
-
-
 def _assert(source: str, wanted: Mapping[bytes, frozenset[str]], at: int, *, snapshot: bool) -> Work[None]:
     held: dict[tuple[bytes, str], int] = {}
     if snapshot:
@@ -73,7 +68,8 @@ def _assert(source: str, wanted: Mapping[bytes, frozenset[str]], at: int, *, sna
     yield Call(_ADD, {}, [_row(source, lock, at) for lock in sorted(added)])
     yield Call(_LIFT, {}, [_row(source, lock, at) for lock in lifted])
     yield from raise_version(number_key for number_key, _ in (*added, *lifted))
-    yield from fed(source, at)
+    # Only here: a source counts as fresh when its locks are in, never when its records are.
+    yield Call(_FEED, {"source": source, "at": at})
 
 
 def _row(source: str, lock: tuple[bytes, str], at: int) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, ColumnElement, Integer, LargeBinary, String, 
 
 from gateway.audit.canonical import commitment_text
 from gateway.ports import LogQuestion, StoredEvent
-from gateway.store.database import Database, Row, Rows, Statement, micros, moment
+from gateway.store.database import Database, Row, Rows, Statement, is_storable, micros, moment
 from gateway.store.keys import Keys
 from gateway.store.persons import open_number
 from gateway.store.tables import EVENT, PERSON
@@ -55,6 +55,8 @@ _KIN_BY_ID = Statement(_KIN.where(_mine.c.id == bindparam("id", type_=String)))
 async def ask(database: Database, keys: Keys, question: LogQuestion) -> Sequence[StoredEvent]:
     """A question -> events, newest first. A person is every number of that living person; a sealed row stands alone."""
     params = _criteria(keys, question)
+    if not all(is_storable(value) for value in params.values() if isinstance(value, str)):
+        return []
     people = await _people(database, keys, question)
     if people is None:
         return _events(await _select(database, params))
@@ -66,6 +68,8 @@ async def ask(database: Database, keys: Keys, question: LogQuestion) -> Sequence
 
 async def find(database: Database, event: str) -> StoredEvent | None:
     """One event by id."""
+    if not is_storable(event):
+        return None
     rows = _events(await database.read_long(_ONE, {"event": event}))
     return rows[0] if rows else None
 
@@ -75,7 +79,7 @@ async def _people(database: Database, keys: Keys, question: LogQuestion) -> set[
     if question.person is not None:
         rows = await database.read(_KIN_BY_NUMBER, {"number_key": keys.number_key(question.person)})
         asked.append({keys.audit_person(question.person)} | _audit_keys(keys, rows))
-    if question.person_id is not None:
+    if question.person_id is not None and is_storable(question.person_id):
         asked.append(_audit_keys(keys, await database.read(_KIN_BY_ID, {"id": question.person_id})))
     return set.intersection(*asked) if asked else None
 

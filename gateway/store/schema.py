@@ -53,6 +53,7 @@ def _run(database_url: str, *, only_if_empty: bool) -> str | None:
 
 def _on_sqlite(database_url: str, *, only_if_empty: bool) -> str | None:
     Path(database_url.removeprefix("sqlite:///")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    Path(database_url.removeprefix("sqlite:///")).touch(mode=0o600)
     engine = create_engine(database_url, poolclass=NullPool, connect_args={"timeout": 10})
 
     # The driver would commit before each CREATE: we begin ourselves, so that a migration is one transaction.

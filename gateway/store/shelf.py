@@ -13,7 +13,6 @@ from gateway.ports import Entry, ShelfRow, ShelfStored
 from gateway.store.database import Call, Database, Statement, Work, insert, micros, moment
 from gateway.store.keys import Keys
 from gateway.store.log import Writer
-from gateway.store.protections import fed
 from gateway.store.sealing import opened
 from gateway.store.subjects import family
 from gateway.store.tables import SHELF, SHELF_DELIVERY
@@ -124,7 +123,6 @@ class StoredShelf:
         yield Call(_CLEAR, {"source": source})
         yield Call(_FILL, {}, rows)
         yield Call(_DELIVERY, {"source": source, "at": delivered_at})
-        yield from fed(source, delivered_at)
         return len(rows)
 
     def _purge(self, at: int) -> Work[int]:

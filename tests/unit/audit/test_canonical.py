@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -118,3 +119,13 @@ def test_a_digest_proves_a_copy_whatever_the_order_of_its_keys_and_disproves_any
 
 def test_the_time_of_the_entry_is_kept_beside_the_time_of_recording() -> None:
     assert datetime.fromisoformat(body(replace(entry(), at=NOW))["at"]) == NOW
+
+
+def test_a_read_only_mapping_is_recorded_like_any_other() -> None:
+    held = MappingProxyType({"a": MappingProxyType({"b": 1})})
+    assert body(entry(detail=held))["detail"] == {"a": {"b": 1}}
+    assert body_digest(b"s", held) == body_digest(b"s", {"a": {"b": 1}})
+
+
+def test_numbers_beside_broken_unicode_are_kept() -> None:
+    assert body(entry(detail={"a": ["\ud800", 1, None, True]}))["detail"] == {"a": ["?", 1, None, True]}

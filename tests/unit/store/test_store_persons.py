@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from store_world import CHILD, NOW, OTHER, entry, version
 
+from gateway.model import PersonId
 from gateway.nhs_number import NhsNumber
 from gateway.ports import LogQuestion, Traced
 from gateway.store import Keys, Store, open_store
@@ -176,3 +177,43 @@ async def test_no_number_name_or_reference_is_readable_on_disk(on_disk: tuple[St
     assert len(everything) > 50_000
     for secret in (CHILD.value, "Exampleperson", "CASE-77"):
         assert secret.encode() not in everything
+
+
+async def test_a_supersession_that_pds_takes_back_makes_the_first_row_live_again(store: Store) -> None:
+    first = await store.persons.admit(PLAIN, NOW)
+    second = await store.persons.supersede(CHILD, replace(PLAIN, number=OTHER), NOW)
+    assert await store.persons.supersede(OTHER, PLAIN, NOW) == first
+    row, other = await store.persons.by_id(first), await store.persons.by_id(second)
+    assert row is not None
+    assert other is not None
+    assert (row.status, row.successor, row.trace) == ("live", None, PLAIN)
+    assert (other.status, other.successor) == ("superseded", first)
+
+
+async def test_a_number_that_supersedes_itself_is_only_traced_again(store: Store) -> None:
+    first = await store.persons.admit(PLAIN, NOW)
+    assert await store.persons.supersede(CHILD, PLAIN, NOW) == first
+
+
+async def test_what_was_sealed_is_never_linked_again(store: Store) -> None:
+    old = await store.persons.admit(PLAIN, NOW)
+    await store.consents.put(
+        CHILD, scope="store", decision="permit", given_by="p", recorded_by="x", starts=NOW, ends=None, evidence="e"
+    )
+    await store.persons.seal(CHILD, NOW)
+    await store.persons.seal(CHILD, NOW)
+    new = await store.persons.supersede(CHILD, replace(PLAIN, number=OTHER), NOW)
+    row = await store.persons.by_id(old)
+    assert row is not None
+    assert (row.status, row.successor) == ("sealed", None)
+    facts = await store.facts.read(OTHER, organisation="o", staff="s", case_reference=None, client="c", at=NOW)
+    assert facts.consents == frozenset()
+    assert new != old
+
+
+async def test_an_unknown_number_or_id_is_nobody_and_may_be_sealed_or_expired(store: Store) -> None:
+    await store.persons.seal(CHILD, NOW)
+    await store.persons.expire(CHILD)
+    assert await store.persons.by_number(CHILD) is None
+    for text in ("a" * 26, "", "\x00", "\ud800"):
+        assert await store.persons.by_id(PersonId(text)) is None

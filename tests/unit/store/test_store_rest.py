@@ -107,7 +107,7 @@ async def test_a_snapshot_removes_what_it_no_longer_lists_and_an_old_one_changes
     assert [row.business_id for row in await store.shelf.newest("authority", "LA-2", NOW)] == ["2"]
     assert await store.shelf.delivered_at("authority") == NOW + timedelta(1)
     facts = await store.facts.read(None, organisation="o", staff="s", case_reference=None, client="c", at=NOW)
-    assert facts.feeds == {"authority": NOW + timedelta(1)}
+    assert facts.feeds == {}  # records alone do not make a source fresh: its locks do
 
 
 async def test_a_shelf_row_past_its_date_is_not_shown_and_its_purge_is_in_the_log(store: Store) -> None:
@@ -139,3 +139,33 @@ async def test_one_policy_is_active_for_every_worker(url: str, keys: Keys) -> No
         assert await two.policy_activation.active() == "h2"
     finally:
         await asyncio.gather(one.close(), two.close())
+
+
+@pytest.mark.parametrize("text", ["\x00", "a\x00b", "\ud800", "x" * 10_000])
+async def test_text_from_outside_that_no_database_can_hold_finds_nothing_and_breaks_nothing(store: Store, text: str) -> None:
+    assert await store.clients.get(text) is None
+    assert await store.log.event(text) is None
+    assert await store.log.ask(LogQuestion(organisation=text)) == []
+    assert await store.log.ask(LogQuestion(staff=text)) == []
+    assert await store.limits.take(text, per_minute=600, now=NOW) is None
+    assert await store.crosswalk.number_of("authority", text) is None
+    once = await store.log.append_once(entry(kind="token"), client="c", jti=text, expires=NOW)
+    assert once is not None
+    receipts = await store.log.append([entry(request_id=text, system=text, organisation=text, purpose=text)])
+    assert receipts is not None
+    facts = await store.facts.read(CHILD, organisation="o", staff=text, case_reference=text, client="c", at=NOW)
+    assert facts.relationships == frozenset()
+    assert await store.verify() == []
+
+
+async def test_expired_assertions_are_forgotten_after_every_leeway(store: Store) -> None:
+    await store.log.append_once(entry(kind="token"), client="c", jti="j", expires=NOW)
+    assert await store.log.purge_replays(NOW + timedelta(seconds=299)) == 0
+    assert await store.log.purge_replays(NOW + timedelta(seconds=301)) == 1
+
+
+async def test_a_full_bucket_needs_no_row(store: Store) -> None:
+    await store.limits.take("c", per_minute=60, now=NOW)
+    await store.limits.purge(NOW + timedelta(minutes=1))
+    taken = [await store.limits.take("c", per_minute=60, now=NOW + timedelta(minutes=1)) for _ in range(60)]
+    assert taken == [None] * 60
