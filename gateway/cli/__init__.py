@@ -12,6 +12,7 @@ NOUNS = {
     "client": "Registered systems: add, list, rotate, revoke.",
     "consent": "Consents and objections.",
     "crosswalk": "Local ids and the verified NHS numbers they belong to.",
+    "database": "The gateway's own database: its schema.",
     "key": "A key pair for a partner system.",
     "keys": "The gateway's own secret keys.",
     "log": "The audit log: why a decision was made, and whether the log holds together.",
