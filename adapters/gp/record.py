@@ -218,6 +218,8 @@ def _records(
             data["key"] = links[name].partition("/")[2]
         if _ENDED_ALLERGIES in (entry.contained_in, membership.get(name)):
             data["list"] = "ended"
+        if kind == "Immunization" and not entry.resource.get("date"):
+            data["undated"] = "unknown"  # R4 wants an occurrence; the day of recording is never one
         locked = _is_locked(entry.resource)
         yield SourceRecord(schema=SCHEMAS[kind], data=data, where=entry.where, as_of=when, about=about, locked=locked)
 

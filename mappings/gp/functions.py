@@ -26,6 +26,15 @@ def without_zone(value: Primitive) -> Code | None:
     return Code("error") if isinstance(value, str) and _TIME_WITHOUT_ZONE.fullmatch(value.strip()) else None
 
 
+def time_as_said(value: Primitive) -> Text | None:
+    """A time without zone in the source's own words, where R4 takes words.
+
+    >>> time_as_said(Primitive("2025-05-01T09:00:00")), time_as_said(Primitive("2025-05-01"))
+    ('2025-05-01T09:00:00', None)
+    """
+    return Text(str(value).strip()) if without_zone(value) else None
+
+
 def given_status(value: Boolean) -> Code:
     """STU3 `notGiven` -> R4 `status`, which has no other place for it.
 

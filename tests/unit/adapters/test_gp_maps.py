@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fhir.resources.R4B import get_fhir_model_class
+from fhirclient.models.fhirelementfactory import FHIRElementFactory
 
 import mappings
 from adapters.gp.record import split
@@ -230,3 +232,10 @@ def test_the_examples_of_the_functions_hold():
     tried = doctest.testmod(module)
     assert tried.attempted > 0
     assert tried.failed == 0
+
+
+def test_common_client_libraries_read_every_golden(maps: Maps):
+    for case in cases(FOLDER, "gp"):
+        for body in json.loads(case.run(maps).out()):
+            get_fhir_model_class(body["resourceType"]).model_validate(body)
+            FHIRElementFactory.instantiate(body["resourceType"], body)
