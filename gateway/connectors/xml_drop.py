@@ -16,7 +16,7 @@ the last good one stands, until it is older than `max_age_h` and counts as stale
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -145,28 +145,32 @@ def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> XmlDrop:
 
 
 def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
-    """A whole extract -> its records. Raises `SourceContractBroken` when it is not usable as a whole."""
-    extract = read_extract(read_shape(manifest), body, sender="")
-    return [arrival.record for arrival in extract.arrivals if arrival.record is not None]
+    """A whole extract -> its records. Raises `SourceContractBroken` when it is not usable as a whole.
+
+    Kinder than a delivery, for nothing hangs on who is absent: a record without its identity is read, and its map refuses it
+    by its place; an extract without a date is of now.
+    """
+    shape = read_shape(manifest)
+    root = _root(shape, body)
+    as_of = _as_of(shape, root) or datetime.now(UTC)
+    arrivals = (_arrival(shape, element, where, as_of, "") for where, element in _elements(shape, root))
+    return [arrival.record for arrival in arrivals if arrival.record is not None]
 
 
 def read_extract(shape: Shape, body: bytes, sender: str) -> Extract:
     """A whole extract -> everyone in it. `sender` is the custodian's code. Raises `SourceContractBroken`."""
-    root = parse(body)
-    path = shape.record.split("/")
-    if root.tag != path[0]:
-        raise SourceContractBroken(OTHER_ROOT)
+    root = _root(shape, body)
     as_of = _as_of(shape, root)
-    arrivals: list[Arrival] = []
-    seen: set[str] = set()
-    for number, element in enumerate(below(root, path[1:]), start=1):
-        arrival = _arrival(shape, element, f"{path[-1]} {number}", as_of, sender)
-        if arrival.business_id in seen:
-            raise SourceContractBroken(TWICE)
-        seen.add(arrival.business_id)
-        arrivals.append(arrival)
+    if as_of is None:
+        raise SourceContractBroken(NO_DATE)
+    arrivals = [_arrival(shape, element, where, as_of, sender) for where, element in _elements(shape, root)]
+    identities = {arrival.business_id for arrival in arrivals}
     if not arrivals:
         raise SourceContractBroken(NO_RECORDS)
+    if "" in identities:
+        raise SourceContractBroken(NO_IDENTITY)
+    if len(identities) < len(arrivals):
+        raise SourceContractBroken(TWICE)
     return Extract(as_of, text_at(root, shape.sender), arrivals)
 
 
@@ -186,21 +190,34 @@ def read_shape(manifest: Manifest) -> Shape:
     return Shape(**table)
 
 
+def _root(shape: Shape, body: bytes) -> Element:
+    root = parse(body)
+    if root.tag != shape.record.split("/")[0]:
+        raise SourceContractBroken(OTHER_ROOT)
+    return root
+
+
+def _elements(shape: Shape, root: Element) -> Iterator[tuple[str, Element]]:
+    _, *path = shape.record.split("/")
+    for number, element in enumerate(below(root, path), start=1):
+        yield f"{path[-1]} {number}", element
+
+
 def _arrival(shape: Shape, element: Element, where: str, as_of: datetime, sender: str) -> Arrival:
-    identity = text_at(element, shape.identity)
-    if identity is None:
-        raise SourceContractBroken(NO_IDENTITY)
+    identity = text_at(element, shape.identity) or ""
     about = Claim(local_id=identity, birth_date=_day(text_at(element, shape.birth_date)))
     locks = _locks(element, shape.locks)
-    data = tree_of(element) | ({"_locks": sorted(locks)} if locks else {})
+    tree = tree_of(element)
+    data = tree if isinstance(tree, dict) else {}
+    if locks:
+        data["_locks"] = sorted(locks)
     if sender:
         data["_sender"] = sender.partition(":")[2]
-    return Arrival(
-        shape.kind, identity, sender, as_of, about, SourceRecord(shape.schema, data, where, as_of, about), protected=locks
-    )
+    record = SourceRecord(shape.schema, data, where, as_of, about)
+    return Arrival(shape.kind, identity, sender, as_of, about, record, protected=locks)
 
 
-def _as_of(shape: Shape, root: Element) -> datetime:
+def _as_of(shape: Shape, root: Element) -> datetime | None:
     for path in shape.as_of:
         text = text_at(root, path)
         if text is None:
@@ -210,7 +227,7 @@ def _as_of(shape: Shape, root: Element) -> datetime:
         except ValueError:
             raise SourceContractBroken(NO_DATE) from None
         return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(shape.zone))).astimezone(UTC)
-    raise SourceContractBroken(NO_DATE)
+    return None
 
 
 def _day(text: str | None) -> date | None:

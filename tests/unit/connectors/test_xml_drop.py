@@ -279,6 +279,19 @@ def test_a_file_is_read_without_a_source():
     assert "_sender" not in records[0].data
 
 
+def test_a_file_is_read_more_kindly_than_a_delivery():
+    body = b"<Birds><Flock>" + (bird("") + bird("B1") + bird("B1") + "<Bird/>").encode() + b"</Flock></Birds>"
+    records = list(xml_drop.read_file(manifest(), "x.xml", body))
+    assert [(record.where, record.about.local_id) for record in records] == [
+        ("Bird 1", ""),
+        ("Bird 2", "B1"),
+        ("Bird 3", "B1"),
+        ("Bird 4", ""),
+    ]
+    with pytest.raises(SourceContractBroken):
+        read(body)
+
+
 @pytest.mark.parametrize("change", [{"schema": "other"}, {"unknown": "x"}])
 def test_a_manifest_that_says_something_else_is_refused_at_start(change: dict[str, str]):
     with pytest.raises(StartupRefused, match=r"adapters/aviary/manifest\.toml"):
