@@ -48,7 +48,7 @@ def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> 
     here = of(facts)
     kindest = policy.kindest(here)
     possible = tuple(candidate for candidate in candidates if _possible(kindest, candidate))
-    if not wanted or not possible:
+    if not possible:
         return _refused(facts, policy, here, candidates, wanted)
     named = frozenset(candidate.grain.source for candidate in possible if candidate.terms is not None)
     rulings = policy.rulings(here)
@@ -117,14 +117,13 @@ def _refused(
         reason, public = "no-case-reference", NO_CASE
     else:
         reason, public = "no-rule", NO_RULE
-    rules = _forbidding(policy, here, candidates) if wanted else (DEFAULT_DENY,)
     return Deny(
         facts=facts,
         caller_level=True,
         reason=reason,
         public_reason=public,
         contact=policy.contact(here.organisation, {candidate.grain.category for candidate in candidates}),
-        rules=rules,
+        rules=_forbidding(policy, here, candidates),
         sources=frozenset(),
         policy_hash=policy.hash,
     )
@@ -140,9 +139,7 @@ def _nothing_to_show(
 ) -> Deny:
     """The refusal that depends on the person: the reason is for the audit, the caller sees an empty answer."""
     firm = tuple(use for use, _ in forbidden.most_common() if use != DEFAULT_DENY)  # the widest first
-    if not here.usable:
-        reason = "not-traced"
-    elif any(
+    if any(
         policy.rulings(here._replace(relationships=policy.rules.enums["Relationship"])).see(item.grain, item.terms).allowed
         for item in possible
     ):
@@ -164,14 +161,13 @@ def _nothing_to_show(
 def _forbidding(policy: Policy, here: Circumstances, candidates: Iterable[_Candidate]) -> tuple[RuleUse, ...]:
     """The forbids that hold even for the people for whom rules are kindest."""
     kindest = policy.kindest(here)[0]
-    found: dict[str, RuleUse] = {DEFAULT_DENY.id: DEFAULT_DENY}
-    for candidate in candidates:
-        found.update((use.id, use) for use in kindest.see(candidate.grain, candidate.terms).forbidden_by)
-    return tuple(use for name, use in sorted(found.items()) if name != DEFAULT_DENY.id) or (DEFAULT_DENY,)
+    found = {use.id: use for item in candidates for use in kindest.see(item.grain, item.terms).forbidden_by}
+    found.pop(DEFAULT_DENY.id, None)
+    return tuple(use for _, use in sorted(found.items())) or (DEFAULT_DENY,)
 
 
 def _joined(known: tuple[RuleUse, ...], more: tuple[RuleUse, ...]) -> tuple[RuleUse, ...]:
-    return known if known == more else tuple(dict.fromkeys((*known, *more)))
+    return tuple(dict.fromkeys((*known, *more)))
 
 
 def _stale(facts: Facts) -> bool:

@@ -7,13 +7,13 @@ not known counts as the most restricted, so what carries it stays here.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from gateway.disclosure.labels import labelled, labels_of, not_for_family, raised
 from gateway.disclosure.provenance import provenance
-from gateway.disclosure.stripping import PATIENT_KEEPS, PATIENT_PATHS, strip
+from gateway.disclosure.stripping import PATIENT_KEEPS, PATIENT_PATHS, strip, sweep
 from gateway.errors import InternalFault, PolicyNotActive
 from gateway.model import (
     CareClass,
@@ -27,6 +27,7 @@ from gateway.model import (
     Permit,
     Recorded,
     RefusedRecord,
+    Resource,
     SourceReport,
     SourceState,
 )
@@ -38,6 +39,10 @@ ENTRY_BYTES = 160  # what a Bundle entry adds to its resource: fullUrl and searc
 
 _MARKS = frozenset(Mark)
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+_Paths: TypeAlias = Mapping[Mark, tuple[tuple[str, ...], ...]]
+_Work: TypeAlias = tuple[tuple[Mark, tuple[tuple[str, ...], ...] | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class _Run:
     withheld: Counter[str] = field(default_factory=Counter)
     withheld_from: set[Category] = field(default_factory=set)
     decided: dict[tuple[str, Category, CareClass, bool], _Ruling] = field(default_factory=dict)
+    work: dict[int, _Work] = field(default_factory=dict)
 
     def hold(self, rule: str, category: Category | None) -> None:
         self.withheld[rule] += 1
@@ -162,20 +168,37 @@ def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | No
     if ruling.withheld_by:
         run.hold(ruling.withheld_by, category)
         return None
-    body = item.body
+    body: Resource | None = item.body
     stripped: tuple[Mark, ...] = ()
-    if item.paths and not item.paths.keys() <= _MARKS:
-        run.hold("unknown-label", category)
-        return None
-    gone = run.permit.strip
-    if Mark.LOCATING in gone or not gone.isdisjoint(item.paths):
-        marks = tuple(mark for mark in Mark if mark in gone and item.paths.get(mark))
-        left = strip(body, [path for mark in marks for path in item.paths[mark]], sweep=Mark.LOCATING in gone)
-        if left is None:
-            run.hold(f"mark:{marks[0] if marks else Mark.LOCATING}", category)
+    for mark, paths in _marked(run, item.paths):
+        before, body = body, None if paths is None or body is None else strip(body, paths)
+        if mark is Mark.LOCATING and body is not None:
+            body = sweep(body)
+        if body is None:
+            run.hold("unknown-label" if paths is None else f"mark:{mark}", category)
             return None
-        body, stripped = left, marks
+        if body is not before:
+            stripped = (*stripped, mark)
+    assert body is not None  # each turn of the loop leaves a body or returns
     return _out(labelled(body, care_class, labels), item.source, category, care_class, ruling.rules, stripped)
+
+
+def _marked(run: _Run, paths: _Paths) -> _Work:
+    """What has to go from a resource with these marks: (mark, paths), and paths None for a mark that is not known.
+
+    Resources of one map share their marks, so this is worked out once for each; all of them are alive while we work.
+    """
+    known = run.work.get(id(paths))
+    if known is None:
+        if paths.keys() <= _MARKS:
+            gone = run.permit.strip
+            known = tuple(
+                (mark, paths.get(mark, ())) for mark in Mark if mark in gone and (mark in paths or mark is Mark.LOCATING)
+            )
+        else:
+            known = ((Mark.LOCATING, None),)
+        run.work[id(paths)] = known
+    return known
 
 
 def _ruled(run: _Run, source: str, category: Category, care_class: CareClass, locked: bool) -> _Ruling:
@@ -220,7 +243,7 @@ def _patient(run: _Run, identity: PatientIdentity, person: str) -> Disclosed | N
     known = {name: value for name, value in identity.patient.items() if name in PATIENT_KEEPS}
     body: dict[str, Any] = {**known, "resourceType": "Patient", "id": person}
     marks = tuple(mark for mark in PATIENT_PATHS if mark in run.permit.strip)
-    left = strip(body, [path for mark in marks for path in PATIENT_PATHS[mark]], sweep=False)
+    left = strip(body, [path for mark in marks for path in PATIENT_PATHS[mark]])
     assert left is not None  # a Patient requires nothing, and its id is never stripped
     return _out(labelled(left, CareClass.IDENTITY), "", Category.DEMOGRAPHICS, CareClass.IDENTITY, ruling.rules, marks)
 

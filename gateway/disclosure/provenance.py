@@ -3,7 +3,6 @@
 For a protected person neither an organisation nor a source's name appears: the kind of source alone does.
 """
 
-import base64
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC
@@ -68,5 +67,4 @@ def _who(terms: SourceTerms, identity: PatientIdentity, policy: Policy) -> dict[
 
 
 def _id(person: str, source: str) -> str:
-    digest = hashlib.sha256(f"Provenance/{person}/{source}".encode()).digest()
-    return base64.b32encode(digest).decode().lower()[:20]
+    return hashlib.sha256(f"Provenance/{person}/{source}".encode()).hexdigest()[:20]

@@ -43,54 +43,78 @@ _SWEPT_AT_TOP = _SWEPT | {"text", "contained", "identifier", "location", "facili
 _ONLY_NAMED = frozenset({"display", "identifier", "type"})
 
 
-def strip(body: Resource, paths: Iterable[tuple[str, ...]], *, sweep: bool) -> dict[str, Any] | None:
-    """A resource without the elements at `paths` -> a new resource, or None when what is left would not be whole.
-
-    `sweep`: take out whatever locates, marked or not.
-    """
+def strip(body: Resource, paths: Iterable[tuple[str, ...]]) -> Resource | None:
+    """A resource without the elements at `paths`; itself when nothing is there, None when what is left is not whole."""
     kind = body["resourceType"]
-    if sweep and kind in PLACES_AND_PEOPLE:
-        return None
-    left: Any = dict(body)
+    left: dict[str, Any] | None = None
+    lost = False
     for path in paths:
         if path == WHOLE or not path:
             return None
-        left = _without(left, path)
-        if left is None:
-            return None
-    if sweep:
-        left = _swept(left, "", top=True)
-        if left is None:
-            return None
+        for name in (path[0], f"_{path[0]}"):
+            element = (body if left is None else left).get(name)
+            if element is None:
+                continue
+            inside = _without(element, path[1:]) if len(path) > 1 else None
+            if inside is element:
+                continue
+            if left is None:
+                left = dict(body)
+            inside = None if inside is None else _mended(kind, name, inside)
+            if inside is None:
+                del left[name]
+                lost = True
+            else:
+                left[name] = inside
+    if left is None:
+        return body
+    return left if not lost or complete(kind, left) else None
+
+
+def sweep(body: Resource) -> Resource | None:
+    """A resource without anything that commonly locates, marked or not; None when what is left is not whole."""
+    kind = body["resourceType"]
+    left = None if kind in PLACES_AND_PEOPLE else _swept(body, "", top=True)
+    if left is None or left == body:
+        return None if left is None else body
     tidy = {name: value for name, element in left.items() if (value := _mended(kind, name, element)) is not None}
     return tidy if complete(kind, tidy) else None
 
 
 def _without(element: Any, path: tuple[str, ...]) -> Any:
-    """An element without what lies at `path`; None when nothing of it is left. A list is entered item by item."""
+    """An element without what lies at `path`: itself when nothing does, None when nothing of it is left.
+
+    A list is entered item by item.
+    """
     if isinstance(element, list | tuple):
         if path[0].isdigit():
             return _without_item(element, int(path[0]), path[1:])
-        items = [left for item in element if (left := _without(item, path)) is not None]
-        return items or None
+        items = [_without(item, path) for item in element]
+        if all(left is item for left, item in zip(items, element, strict=True)):
+            return element
+        return [left for left, item in zip(items, element, strict=True) if left is not None or item is None] or None
     if not isinstance(element, Mapping):
         return element
-    name, rest = path[0], path[1:]
-    left = {key: value for key, value in element.items() if rest or key not in (name, f"_{name}")}
-    for key in (name, f"_{name}") if rest else ():
-        if key in left:
-            inside = _without(left.pop(key), rest)
+    left: dict[str, Any] | None = None
+    for name in (path[0], f"_{path[0]}"):
+        if name not in element:
+            continue
+        inside = _without(element[name], path[1:]) if len(path) > 1 else None
+        if inside is not element[name]:
+            left = dict(element) if left is None else left
+            del left[name]
             if inside is not None:
-                left[key] = inside
-    return left or None
+                left[name] = inside
+    return element if left is None else left or None
 
 
-def _without_item(element: list[Any] | tuple[Any, ...], index: int, rest: tuple[str, ...]) -> list[Any] | None:
-    items = list(element)
-    if index < len(items):
-        inside = _without(items[index], rest) if rest else None
-        items[index : index + 1] = [] if inside is None else [inside]
-    return items or None
+def _without_item(element: list[Any] | tuple[Any, ...], index: int, rest: tuple[str, ...]) -> Any:
+    if index >= len(element):
+        return element
+    inside = _without(element[index], rest) if rest else None
+    if inside is element[index]:
+        return element
+    return [*element[:index], *([] if inside is None else [inside]), *element[index + 1 :]] or None
 
 
 def _swept(element: Any, name: str, *, top: bool = False) -> Any:

@@ -1,12 +1,14 @@
+import shutil
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_world import EVERY_TYPE, HOMES, SOURCES, facts, identity, policy, request
+from policy_world import EVERY_TYPE, FOLDER, HOMES, SOURCES, facts, identity, policy, request
 
 from gateway.consent import NO_AGREEMENT, NO_CASE, NO_ROLE, NO_RULE, NO_SCOPE, NO_SOURCE, decide
 from gateway.model import Category, ConsentFact, Deny, Mark, NotUsable, Permit, Purpose
+from gateway.policy import DEFAULT_DENY, load
 
 SHARE = {scope: ConsentFact(scope, "permit") for scope in ("share-health", "share-authority", "share-centres")}
 
@@ -159,11 +161,24 @@ def test_a_purpose_nobody_granted_to_this_role_is_refused_for_every_person_alike
         "social-worker", Purpose.S17, asked=request("social-worker", Purpose.S17, types=frozenset({"Patient"})), role_group="gp"
     )
     assert (made.caller_level, made.reason, made.public_reason) == (True, "no-rule", NO_RULE)
+    assert made.rules == (DEFAULT_DENY,)
 
 
 def test_a_scope_that_covers_none_of_the_types_is_refused_for_every_person_alike():
     made = deny(asked=request(types=frozenset({"Flag"}), scopes=frozenset({"system/Immunization.rs"})))
     assert (made.caller_level, made.reason, made.public_reason) == (True, "scope", NO_SCOPE)
+    assert made.rules == (DEFAULT_DENY,)
+
+
+def test_an_auditor_whose_scopes_leave_out_the_log_is_refused():
+    asked = request(
+        "auditor",
+        Purpose.HCOMPL,
+        types=frozenset({"AuditEvent"}),
+        scopes=frozenset({"system/Patient.rs"}),
+        interaction="audit-search",
+    )
+    assert deny(asked=asked).reason == "scope"
 
 
 def test_a_type_that_no_source_gives_is_refused_for_every_person_alike():
@@ -232,6 +247,22 @@ def test_an_obligation_of_a_rule_travels_with_the_permit():
     made = decide(facts(), replace(policy(), rules=replace(rules, by_id=obliging), _rulings={}, _kindest={}), SOURCES)
     assert isinstance(made, Permit)
     assert made.obligations == ("tell-somebody",)
+
+
+def test_a_rule_for_one_age_refuses_by_the_person_and_not_by_the_caller(tmp_path):
+    folder = tmp_path / "consent_policy"
+    shutil.copytree(FOLDER, folder)
+    rule = folder / "direct-care.cedar"
+    text = rule.read_text("utf-8")
+    narrowed = text.replace("\nwhen {", '\nwhen { context.age_band == AgeBand::"adult" }\nwhen {', 1)
+    rule.write_text(narrowed, "utf-8")
+    aged = load(folder)
+    asked = request(types=frozenset({"AllergyIntolerance"}))
+    child = decide(facts(asked=asked), aged, SOURCES)
+    assert isinstance(child, Deny)
+    assert (child.caller_level, child.reason, child.rules) == (False, "default-deny", (DEFAULT_DENY,))
+    assert child.sources == {"gp"}
+    assert isinstance(decide(facts(asked=asked, age_band="adult"), aged, SOURCES), Permit)
 
 
 def test_a_decision_is_never_a_truth_value():

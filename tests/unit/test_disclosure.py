@@ -215,6 +215,36 @@ def test_a_mark_is_stripped_item_by_item_and_the_rest_stays():
     assert made.resources[1].stripped == (Mark.THIRD_PARTY,)
 
 
+def test_resources_of_one_map_share_their_marks():
+    paths = {Mark.THIRD_PARTY: (("note",),), Mark.LOCATING: ()}
+    made = disclosed([jab(key, paths=paths, elements={"note": [{"text": "of the mother"}]}) for key in ("i1", "i2")])
+    assert ["note" in item.body for item in made.resources[1:]] == [False, False]
+
+
+def test_a_place_kept_for_an_extension_stays_in_its_place():
+    item = jab(
+        paths={Mark.THIRD_PARTY: (("education", "referenceList", "secret"),)},
+        elements={"education": [None, {"referenceList": {"secret": 1}}]},
+    )
+    assert body(disclosed([item]), "Immunization")["education"] == [None]
+
+
+def test_a_path_may_lead_deep():
+    deep = {"actor": {"identifier": {"system": "urn:x", "value": "1"}, "display": "Nurse"}}
+    item = jab(paths={Mark.THIRD_PARTY: (("performer", "actor", "identifier", "value"),)}, elements={"performer": [deep]})
+    assert body(disclosed([item]), "Immunization")["performer"] == [
+        {"actor": {"identifier": {"system": "urn:x"}, "display": "Nurse"}}
+    ]
+
+
+def test_a_mark_that_takes_nothing_out_is_not_said_to_have():
+    made = disclosed(
+        [jab(paths={Mark.THIRD_PARTY: (("performer", "actor"), ("note",))}, elements={"performer": [{"function": {}}]})]
+    )
+    assert made.resources[1].stripped == ()
+    assert body(made, "Immunization")["performer"] == [{"function": {}}]
+
+
 def test_a_primitives_extension_goes_with_it():
     item = allergy(
         paths={Mark.THIRD_PARTY: (("recordedDate",), ("asserter", "display"))},
@@ -367,13 +397,12 @@ def test_a_backbone_that_loses_what_it_needs_goes_as_a_whole():
 
 
 def test_a_backbone_that_is_no_list_is_held_to_the_same():
-    item = jab(paths={Mark.THIRD_PARTY: (("note",),)}, elements={"protocolApplied": {"series": "x"}, "note": [{"text": "x"}]})
-    assert "protocolApplied" not in body(disclosed([item]), "Immunization")
-    whole = jab(
-        paths={Mark.THIRD_PARTY: (("note",),)},
-        elements={"protocolApplied": {"doseNumberPositiveInt": 1}, "note": [{"text": "x"}]},
-    )
-    assert body(disclosed([whole]), "Immunization")["protocolApplied"] == {"doseNumberPositiveInt": 1}
+    paths = {Mark.THIRD_PARTY: (("protocolApplied", "authority"), ("protocolApplied", "doseNumberString"))}
+    named = {"series": "x", "authority": {"display": "x"}}
+    lost = disclosed([jab(paths=paths, elements={"protocolApplied": {**named, "doseNumberString": "one"}})])
+    assert "protocolApplied" not in body(lost, "Immunization")
+    kept = disclosed([jab(paths=paths, elements={"protocolApplied": {**named, "doseNumberPositiveInt": 1}})])
+    assert body(kept, "Immunization")["protocolApplied"] == {"series": "x", "doseNumberPositiveInt": 1}
 
 
 # ------------------------------------------------------------------------------------------------------- the Patient
@@ -530,4 +559,3 @@ def test_a_provenance_id_is_stable_and_fits():
     assert one == two
     assert one.startswith(f"{PERSON}.gp.")
     assert len(one) <= 64
-
