@@ -6,6 +6,7 @@ import typer
 
 from gateway.cli import stored
 from gateway.cli.say import fail
+from gateway.ports import LogQuestion
 from gateway.settings import Settings
 from gateway.store import Store
 
@@ -28,6 +29,17 @@ def why(event: Annotated[str, typer.Argument(help="the event named by a receipt 
         fail("no event of this name is in the log")
     for line in lines:
         typer.echo(line)
+
+
+@app.command()
+def count() -> None:
+    """Print how many events the log holds."""
+
+    async def work(store: Store, _: Settings) -> int:
+        newest = await store.log.ask(LogQuestion(limit=1))
+        return newest[0].index + 1 if newest else 0
+
+    typer.echo(stored.run(work))
 
 
 @app.command()
