@@ -28,7 +28,10 @@ class Checker:
         codes: Mapping[str, CodeMap],
         functions: Mapping[str, Function],
         labels_: frozenset[str],
+        *,
+        whole: bool = True,
     ) -> None:
+        """`whole`: every line could be read, so one that is missing is missing."""
         self.adapter = adapter
         self.source = source
         self.schema = schema
@@ -36,6 +39,7 @@ class Checker:
         self.codes = codes
         self.functions = functions
         self.labels = labels_
+        self.whole = whole
         self.faults: list[Fault] = []
 
     def check(self, code_file: str) -> MapPlan:
@@ -95,7 +99,7 @@ class Checker:
         scope.seen = set()
         before = len(self.faults)
         work.lines(root, block.lines, scope)
-        if len(self.faults) == before:  # a line that cannot be read would look like one that is missing
+        if self.whole and len(self.faults) == before:  # a line that cannot be read would look like one that is missing
             work.finish(root)
         care_class = max(work.classes, key=lambda word: CLASS_ORDER[word], default=CareClass.OPERATIONAL)
         paths = {mark: tuple(sorted(found)) for mark, found in work.paths.items()}

@@ -56,16 +56,16 @@ def _adapter(
     schemas, wrong = read_source(_text(place / "source.yaml", digest), f"{place.name}/source.yaml", r4)
     faults += wrong
     functions = _functions(place, faults, digest)
-    files: list[tuple[MapFile, Traversable | Path]] = []
+    files: list[tuple[MapFile, Traversable | Path, bool]] = []
     for file in sorted(place.iterdir(), key=lambda one: one.name):
         if file.name.endswith(".yaml") and file.name != "source.yaml":
             reader = MapReader(_text(file, digest), f"{place.name}/{file.name}")
             read = reader.read()
             faults += reader.faults
-            files.append((read, file))
-    labels = frozenset(block.label for read, _ in files for block in read.blocks)
+            files.append((read, file, not reader.faults))
+    labels = frozenset(block.label for read, _, _ in files for block in read.blocks)
     plans: list[MapPlan] = []
-    for read, file in files:
+    for read, file, whole in files:
         schema = schemas.get(read.reads)
         if schema is None:
             faults.append(_at(read, "reads", f"source.yaml has no schema '{read.reads}'{suggestion(read.reads, schemas)}"))
@@ -74,7 +74,7 @@ def _adapter(
             faults.append(_at(read, "map", f"a map of this folder is named {place.name}/..."))
         if read.undecided:
             faults.append(_at(read, "undecided", f"{len(read.undecided)} fields are still undecided"))
-        checker = Checker(place.name, read, schema, r4, codes, functions, labels)
+        checker = Checker(place.name, read, schema, r4, codes, functions, labels, whole=whole)
         plans.append(checker.check(str(file)))
         faults += checker.faults
     return schemas, plans

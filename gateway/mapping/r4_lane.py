@@ -39,8 +39,6 @@ class Lane:
 
     def rewrite(self, resource: Resource, run: Run, *, where: str, as_of: datetime, locked: bool = False) -> MappedResource:
         """A source's R4 resource -> ours, labelled. Raises `Unusable`."""
-        if not isinstance(resource, dict):
-            raise Unusable("not an R4 resource")
         run.listed = self.extensions
         body = rewrite_resource(resource, run)
         labels = self.types.get(body["resourceType"])

@@ -16,6 +16,7 @@ from gateway.nhs_number import SYSTEM as NHS_NUMBER
 
 Handler: TypeAlias = Callable[[Any, Run], Any]
 Kinds: TypeAlias = frozenset[type]
+Table: TypeAlias = Mapping[str, tuple[Handler | None, bool, Kinds]]
 TEXT: Final[Kinds] = frozenset({str})
 KINDS: Final[Mapping[str, Kinds]] = {
     "boolean": frozenset({bool}),
@@ -50,18 +51,18 @@ def resource_id(resource: Mapping[str, Any], run: Run) -> str:
     return run.ctx.mint(str(resource["resourceType"]), own)
 
 
-def rewrite_resource(resource: Mapping[str, Any], run: Run) -> dict[str, Any]:
+def rewrite_resource(resource: Any, run: Run) -> dict[str, Any]:
     """A source's R4 resource -> ours. Raises `Unusable` for what R4 does not know."""
-    type_ = resource.get("resourceType")
-    if not isinstance(type_, str) or not index().is_resource(type_):
+    type_ = as_object(resource).get("resourceType")
+    if type_.__class__ is not str or type_ not in resource_types():
         raise Unusable("not an R4 resource")
     out: dict[str, Any] = {"resourceType": type_, "id": resource_id(resource, run)}
     meta = resource.get("meta")
-    if meta.__class__ is dict and "profile" in meta:
-        profiles = meta["profile"]
-        if profiles.__class__ is not list or not all(profile.__class__ is str for profile in profiles):
-            raise Unusable("meta.profile is not a list of texts")
-        out["meta"] = {"profile": profiles}
+    if meta:
+        whole = handler("Meta")(meta, run) or {}
+        kept = {name: whole[name] for name in ("profile", "security") if name in whole}
+        if kept:
+            out["meta"] = kept
     _parts(resource, table(type_), run, out)
     return out
 
@@ -72,7 +73,13 @@ def rewrite(type_: str, value: Any, run: Run) -> Any:
 
 
 @cache
-def table(type_: str) -> Mapping[str, tuple[Handler | None, bool, Kinds]]:
+def resource_types() -> frozenset[str]:
+    """Every R4 resource type."""
+    return frozenset(index().resources())
+
+
+@cache
+def table(type_: str) -> Table:
     """A type -> JSON name to (handler, list?, classes); a handler of None is a primitive and passes as it is."""
     rows: dict[str, tuple[Handler | None, bool, Kinds]] = {}
     resource = index().is_resource(type_)
@@ -87,23 +94,27 @@ def table(type_: str) -> Mapping[str, tuple[Handler | None, bool, Kinds]]:
             rows[name] = (None, element.many, KINDS.get(element.type, TEXT))
             rows[f"_{name}"] = (_beside_primitive, element.many, TEXT)
         else:
-            rows[name] = (_lazy(element.type), element.many, TEXT)
+            rows[name] = (handler(element.type), element.many, TEXT)
     if resource:
         rows["resourceType"] = (_dropped, False, TEXT)
     return rows
 
 
+@cache
 def handler(type_: str) -> Handler:
-    """The handler of one data type."""
+    """The handler of one data type; its table is made when first needed, since R4's types contain themselves."""
     if type_ == "Reference":
         return _reference
     if type_ == "Extension":
         return _extension
     if type_ == "Resource":
         return _dropped
-    rows = table(type_)
+    rows: Table | None = None
 
     def rewrite_type(value: Any, run: Run) -> dict[str, Any] | None:
+        nonlocal rows
+        if rows is None:
+            rows = table(type_)
         out: dict[str, Any] = {}
         _parts(value, rows, run, out)
         return out or None
@@ -111,19 +122,7 @@ def handler(type_: str) -> Handler:
     return rewrite_type
 
 
-def _lazy(type_: str) -> Handler:
-    """A handler made when first called: R4's types contain themselves."""
-    made: list[Handler] = []
-
-    def first_call(value: Any, run: Run) -> Any:
-        if not made:
-            made.append(handler(type_))
-        return made[0](value, run)
-
-    return {"Reference": _reference, "Extension": _extension, "Resource": _dropped}.get(type_, first_call)
-
-
-def _parts(value: Any, rows: Mapping[str, tuple[Handler | None, bool, Kinds]], run: Run, out: dict[str, Any]) -> None:
+def _parts(value: Any, rows: Table, run: Run, out: dict[str, Any]) -> None:
     if value.__class__ is not dict:
         raise Unusable("a text or list stands where an element with parts belongs")
     for name, part in value.items():
@@ -210,10 +209,13 @@ def our_reference(value: Any, run: Run) -> str | None:
     if value.__class__ is not str:
         raise Unusable("a reference that is not a text")
     type_, slash, local = value.partition("/")
-    if not slash or not index().is_resource(type_):
+    if not slash or type_ not in resource_types():
         return None
-    local = local.partition("/_history/")[0].partition("#")[0]
-    if not local or "/" in local:
+    if "/" in local or "#" in local:
+        local = local.partition("/_history/")[0].partition("#")[0]
+        if "/" in local:
+            return None
+    if not local:
         return None
     if type_ == "Patient":
         return run.person_reference(local)

@@ -14,7 +14,8 @@ def one(box: Any, name: str) -> Any:
     if box is None:
         return None
     if box.__class__ is not dict:
-        raise Unusable(NO_PARTS)
+        _blank(box)
+        return None
     value = box.get(name)
     if value.__class__ is list:
         if len(value) > 1:
@@ -28,7 +29,8 @@ def many(box: Any, name: str) -> list[Any]:
     if box is None:
         return []
     if box.__class__ is not dict:
-        raise Unusable(NO_PARTS)
+        _blank(box)
+        return []
     value = box.get(name)
     if value is None:
         return []
@@ -146,6 +148,12 @@ def from_context(run: Run, name: str) -> Any:
     """`%ctx.name`."""
     ctx = run.ctx
     return ctx.number if name == "nhs_number" else getattr(ctx, name)
+
+
+def _blank(box: Any) -> None:
+    """A blank text where fields belong is absent; anything else is `Unusable`."""
+    if box.__class__ is not str or box.strip():
+        raise Unusable(NO_PARTS)
 
 
 def _same(value: Any, wanted: str) -> bool:
