@@ -200,7 +200,8 @@ def test_a_reference_to_a_block_of_the_same_record_leads_to_its_id(loaded: Calla
             "  EpisodeOfCare:\n    category: centre-involvement\n    key: child_id\n    when: sex.exists()\n    set:\n"
             "      status: = 'active'\n      patient: = ref('Patient')\n"
             "  Encounter:\n    category: centre-attendance\n    key: child_id\n    set:\n      status: = 'finished'\n"
-            "      class.code: = 'AMB'\n      subject: = ref('Patient')\n      episodeOfCare[0]: = ref('EpisodeOfCare')\nignore:\n",
+            "      class.code: = 'AMB'\n      subject: = ref('Patient')\n      episodeOfCare[0]: = ref('EpisodeOfCare')\n"
+            "ignore:\n",
         )
     )
     with_one = map_record(maps, "clinic", record(child_id="c1", sex="1"), context)

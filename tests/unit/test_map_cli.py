@@ -1,0 +1,187 @@
+"""`gateway map`: one JSON object on standard output, an exit code that says what happened, one clear line for a bad file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gateway.cli.map import app
+
+AMARA = "9990000107"
+BEN = "9990001111"
+CIN = """<?xml version="1.0" encoding="utf-8"?>
+<Message><Header><CollectionDetails><ReferenceDate>2026-01-04</ReferenceDate></CollectionDetails>
+<Source><LEA>999</LEA><DateTime>2026-01-05T01:00:00</DateTime></Source></Header><Children>{children}</Children></Message>"""
+CHILD = """<Child><ChildIdentifiers><LAchildID>{id}</LAchildID><PersonBirthDate>{born}</PersonBirthDate></ChildIdentifiers>
+<CINdetails><CINreferralDate>2025-10-01</CINreferralDate><ReferralNFA>0</ReferralNFA></CINdetails></Child>"""
+
+
+def run(*arguments: str | Path, number: str | None = None) -> Result:
+    given = ["run", *map(str, arguments), *(["--nhs-number", "-"] if number is not None else [])]
+    return CliRunner().invoke(app, given, input=number)
+
+
+def said(result: Result) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(result.stdout)
+    assert read.keys() == {"bundle", "accounting", "refused"}
+    assert read["accounting"].keys() == {"mapped", "ignored", "unmapped"}
+    return read
+
+
+def kinds(read: dict[str, Any]) -> list[str]:
+    return [entry["resource"]["resourceType"] for entry in read["bundle"].get("entry", ())]
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """A structured record as a GP system answers it: one allergy, of Amara."""
+    allergy = {
+        "resourceType": "AllergyIntolerance",
+        "id": "1",
+        "identifier": [{"system": "https://gp.example", "value": "A1"}],
+        "clinicalStatus": "active",
+        "verificationStatus": "unconfirmed",
+        "code": {"coding": [{"system": "http://snomed.info/sct", "code": "91934008", "display": "Allergy to nut"}]},
+        "patient": {"reference": "Patient/2"},
+        "assertedDate": "2024-03-14",
+    }
+    patient = {
+        "resourceType": "Patient",
+        "id": "2",
+        "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": AMARA}],
+    }
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": patient}, {"resource": allergy}]}
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(bundle), "utf-8")
+    return file
+
+
+@pytest.fixture
+def extract(tmp_path: Path) -> Path:
+    file = tmp_path / "extract.xml"
+    children = CHILD.format(id="LA00001", born="2024-03-14") + CHILD.format(id="LA00002", born="2025-01-09")
+    file.write_text(CIN.format(children=children), "utf-8")
+    return file
+
+
+@pytest.fixture
+def crosswalk(tmp_path: Path) -> Path:
+    file = tmp_path / "crosswalk.csv"
+    file.write_text(f"local_id,nhs_number,birth_date\nLA00001,{AMARA},2024-03-14\nLA00002,{BEN},2025-01-09\n", "utf-8")
+    return file
+
+
+def test_a_file_is_mapped_and_accounted_for(record: Path):
+    result = run("gp", record, number=AMARA)
+    read = said(result)
+    assert result.exit_code == 0
+    assert kinds(read) == ["AllergyIntolerance"]
+    assert read["refused"] == []
+    assert read["accounting"]["mapped"] > 5
+
+
+def test_a_record_of_another_number_is_refused_with_its_place(record: Path):
+    result = run("gp", record, number=BEN)
+    read = said(result)
+    assert result.exit_code == 1
+    assert kinds(read) == []
+    assert "the record carries another NHS number" in {one["reason"] for one in read["refused"]}
+    assert AMARA not in result.stdout
+
+
+def test_only_the_records_that_the_crosswalk_gives_to_the_number_are_mapped(extract: Path, crosswalk: Path):
+    result = run("local_authority", extract, "--crosswalk", crosswalk, number=AMARA)
+    read = said(result)
+    assert result.exit_code == 1
+    assert kinds(read) == ["EpisodeOfCare"]
+    assert [one["reason"] for one in read["refused"]] == ["the crosswalk gives the record's local id to somebody else"]
+
+
+def test_a_local_id_that_the_crosswalk_does_not_know_is_refused(extract: Path):
+    read = said(run("local_authority", extract, number=AMARA))
+    assert {one["reason"] for one in read["refused"]} == {"the crosswalk does not know the record's local id"}
+    assert kinds(read) == []
+
+
+def test_a_birth_date_other_than_the_one_recorded_at_matching_is_refused(extract: Path, crosswalk: Path):
+    crosswalk.write_text(f"local_id,nhs_number,birth_date\nLA00001,{AMARA},2024-03-15\n", "utf-8")
+    read = said(run("local_authority", extract, "--crosswalk", crosswalk, number=AMARA))
+    assert "the record's birth date is not the one recorded at matching" in {one["reason"] for one in read["refused"]}
+    assert kinds(read) == []
+
+
+def test_without_a_number_every_record_is_mapped_for_a_placeholder(extract: Path):
+    result = run("local_authority", extract)
+    assert result.exit_code == 0
+    assert kinds(said(result)) == ["EpisodeOfCare", "EpisodeOfCare"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b"<Other/>", b"PK\x03\x04"])
+@pytest.mark.parametrize("source", ["gp", "local_authority"])
+def test_an_unusable_file_gives_one_clear_line(tmp_path: Path, source: str, body: bytes):
+    file = tmp_path / "bad"
+    file.write_bytes(body)
+    result = run(source, file)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("gateway: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        (("nobody", "record.json"), None),
+        (("gp", "absent.json"), None),
+        (("gp", "record.json"), "9990000108"),
+        (("gp", "record.json"), ""),
+        (("gp", "record.json", "--nhs-number", AMARA), None),
+        (("gp", "record.json", "--crosswalk", "absent.csv"), None),
+        (("gp", "record.json", "--crosswalk", "record.json"), None),
+        (("gp", "record.json", "--mappings", "absent"), None),
+    ],
+)
+def test_what_cannot_be_done_gives_one_clear_line(
+    record: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], number: Any
+):
+    monkeypatch.chdir(record.parent)
+    result = run(*arguments, number=number)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert AMARA not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        f"LA1,{AMARA}\nLA1,{BEN}\n",
+        "LA1,9990000108\n",
+        "LA1,\n",
+        f",{AMARA}\n",
+    ],
+)
+def test_a_crosswalk_that_contradicts_itself_is_not_used(extract: Path, crosswalk: Path, rows: str):
+    crosswalk.write_text("local_id,nhs_number\n" + rows, "utf-8")
+    result = run("local_authority", extract, "--crosswalk", crosswalk)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("gateway: the crosswalk's line ")
+
+
+def test_check_lists_every_map_and_cases_are_as_their_goldens():
+    checked = CliRunner().invoke(app, ["check"])
+    assert checked.exit_code == 0
+    assert "gp/allergy@" in checked.stdout
+    compared = CliRunner().invoke(app, ["cases"])
+    assert compared.exit_code == 0, compared.stdout
+
+
+def test_faults_in_a_mapping_are_listed_with_their_places(tmp_path: Path):
+    folder = tmp_path / "maps" / "clinic"
+    folder.mkdir(parents=True)
+    (folder / "source.yaml").write_text("schema: s\nfields:\n  a: {type: string}\n", "utf-8")
+    result = CliRunner().invoke(app, ["check", "--mappings", str(tmp_path / "maps")])
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[0] == "clinic/source.yaml:3:3: a field needs its class"
