@@ -43,7 +43,7 @@ class _Candidate:
 
 def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> Permit | Deny:
     """Facts, policy and what each source gives -> `Permit` or `Deny`."""
-    wanted = wanted_types(facts)
+    wanted = facts.request.types_in_scope
     candidates = tuple(_candidates(facts, sources, wanted))
     here = of(facts)
     kindest = policy.kindest(here)
@@ -74,12 +74,6 @@ def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> 
         policy_hash=policy.hash,
         terms={name: sources[name] for name in named},
     )
-
-
-def wanted_types(facts: Facts) -> frozenset[str]:
-    """The R4 types that were asked for and that the token's scopes cover."""
-    scopes, types = facts.request.caller.may_ask_for, facts.request.query.types
-    return types if "*" in scopes else types & scopes
 
 
 def _candidates(facts: Facts, sources: Mapping[str, SourceTerms], wanted: frozenset[str]) -> Iterator[_Candidate]:

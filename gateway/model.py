@@ -208,6 +208,12 @@ class AccessRequest:
     correlation_id: str
     received_at: datetime
 
+    @property
+    def types_in_scope(self) -> frozenset[str]:
+        """R4 types that were asked for and that the token's scopes cover."""
+        scopes = self.caller.may_ask_for
+        return self.query.types if "*" in scopes else self.query.types & scopes
+
 
 @dataclass(frozen=True, slots=True)
 class PatientIdentity:

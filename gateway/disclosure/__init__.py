@@ -100,7 +100,7 @@ def disclose(
     person = identity.alias or identity.person
     if person is None:
         raise InternalFault(reason="person-not-admitted")
-    run = _Run(permit, policy, _wanted(permit))
+    run = _Run(permit, policy, permit.facts.request.types_in_scope)
     released, twice = _released(run, resources, _only(permit))
     reports = tuple(_reports(permit, reports, {item.source for item, _ in released.values()}))
     if "Provenance" in run.wanted:
@@ -117,11 +117,6 @@ def disclose(
         refused=(*refused, *twice),
         next_key=next_key,
     )
-
-
-def _wanted(permit: Permit) -> frozenset[str]:
-    types, scopes = permit.facts.request.query.types, permit.facts.request.caller.may_ask_for
-    return types if "*" in scopes else types & scopes
 
 
 def _only(permit: Permit) -> str | None:
