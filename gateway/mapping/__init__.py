@@ -5,11 +5,11 @@ The language is described in docs/mapping-language.md.
 
 from gateway.mapping.accounting import Accounting
 from gateway.mapping.context import Context, Run, Unusable
-from gateway.mapping.grammar import Fault, MappingFaults
 from gateway.mapping.loading import load
 from gateway.mapping.rewrite import encode, parse
 from gateway.mapping.run import R4_SCHEMA, MapResult, Maps, map_record
 from gateway.mapping.shape import shape_faults
+from gateway.mapping.tree import Fault, MappingFaults
 
 __all__ = [
     "R4_SCHEMA",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from gateway.mapping.grammar import Block, Either, Ext, FirstOf, FirstStep, Flow, Group, Line, Name, Path, Where
+from gateway.mapping.tree import Block, Either, Ext, FirstOf, FirstStep, Flow, Group, Line, Name, Path, Where
 
 Place: TypeAlias = tuple[str | int, ...]
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from gateway.mapping.codes import CodeMap
 from gateway.mapping.flow_types import Scope, guards, labels
 from gateway.mapping.functions import Function
-from gateway.mapping.grammar import Bad, Block, Fault, Group, Line, MapFile, Part, Pos
 from gateway.mapping.plan import BlockPlan, GroupLeaf, Guard, Leaf, MapPlan, Node
 from gateway.mapping.r4 import OFFICIAL, UK_CORE, Element, Index, Narrowing, suggestion
 from gateway.mapping.source import CLASS_ORDER, Schema
+from gateway.mapping.tree import Bad, Block, Fault, Group, Line, MapFile, Part, Pos
 from gateway.model import CareClass, Category, Mark
 
 NOT_YOURS = frozenset({"resourceType", "id", "text", "contained", "implicitRules", "language"})

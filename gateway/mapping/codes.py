@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.mapping.grammar import Fault
+from gateway.mapping.tree import Fault
 from gateway.systems import OURS
 
 COLUMNS: Final = (

@@ -5,7 +5,10 @@ from typing import Any, Final
 
 from gateway.mapping.codes import CodeMap
 from gateway.mapping.functions import SHARED, Function
-from gateway.mapping.grammar import (
+from gateway.mapping.plan import Check, Condition, Guard, Hop, Stream, Use, Way
+from gateway.mapping.r4 import NUMBERS, PRIMITIVE_NAMES, PRIMITIVES, Element, Index, suggestion
+from gateway.mapping.source import CLASS_ORDER, Found, Key, Schema
+from gateway.mapping.tree import (
     Bad,
     Call,
     Constant,
@@ -20,9 +23,6 @@ from gateway.mapping.grammar import (
     Pos,
     Where,
 )
-from gateway.mapping.plan import Check, Condition, Guard, Hop, Stream, Use, Way
-from gateway.mapping.r4 import NUMBERS, PRIMITIVE_NAMES, PRIMITIVES, Element, Index, suggestion
-from gateway.mapping.source import CLASS_ORDER, Found, Key, Schema
 from gateway.model import CareClass, Mark
 
 STRINGS: Final = frozenset({"string", "markdown", "code", "id", "uri", "url", "canonical", "oid", "uuid", "xhtml"})

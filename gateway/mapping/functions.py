@@ -3,190 +3,104 @@
 Absent is never passed in; None means absent; `Unusable` refuses the resource. Pure: no files, no network, no clock.
 """
 
-import datetime as clock
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal as Number
-from decimal import InvalidOperation
-from typing import Any, Final, NewType, get_type_hints
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, Final, get_type_hints
 
 from gateway import nhs_number
 from gateway.mapping.codes import CodeMap, CodeRow
 from gateway.mapping.context import Run, Targets, Unusable, as_object
-from gateway.mapping.r4 import PRIMITIVES
 from gateway.mapping.rewrite import our_reference, rewrite
 from gateway.mapping.stu3 import DESCRIPTION, description_extension, system_in_r4
+from gateway.mapping.values import (
+    FHIR_NAMES,
+    Address,
+    Annotation,
+    Anything,
+    Boolean,
+    Code,
+    CodeableConcept,
+    Coding,
+    ContactPoint,
+    Date,
+    DateTime,
+    Decimal,
+    Dosage,
+    HumanName,
+    Identifier,
+    Instant,
+    Integer,
+    Period,
+    Primitive,
+    Quantity,
+    Reference,
+    Text,
+    Time,
+    Uri,
+    boolean,
+    code,
+    date,
+    dateTime,
+    decimal,
+    instant,
+    integer,
+    text,
+)
 
-Primitive = NewType("Primitive", object)  # any text, number, boolean or date of a source
-Anything = NewType("Anything", object)
-Text = NewType("Text", str)
-Code = NewType("Code", str)
-Uri = NewType("Uri", str)
-Date = NewType("Date", str)
-DateTime = NewType("DateTime", str)
-Instant = NewType("Instant", str)
-Time = NewType("Time", str)
-Boolean = NewType("Boolean", int)  # a bool; NewType cannot be made of one
-Integer = NewType("Integer", int)
-Decimal = NewType("Decimal", Number)
-CodeableConcept = NewType("CodeableConcept", dict[str, Any])
-Coding = NewType("Coding", dict[str, Any])
-Identifier = NewType("Identifier", dict[str, Any])
-Quantity = NewType("Quantity", dict[str, Any])
-Period = NewType("Period", dict[str, Any])
-Reference = NewType("Reference", dict[str, Any])
-Annotation = NewType("Annotation", dict[str, Any])
-HumanName = NewType("HumanName", dict[str, Any])
-Address = NewType("Address", dict[str, Any])
-ContactPoint = NewType("ContactPoint", dict[str, Any])
-Dosage = NewType("Dosage", dict[str, Any])
+__all__ = [
+    "SHARED",
+    "Address",
+    "Annotation",
+    "Anything",
+    "Boolean",
+    "Code",
+    "CodeableConcept",
+    "Coding",
+    "ContactPoint",
+    "Date",
+    "DateTime",
+    "Decimal",
+    "Dosage",
+    "Function",
+    "HumanName",
+    "Identifier",
+    "Instant",
+    "Integer",
+    "Period",
+    "Primitive",
+    "Quantity",
+    "Reference",
+    "Targets",
+    "Text",
+    "Time",
+    "Unusable",
+    "Uri",
+    "block_key",
+    "boolean",
+    "code",
+    "codeable",
+    "codeableSTU3",
+    "coding",
+    "codingSTU3",
+    "copy",
+    "date",
+    "dateTime",
+    "decimal",
+    "describe",
+    "identifier",
+    "instant",
+    "integer",
+    "nhsNumber",
+    "period",
+    "quantity",
+    "quantitySTU3",
+    "ref",
+    "reference",
+    "text",
+    "translate",
+]
 
-FHIR_NAMES: Final = {
-    "Text": "string",
-    "Code": "code",
-    "Uri": "uri",
-    "Date": "date",
-    "DateTime": "dateTime",
-    "Instant": "instant",
-    "Time": "time",
-    "Boolean": "boolean",
-    "Integer": "integer",
-    "Decimal": "decimal",
-}
 UCUM: Final = "http://unitsofmeasure.org"
-ISO_SHORT: Final = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
-TRUE: Final = frozenset({"true", "1"})
-FALSE: Final = frozenset({"false", "0"})
-
-
-def text(value: Primitive) -> Text | None:
-    """Any simple value as text, trimmed.
-
-    >>> text(Primitive("  a rash "))
-    'a rash'
-    """
-    if isinstance(value, str):
-        return Text(value.strip()) or None
-    if isinstance(value, bool) or not isinstance(value, int | Number | float):
-        raise Unusable("not a text")
-    return Text(str(value))
-
-
-def code(value: Primitive) -> Code | None:
-    """A text as a code; the element's own codes are checked after it."""
-    found = text(value)
-    if found is None:
-        return None
-    if not PRIMITIVES["code"].fullmatch(found):
-        raise Unusable("not a code")
-    return Code(found)
-
-
-def date(value: Primitive, form: str = "") -> Date | None:
-    """ISO text, a date, or a text of another form -> date. Partial dates stay partial.
-
-    >>> date(Primitive("14/03/2024"), "%d/%m/%Y")
-    '2024-03-14'
-    """
-    if isinstance(value, clock.datetime):
-        return Date(value.date().isoformat())
-    if isinstance(value, clock.date):
-        return Date(value.isoformat())
-    given = _given(value, "not a date")
-    if not given:
-        return None
-    if form:
-        return Date(_strptime(given, form).date().isoformat())
-    if not PRIMITIVES["date"].fullmatch(given):
-        raise Unusable("not a date")
-    _real_day(given)
-    return Date(given)
-
-
-def dateTime(value: Primitive, form: str = "", zone: str = "") -> DateTime | None:  # noqa: N802 - FHIR's name
-    """ISO text, a date or a datetime -> dateTime. A time without zone is refused unless `zone` says which.
-
-    >>> dateTime(Primitive("2024-07-01 10:30"), "", "Europe/London")
-    '2024-07-01T10:30:00+01:00'
-    """
-    if isinstance(value, clock.datetime):
-        return DateTime(_zoned(value, zone).isoformat())
-    if isinstance(value, clock.date):
-        return DateTime(value.isoformat())
-    given = _given(value, "not a date and time")
-    if not given:
-        return None
-    if form:
-        return DateTime(_zoned(_strptime(given, form), zone).isoformat())
-    if PRIMITIVES["dateTime"].fullmatch(given):
-        _real_day(given[:10])
-        return DateTime(given)
-    short = ISO_SHORT.fullmatch(given)
-    if short is None:
-        raise Unusable("not a date and time")
-    day, minute, second, offset = short.groups()
-    _real_day(day)
-    if offset:
-        whole = f"{day}T{minute}{second or ':00'}{offset}"
-        if not PRIMITIVES["dateTime"].fullmatch(whole):
-            raise Unusable("not a date and time")
-        return DateTime(whole)
-    try:
-        naive = clock.datetime.fromisoformat(f"{day}T{minute}{second or ':00'}")
-    except ValueError:
-        raise Unusable("not a date and time") from None
-    return DateTime(_zoned(naive, zone).isoformat())
-
-
-def instant(value: Primitive) -> Instant | None:
-    """ISO text with time and zone, or an aware datetime -> instant."""
-    found = dateTime(value)
-    if found is not None and not PRIMITIVES["instant"].fullmatch(found):
-        raise Unusable("not an instant")
-    return None if found is None else Instant(found)
-
-
-def decimal(value: Primitive) -> Decimal | None:
-    """A number, or its text, with the digits it came with."""
-    if isinstance(value, bool):
-        raise Unusable("not a number")
-    if isinstance(value, float):
-        value = Primitive(repr(value))
-    if isinstance(value, str) and not value.strip():
-        return None
-    try:
-        found = Number(value.strip() if isinstance(value, str) else value)  # type: ignore[arg-type]
-    except (InvalidOperation, TypeError, ValueError):
-        raise Unusable("not a number") from None
-    if not found.is_finite():
-        raise Unusable("not a number")
-    return Decimal(found)
-
-
-def integer(value: Primitive) -> Integer | None:
-    """A whole number, or its text."""
-    found = decimal(value)
-    if found is None:
-        return None
-    if found != found.to_integral_value() or abs(found) > 2_147_483_647:
-        raise Unusable("not a whole number")
-    return Integer(int(found))
-
-
-def boolean(value: Primitive, yes: str = "", no: str = "") -> Boolean | None:
-    """true and false, 1 and 0, or the two texts named."""
-    if isinstance(value, bool):
-        return Boolean(value)
-    given = text(value)
-    if given is None:
-        return None
-    if given in ({yes} if yes else TRUE):
-        return Boolean(True)
-    if given in ({no} if yes else FALSE):
-        return Boolean(False)
-    raise Unusable("neither of the two texts of this boolean")
 
 
 def translate(run: Run, value: Primitive, name: str) -> Code | None:
@@ -398,38 +312,6 @@ SHARED: Final[Mapping[str, Function]] = {
         ref,
     )
 }
-
-
-def _given(value: object, message: str) -> str:
-    if not isinstance(value, str):
-        raise Unusable(message)
-    return value.strip()
-
-
-def _real_day(given: str) -> None:
-    if len(given) == 10:
-        try:
-            clock.date.fromisoformat(given)
-        except ValueError:
-            raise Unusable("not a day of the calendar") from None
-
-
-def _strptime(given: str, form: str) -> clock.datetime:
-    try:
-        return clock.datetime.strptime(given, form)  # noqa: DTZ007 - the zone is the caller's
-    except ValueError:
-        raise Unusable("not a date of the form named") from None
-
-
-def _zoned(moment: clock.datetime, zone: str) -> clock.datetime:
-    if moment.tzinfo is not None:
-        return moment
-    if not zone:
-        raise Unusable("a time without its zone")
-    try:
-        return moment.replace(tzinfo=ZoneInfo(zone))
-    except ZoneInfoNotFoundError:
-        raise Unusable("an unknown time zone") from None
 
 
 def _row(run: Run, value: Primitive, name: str) -> tuple[Text | None, CodeRow | None, CodeMap]:

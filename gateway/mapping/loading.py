@@ -12,13 +12,13 @@ from gateway.mapping.check import Checker
 from gateway.mapping.codes import CodeMap, read_code_map
 from gateway.mapping.compile import compile_map
 from gateway.mapping.functions import Function, describe
-from gateway.mapping.grammar import Fault, MapFile, MappingFaults, Pos
 from gateway.mapping.plan import MapPlan
 from gateway.mapping.r4 import Index, index, suggestion
 from gateway.mapping.r4_lane import Lane, read_marks
 from gateway.mapping.reading import MapReader
 from gateway.mapping.run import LoadedMap, Maps
 from gateway.mapping.source import Schema, read_source
+from gateway.mapping.tree import Fault, MapFile, MappingFaults, Pos
 
 NOT_ADAPTERS = frozenset({"codes", "cases", "__pycache__"})
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from gateway.mapping.functions import Function
-from gateway.mapping.grammar import Block, MapFile, Pos
 from gateway.mapping.r4 import Element
 from gateway.mapping.source import Schema
+from gateway.mapping.tree import Block, MapFile, Pos
 from gateway.model import CareClass, Category, Mark
 
 Hop: TypeAlias = tuple[str, Any]  # (function of walk.py, its argument)

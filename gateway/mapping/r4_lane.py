@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from gateway.mapping.context import Run, Unusable
-from gateway.mapping.grammar import Fault, Pos, at, compose
+from gateway.mapping.grammar import at, compose
 from gateway.mapping.r4 import Index, suggestion
 from gateway.mapping.reading import MapReader
 from gateway.mapping.rewrite import rewrite_resource
+from gateway.mapping.tree import Fault, Pos
 from gateway.model import CareClass, Category, MappedResource, Mark, Resource
 
 MAPPING = "r4@1"

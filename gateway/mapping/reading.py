@@ -2,27 +2,9 @@
 
 import yaml
 
-from gateway.mapping.grammar import (
-    BLOCK,
-    TOP,
-    Bad,
-    Block,
-    Either,
-    Fault,
-    Group,
-    Line,
-    MapFile,
-    Part,
-    Path,
-    Pos,
-    at,
-    compose,
-    read_flow,
-    read_path,
-    read_target,
-    read_when,
-)
+from gateway.mapping.grammar import BLOCK, TOP, at, compose, read_flow, read_path, read_target, read_when
 from gateway.mapping.r4 import suggestion
+from gateway.mapping.tree import Bad, Block, Either, Fault, Group, Line, MapFile, Part, Path, Pos
 
 
 class MapReader:

@@ -6,9 +6,10 @@ from typing import Final, TypeAlias
 
 import yaml
 
-from gateway.mapping.grammar import Bad, Ext, Fault, FirstStep, Name, Path, Pos, Step, Where, at, compose, read_path
+from gateway.mapping.grammar import at, compose, read_path
 from gateway.mapping.r4 import PRIMITIVE_NAMES, Index, suggestion
 from gateway.mapping.reading import MapReader
+from gateway.mapping.tree import Bad, Ext, Fault, FirstStep, Name, Path, Pos, Step, Where
 from gateway.model import CareClass, Mark
 
 Key: TypeAlias = tuple[str | tuple[str, ...], ...]  # names, and URL tuples for extension steps
