@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 PROCESSES = 4
 REPLAYS = 25
-ROUNDS = 5
+ROUNDS = 3
 NOW = datetime.now(UTC)
 
 

@@ -26,7 +26,7 @@ from gateway.store.database import Statement
 from gateway.store.tables import EVENT
 
 KILLS = 200
-LONGEST_LIFE_S = 0.16
+LONGEST_LIFE_S = 0.12
 AT_ONCE = 8
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 CHILD = NhsNumber("9990000018")

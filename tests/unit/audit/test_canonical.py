@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_world import CHILD, NOW, entry
 
@@ -86,6 +86,7 @@ def test_a_value_that_is_not_json_is_refused() -> None:
         settled(entry(detail={"a": object()}), KEY)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(), st.lists)))
 def test_any_detail_can_be_recorded_and_read_back(detail: dict[str, Any]) -> None:
     said, encoded = settled(entry(detail=detail), KEY)

@@ -14,7 +14,7 @@ from gateway.errors import AuditDown, StartupRefused, StoreDown
 from gateway.ports import LogQuestion, Traced
 from gateway.store import Keys, Store, open_store
 from gateway.store.database import Call, Statement, Work, insert
-from gateway.store.engine_sqlite import SqliteDatabase
+from gateway.store.engine_sqlite import SqliteDatabase, _insist_on_durability
 from gateway.store.schema import check_schema, upgrade
 from gateway.store.tables import SUBJECT
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 TESTS = str(Path(__file__).resolve().parents[2])
 SERVER = """
 import asyncio, pathlib, sys
-from gateway.store.engine_sqlite import SqliteDatabase
+from gateway.store.engine_sqlite import SqliteDatabase, _insist_on_durability
 async def main():
     SqliteDatabase(pathlib.Path(sys.argv[1]), serve=True)
     print("up", flush=True)
@@ -232,3 +232,14 @@ async def test_every_acknowledged_append_is_there_after_closing(tmp_path: Path) 
     assert len({event.writer for event in events}) == 3
     assert await store.verify() == []
     await store.close()
+
+
+@pytest.mark.parametrize("pragma", ["PRAGMA journal_mode=DELETE", "PRAGMA synchronous=NORMAL", "PRAGMA synchronous=OFF"])
+def test_a_connection_that_may_lose_a_commit_is_refused_with_what_to_do(path: Path, pragma: str) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        _insist_on_durability(connection)
+        connection.execute(pragma)
+        with pytest.raises(StartupRefused, match="WAL and synchronous=FULL"):
+            _insist_on_durability(connection)
