@@ -1,0 +1,269 @@
+"""The documents say what is there: every setting, error, log event, command, scenario and hazard, and no link leads nowhere."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from gateway import errors
+from gateway.settings import Pds, Sds, Settings, Source
+from tests.cli_pages import cli_page
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+SCENARIOS = 58
+HAZARDS = 16
+TEST_ID = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+WAITS = "waits for: "
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def rows(text: str) -> list[list[str]]:
+    """Every row of every Markdown table, as cells."""
+    lines = [line.strip() for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [row for row in cells if not set("".join(row)) <= set("-: ")]
+
+
+@cache
+def kept() -> tuple[Path, ...]:
+    """Every file that belongs to the project: known to git, or new and not ignored."""
+    said = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    found = tuple(path for path in (ROOT / line for line in said.stdout.splitlines()) if path.is_file())
+    assert found, "git cannot say which files belong to the project"
+    return found
+
+
+def markdown() -> list[Path]:
+    return [path for path in kept() if path.suffix == ".md"]
+
+
+@cache
+def known_tests() -> frozenset[tuple[str, str]]:
+    found = set()
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                found.add((path.relative_to(ROOT).as_posix(), node.name))
+    return frozenset(found)
+
+
+def named_tests(text: str) -> list[tuple[str, str]]:
+    return [(match[1], match[2]) for match in TEST_ID.finditer(text)]
+
+
+# ------------------------------------------------------------------------------------------------------------ settings
+
+
+def documented_settings() -> dict[str, str]:
+    found = {}
+    for row in rows(read("docs/running-it.md").partition("\n## Settings\n")[2].partition("\n## ")[0]):
+        match = re.fullmatch(r"`(GATEWAY_[A-Z_]+|(?:pds|sds|sources\.NAME)\.\w+)`", row[0])
+        if match:
+            assert match[1] not in found, f"{match[1]} is documented twice"
+            found[match[1]] = row[1].strip("`")
+    return found
+
+
+def real_settings() -> dict[str, str]:
+    def of(model: type[BaseModel], name: str) -> Iterator[tuple[str, str]]:
+        for field, info in model.model_fields.items():
+            value = info.get_default(call_default_factory=True)
+            text = "required" if info.is_required() else "none" if value in (None, {}) else str(value) or "empty"
+            yield name.format(field, upper=field.upper()), text
+
+    return dict(
+        [
+            *of(Settings, "GATEWAY_{upper}"),
+            *of(Pds, "pds.{0}"),
+            *of(Sds, "sds.{0}"),
+            *of(Source, "sources.NAME.{0}"),
+        ]
+    )
+
+
+def test_every_setting_is_documented_with_its_true_default() -> None:
+    assert documented_settings() == real_settings()
+
+
+def test_no_setting_that_is_secret_has_a_default() -> None:
+    for model in (Settings, Pds, Sds, Source):
+        for name, info in model.model_fields.items():
+            if SecretStr.__name__ in str(info.annotation):
+                assert info.default is None, name
+
+
+# -------------------------------------------------------------------------------------------------- errors, events, cli
+
+
+def classes_of(base: type[Exception]) -> Iterator[type[Exception]]:
+    yield base
+    for one in base.__subclasses__():
+        if one.__module__ == errors.__name__:
+            yield from classes_of(one)
+
+
+def test_every_error_is_listed_with_what_a_caller_sees_of_it() -> None:
+    listed = {row[0].strip("`"): row[1:] for row in rows(read("docs/api-errors.md"))}
+    for error in classes_of(errors.GatewayError):
+        assert issubclass(error, errors.GatewayError)
+        told = [str(error.status), f"`{error.issue_code}`", f"`{error.spine_code}`", error.public_text]
+        assert listed.get(error.__name__) == told, f"docs/api-errors.md: {error.__name__} should read {told}"
+    others = [errors.OAuthRefused, errors.StartupRefused, *classes_of(errors.SourceError)]
+    assert [error.__name__ for error in others if error.__name__ not in listed] == []
+    real = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+    assert {name for name in listed if name[:1].isupper()} <= real
+
+
+def test_every_event_of_the_server_log_is_documented_and_none_besides() -> None:
+    said = set()
+    for path in sorted((ROOT / "gateway").rglob("*.py")):
+        text = path.read_text("utf-8")
+        assert text.count("get_logger()") == text.count("\n_log = structlog.get_logger()"), (
+            f"{path.name}: a logger is called _log"
+        )
+        for node in ast.walk(ast.parse(text)):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="_log")), args=[ast.Constant(value=str(event)), *_]):
+                    said.add(event)
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="_log"))):
+                    pytest.fail(f"{path.name}: an event's name is a constant")
+    section = read("docs/running-it.md").partition("## Logs")[2].partition("\n## ")[0]
+    documented = {row[0].strip("`") for row in rows(section) if row[0].startswith("`")}
+    assert said == documented
+    assert all(re.fullmatch(r"[a-z]+\.[a-z_]+", name) for name in said)
+
+
+def test_every_kind_of_audit_event_is_documented() -> None:
+    kinds = set()
+    for path in sorted((ROOT / "gateway").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Entry":
+                first = [keyword.value for keyword in node.keywords if keyword.arg == "kind"] or node.args[:1]
+                kinds.update(value.value for value in first if isinstance(value, ast.Constant))
+    section = read("docs/auditing.md").partition("## What is recorded")[2].partition("\n## ")[0]
+    documented = {row[0].strip("`") for row in rows(section) if row[0].startswith("`")}
+    assert kinds <= documented
+
+
+def test_the_page_of_commands_is_what_the_commands_say() -> None:
+    assert read("docs/cli.md") == cli_page(), "run: python -m tests.cli_pages > docs/cli.md"
+
+
+# -------------------------------------------------------------------------------------------------- scenarios, hazards
+
+
+def test_each_of_the_scenarios_names_its_tests_or_what_it_waits_for() -> None:
+    table = {int(row[0]): row for row in rows(read("docs/scenarios.md")) if row[0].isdigit()}
+    assert sorted(table) == list(range(1, SCENARIOS + 1))
+    for number, row in table.items():
+        assert named_tests(row[-1]) or WAITS in row[-1], f"scenario {number} names neither a test nor what it waits for"
+
+
+def test_each_hazard_is_whole_and_shows_its_evidence() -> None:
+    table = {row[0]: row for row in rows(read("docs/assurance/hazard-log.md")) if re.fullmatch(r"H\d\d", row[0])}
+    assert sorted(table) == [f"H{number:02}" for number in range(1, HAZARDS + 1)]
+    for name, row in table.items():
+        assert len(row) == len(rows(read("docs/assurance/hazard-log.md"))[0]), f"{name} has another number of columns"
+        assert all(row), f"{name} has an empty cell"
+    evidence = {row[0]: row[1] for row in rows(read("docs/assurance/hazard-log.md")) if re.fullmatch(r"H\d\d evidence", row[0])}
+    assert sorted(evidence) == [f"{name} evidence" for name in sorted(table)]
+    for name, said in evidence.items():
+        assert named_tests(said) or WAITS in said, f"{name} names neither a test nor what it waits for"
+
+
+@pytest.mark.parametrize("page", [path.relative_to(ROOT).as_posix() for path in markdown()])
+def test_every_test_that_a_document_names_exists(page: str) -> None:
+    missing = [f"{file}::{name}" for file, name in named_tests(read(page)) if (file, name) not in known_tests()]
+    assert missing == []
+
+
+# ----------------------------------------------------------------------------------------------------- links and names
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", [path.relative_to(ROOT).as_posix() for path in markdown()])
+def test_no_link_leads_nowhere(page: str) -> None:
+    broken = []
+    text = re.sub(r"```.*?```", "", read(page), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, fragment = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        place = (ROOT / page).parent / path if path else ROOT / page
+        if not place.exists():
+            broken.append(target)
+        elif fragment and place.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", place.read_text("utf-8"), flags=re.MULTILINE)
+            if fragment not in map(anchor, headings):
+                broken.append(target)
+    assert broken == []
+
+
+def test_the_tree_of_the_readme_is_the_tree() -> None:
+    tree = read("README.md").partition("## The tree")[2].split("```")[1]
+    folders = re.findall(r"^([a-z_]+)/", tree, flags=re.MULTILINE)
+    assert len(folders) >= 8
+    assert [name for name in folders if not (ROOT / name).is_dir()] == []
+
+
+def test_decision_records_are_numbered_without_a_gap_and_have_the_same_parts() -> None:
+    pages = sorted((DOCS / "adr").glob("*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert re.match(rf"# {page.name[:4]} [A-Z]", text), f"{page.name}: its first line is its number and its decision"
+        assert re.findall(r"^## (.+)$", text, flags=re.MULTILINE) == ["Context", "Decision", "Consequences"], page.name
+
+
+# Written in pieces, so that this file does not hold what it looks for.
+FORBIDDEN = [
+    "".join(pieces)
+    for pieces in (
+        ("pypi", ".org"),
+        ("pythonhosted", ".org"),
+        ("registry.npmjs", ".org"),
+        ("registry", ".yarnpkg"),
+        ("index", "-url ="),
+        ("artifact", "ory"),
+        ("ghcr", ".io"),
+        ("docker", ".io"),
+        ("/ro", "ot/"),
+        ("/wo", "rk/"),
+        ("/ho", "me/"),
+        ("/Us", "ers/"),
+    )
+]
+TEXTS = {".md", ".py", ".toml", ".yaml", ".yml", ".lock", ".cedar", ".svg", ".csv", ".html", ".mako", ".lua", ".txt", ".json", ""}
+
+
+def test_nothing_names_a_package_registry_or_a_place_on_some_machine() -> None:
+    found = []
+    for path in kept():
+        if path.suffix in TEXTS and path.stat().st_size < 3_000_000:
+            text = path.read_text("utf-8", errors="replace")
+            found += [f"{path.relative_to(ROOT)}: {word}" for word in FORBIDDEN if word in text]
+    assert found == []
+
+
+def test_the_image_is_built_from_locked_dependencies_for_a_user_without_rights() -> None:
+    lines = read("Dockerfile").splitlines()
+    assert any("--require-hashes" in line for line in lines)
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users
+    assert users[-1] not in ("root", "0")
+    assert any(line.startswith("HEALTHCHECK") for line in lines)
+    assert any(line.startswith("EXPOSE") for line in lines)
