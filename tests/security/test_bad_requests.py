@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.demo import GP
 from sandbox.families import BY_KEY
-from tests.e2e.conftest import World, resources
+from tests.e2e.whole_place import World, resources
 
 CASES = json.loads((Path(__file__).parent / "corpus" / "requests.json").read_text("utf-8"))["cases"]
 OURS = {"identifier", "$everything", "AuditEvent", "fhir.nhs.uk"}  # words an answer may hold whatever was sent
