@@ -34,17 +34,26 @@ def check(folder: Folder = None) -> None:
 
 @app.command()
 def explain(
-    case: Annotated[Path, typer.Argument(help="a case file, the name of a case, or a decision of the log saved as JSON")],
+    case: Annotated[
+        Path | None, typer.Argument(help="a case file, the name of a case, or a decision of the log saved as JSON")
+    ] = None,
+    event: Annotated[str, typer.Option(help="an event of the log: the one a receipt names, or its decision")] = "",
     folder: Folder = None,
 ) -> None:
     """Print which rules decide a case, or a stored decision, and why."""
     loaded = _loaded(folder)
-    by_name = {known.name: known for known in loaded.cases}
+    if (case is None) == (event == ""):
+        fail("name a case, or an event with --event")
+    if case is None:
+        _explain_stored(loaded, _of_the_log(event), "the log")
+        return
     name = case.name.removesuffix(".json")
+    by_name = {known.name: known for known in loaded.cases}
     if case.is_file():
         tree = _json(case)
         if "shows" not in tree:
-            return _explain_stored(loaded, tree, case)
+            _explain_stored(loaded, tree, case.name)
+            return
         try:
             found = policy.read_case(case, permit=case.parent.name != "deny")
         except policy.Broken as broken:
@@ -54,7 +63,6 @@ def explain(
     else:
         fail("no such case: give a file, or the name of a case under cases/")
     typer.echo("\n".join(policy.explain_case(loaded, found)))
-    return None
 
 
 @app.command()
@@ -72,15 +80,32 @@ def activate(folder: Folder = None) -> None:
     typer.echo(f"Policy {stored.run(work)} is active: a worker that does not hold it answers 503.")
 
 
-def _explain_stored(loaded: policy.Policy, tree: Mapping[str, Any], file: Path) -> None:
+def _of_the_log(event: str) -> Mapping[str, Any]:
+    """An event -> the body of the decision behind it. The question is itself recorded."""
+
+    async def work(store: Store, _: Settings) -> Mapping[str, Any] | None:
+        found = await store.log.event(event)
+        decision = found.body.get("detail", {}).get("decision") if found else None
+        if isinstance(decision, str):
+            found = await store.log.event(decision)
+        await stored.record(store, "policy-explain", {"event": event if found else "unknown"})
+        return found.body if found else None
+
+    body = stored.run(work)
+    if body is None:
+        fail("no event of this name is in the log")
+    return body
+
+
+def _explain_stored(loaded: policy.Policy, tree: Mapping[str, Any], where: str) -> None:
     detail = tree.get("detail", tree)
     facts = detail.get("facts") if isinstance(detail, dict) else None
     if not isinstance(facts, dict):
-        fail(f"{file.name}: neither a case nor a decision of the log: a decision has its facts under detail")
+        fail(f"{where}: neither a case nor a decision of the log: a decision has its facts under detail")
     try:
         circumstances = policy.from_plain({name: facts[name] for name in policy.Circumstances._fields if name in facts})
     except policy.Broken as broken:
-        fail(f"{file.name}: {broken}")
+        fail(f"{where}: {broken}")
     rules = [rule for rule in detail.get("rules", ()) if isinstance(rule, dict)]
     if rules:
         typer.echo("The log says it was decided by:")

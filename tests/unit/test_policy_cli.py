@@ -3,14 +3,14 @@ import json
 import shutil
 
 import pytest
-from policy_world import FOLDER, facts
+from policy_world import FOLDER, NOW, facts
 from typer.testing import CliRunner
 
 from gateway.cli.policy import app
 from gateway.facts import facts_as_plain
 from gateway.model import ConsentFact, Purpose
 from gateway.policy import load
-from gateway.ports import LogQuestion
+from gateway.ports import Entry, LogQuestion
 from gateway.settings import Settings
 from gateway.store import Keys, open_store
 
@@ -192,6 +192,34 @@ def test_activate_makes_the_policy_the_active_one_and_leaves_an_event(gateway_se
     policy_hash, events = active(gateway_settings)
     assert policy_hash == load(FOLDER).hash
     assert [event.body["detail"]["act"] for event in events] == ["policy-activate"]
+
+
+def test_explain_follows_an_event_of_the_log_to_its_decision(gateway_settings):
+    detail = {"policy": load(FOLDER).hash, "facts": facts_as_plain(facts(objection=True)), "rules": []}
+
+    async def write():
+        store = await open_store(
+            gateway_settings.database(), Keys.load(gateway_settings.keys, mode="sandbox"), name=gateway_settings.name, serve=False
+        )
+        try:
+            (decision,) = await store.log.append([Entry("decision", NOW, "deny", None, detail=detail)])
+            (after,) = await store.log.append([Entry("disclosure", NOW, "success", None, detail={"decision": decision.event})])
+            return decision.event, after.event
+        finally:
+            await store.close()
+
+    for event in asyncio.run(write()):
+        result = run("explain", "--event", event)
+        assert result.exit_code == 0, result.output
+        assert "objection-to-direct-care-sharing" in result.output
+    assert "no event of this name" in run("explain", "--event", "nope").output
+    asked = [event.body["detail"].get("event") for event in active(gateway_settings)[1]]
+    assert asked.count("unknown") == 1
+
+
+def test_explain_wants_a_case_or_an_event():
+    assert "name a case, or an event" in run("explain").output
+    assert run("explain", "x", "--event", "y").exit_code == 1
 
 
 def test_a_broken_folder_never_becomes_active(gateway_settings, folder):
