@@ -40,6 +40,7 @@ _SWEPT = frozenset(
     }
 )  # wherever they stand
 _SWEPT_AT_TOP = _SWEPT | {"text", "contained", "identifier", "location", "facility"}
+_SWEPT_IN_META = _SWEPT | {"source", "tag"}
 _ONLY_NAMED = frozenset({"display", "identifier", "type"})
 
 
@@ -126,7 +127,7 @@ def _swept(element: Any, name: str, *, top: bool = False) -> Any:
         return element
     if name != "coding" and _names_a_place(element):
         return None
-    gone = _SWEPT_AT_TOP if top else _SWEPT
+    gone = _SWEPT_AT_TOP if top else _SWEPT_IN_META if name == "meta" else _SWEPT
     left = {}
     for key, value in element.items():
         if key.lstrip("_") not in gone and (inside := _swept(value, key)) is not None:

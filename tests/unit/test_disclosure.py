@@ -323,6 +323,7 @@ def test_a_professional_sees_what_is_not_for_the_family_and_that_it_is_not():
 def test_every_locating_fact_of_a_protected_person_goes_marked_or_not():
     item = jab(
         elements={
+            "meta": {"profile": ["urn:p"], "source": "urn:meadowvale", "tag": [{"code": "from-meadowvale"}]},
             "identifier": [{"system": "urn:northshire", "value": "1"}],
             "text": {"status": "generated", "div": "<div>Willow Street</div>"},
             "contained": [{"resourceType": "Organization", "id": "o"}],
@@ -346,7 +347,8 @@ def test_every_locating_fact_of_a_protected_person_goes_marked_or_not():
         },
     )
     made = disclosed([item], under=permit(protected=True))
-    left = {name: value for name, value in body(made, "Immunization").items() if name != "meta"}
+    left = dict(body(made, "Immunization"))
+    assert set(left.pop("meta")) == {"profile", "security"}
     assert left == {
         "resourceType": "Immunization",
         "id": f"{PERSON}.child-health.i1",
