@@ -6,7 +6,7 @@ but for the receipt: one function makes all three. Source: FHIR R4 section 2.36 
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,6 +28,7 @@ KIND_TITLES = {
     "local-authority": "Local authority",
 }
 _UNREACHED = (SourceState.FAILED, SourceState.TIMED_OUT)
+_AS_FOR_NOBODY = (SourceState.NOTHING, SourceState.STALE)
 _ISSUE = {
     SourceState.ANSWERED: ("information", "informational"),
     SourceState.NOTHING: ("information", "informational"),
@@ -83,6 +84,8 @@ def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
         return _resource(recorded, reports, look)
     names = _names(look, protected=disclosure.permit.value.facts.protected)
     if not disclosure.resources and not disclosure.withheld_known:
+        if all(report.state in _AS_FOR_NOBODY for report in reports):
+            names = _names(look, protected=False)  # these are the states of everybody, so their names tell of nobody
         return _bundle(request, recorded.receipt, [], reports, names, look, person=None)
     entries = [
         {
@@ -235,9 +238,14 @@ def _names(look: Look, *, protected: bool) -> Callable[[str], tuple[str, str]]:
 
 
 def _with_delivery(report: SourceReport, look: Look) -> SourceReport:
-    """The age of a pushing source's copy is the source's, not the person's: it shows alike for everybody."""
-    if report.source not in look.deliveries or report.state in _UNREACHED:
+    """The age of a pushing source's copy is the source's, not the person's: it shows alike for everybody.
+
+    A source that is asked live has no such age: with nothing to show it says as little of when as for nobody.
+    """
+    if report.state in _UNREACHED:
         return report
+    if report.source not in look.deliveries:
+        return replace(report, as_of=None) if report.state is SourceState.NOTHING else report
     delivered, stale = look.deliveries[report.source]
     state = SourceState.STALE if stale else report.state
     return SourceReport(report.source, state, delivered, report.reason, report.warnings, report.took_ms)

@@ -66,6 +66,10 @@ def _resource(name: str) -> dict[str, Any]:
             {"name": "purpose", "type": "token", "documentation": "Our own: purpose of use of the access."},
         ]
         return base
+    if name == "Provenance":
+        base["documentation"] = "Comes with what it is about; never asked for by itself."
+        del base["interaction"]
+        return base
     base["supportedProfile"] = [systems.UK_CORE + _PROFILED + name]
     if name == "Patient":
         base["searchParam"] = [
