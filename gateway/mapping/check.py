@@ -28,6 +28,7 @@ class Checker:
         codes: Mapping[str, CodeMap],
         functions: Mapping[str, Function],
         labels_: frozenset[str],
+        own: frozenset[str],
         *,
         whole: bool = True,
     ) -> None:
@@ -39,6 +40,7 @@ class Checker:
         self.codes = codes
         self.functions = functions
         self.labels = labels_
+        self.own = own
         self.whole = whole
         self.faults: list[Fault] = []
 
@@ -58,7 +60,7 @@ class Checker:
         self.faults.append(Fault(self.source.file, pos.line, pos.column, message))
 
     def _scope(self) -> Scope:
-        return Scope(self.schema, self.index, self.codes, self.functions, self.labels)
+        return Scope(self.schema, self.index, self.codes, self.functions, self.labels, self.own)
 
     def _block(self, block: Block) -> BlockPlan | None:
         if not self.index.is_resource(block.type):

@@ -25,6 +25,7 @@ class Compiled:
     wanted: Callable[[Any, Any], bool] | None
     key: Callable[[Any, Any], tuple[Any, ...]]
     build: Callable[[Any, Any, Any], dict[str, Any]]
+    leads: bool  # to another block of the same record
 
 
 def compile_map(plan: MapPlan) -> tuple[Compiled, ...]:
@@ -41,6 +42,7 @@ class _Writer:
         self.rows: list[tuple[str, int]] = []  # generated line, line of the mapping
         self.names: dict[str, Any] = dict(WALK)
         self.count = 0
+        self.leads = False
 
     def compiled(self) -> Compiled:
         block, start = self.block, self.block.block.pos.line
@@ -62,7 +64,7 @@ class _Writer:
         self.row(1, f"return {self.made}", start)
         space = self.names
         exec(self.code(), space)  # noqa: S102 - the text is ours, made from a checked tree; names and constants are passed in
-        return Compiled(block, space.get("items"), space.get("wanted"), space["key"], space["build"])
+        return Compiled(block, space.get("items"), space.get("wanted"), space["key"], space["build"], self.leads)
 
     def row(self, depth: int, text: str, line: int) -> None:
         self.rows.append(("    " * depth + text, line))
@@ -135,6 +137,7 @@ class _Writer:
         elif stream.is_constant:
             self.row(depth, f"{var} = {stream.constant!r}", line)
         elif stream.own:
+            self.leads = self.leads or stream.own != "Patient"
             self.row(depth, f"{var} = " + ("person(r)" if stream.own == "Patient" else f"own_ref(r, {stream.own!r})"), line)
         elif stream.context:
             self.row(depth, f"{var} = from_context(r, {stream.context!r})", line)

@@ -52,6 +52,7 @@ class Scope:
         codes: Mapping[str, CodeMap],
         functions: Mapping[str, Function],
         labels: frozenset[str],
+        own: frozenset[str],
         bases: tuple[Key, ...] = ((),),
     ) -> None:
         self.schema = schema
@@ -59,12 +60,13 @@ class Scope:
         self.codes = codes
         self.functions = {**SHARED, **functions}
         self.labels = labels  # of every block of the adapter
+        self.own = own  # of the blocks that make one resource of this same record
         self.bases = bases
         self.seen: set[Key] = set()
 
     def inside(self, found: Found) -> "Scope":
         """The scope of an `each`: paths start at its items."""
-        inner = Scope(self.schema, self.index, self.codes, {}, self.labels, (*self.bases, found.key))
+        inner = Scope(self.schema, self.index, self.codes, {}, self.labels, self.own, (*self.bases, found.key))
         inner.functions = self.functions
         return inner
 
@@ -115,10 +117,9 @@ class Scope:
         if isinstance(source, Constant):
             return Stream(_constant_type(source.value, element, flow.pos), False, constant=source.value, is_constant=True)
         if isinstance(source, OwnRef):
-            if source.block != "Patient" and source.block not in self.labels:
-                raise Bad(
-                    source.pos, f"no map of this adapter has a block '{source.block}'{suggestion(source.block, self.labels)}"
-                )
+            if source.block != "Patient" and source.block not in self.own:
+                near = suggestion(source.block, self.own)
+                raise Bad(source.pos, f"no map of this record has a block '{source.block}' without each{near}")
             self._leads(element, source.block, source.pos)
             return Stream("Reference", False, own=source.block)
         if isinstance(source, FirstOf):

@@ -74,7 +74,10 @@ def _adapter(
             faults.append(_at(read, "map", f"a map of this folder is named {place.name}/..."))
         if read.undecided:
             faults.append(_at(read, "undecided", f"{len(read.undecided)} fields are still undecided"))
-        checker = Checker(place.name, read, schema, r4, codes, functions, labels, whole=whole)
+        own = frozenset(
+            block.label for other, _, _ in files for block in other.blocks if other.reads == read.reads and block.each is None
+        )
+        checker = Checker(place.name, read, schema, r4, codes, functions, labels, own, whole=whole)
         plans.append(checker.check(str(file)))
         faults += checker.faults
     return schemas, plans

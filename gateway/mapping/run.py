@@ -87,8 +87,11 @@ def map_record(maps: Maps, adapter: str, record: SourceRecord, ctx: Context, *, 
     outcome = Outcome([], [])
     for loaded in found:
         _own_ids(loaded, record, run)
-        for block in loaded.blocks:
-            _run_block(loaded.plan, block, record, run, resources, refused_records, outcome)
+    for leads in (False, True):  # a block that another leads to is made first: refused, it must not be led to
+        for loaded in found:
+            for block in loaded.blocks:
+                if block.leads is leads:
+                    _run_block(loaded.plan, block, record, run, resources, refused_records, outcome)
     made = _accounting(maps, adapter, record, outcome) if account else None
     return MapResult(tuple(resources), tuple(refused_records), made)
 
@@ -133,6 +136,8 @@ def _run_block(
             outcome.made.append((block, item))
         elif reason:
             refused.append(RefusedRecord(source, place, reason))
+            if block.items is None:
+                run.own.pop(label, None)
         else:
             outcome.left_out.append((block, item))
 

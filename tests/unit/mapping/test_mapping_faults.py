@@ -147,7 +147,12 @@ def test_f10_a_malformed_date_refuses_with_the_line_and_never_the_value(mapped: 
             "copy takes a whole element, this is Reference (use | reference)",
         ),
         (FINDINGS, "reference('Practitioner')", "reference('Encounter')", "performer cannot lead to Encounter"),
-        (FINDINGS, "patient: = ref('Patient')", "patient: = ref('Encounter')", "no map of this adapter has a block 'Encounter'"),
+        (
+            FINDINGS,
+            "patient: = ref('Patient')",
+            "patient: = ref('Encounter')",
+            "no map of this record has a block 'Encounter' without each",
+        ),
         (FINDINGS, "    key: id\n", "    key: weights.id\n", "has no field 'weights.weights'"),
         (FINDINGS, "    key: id\n", "", "Observation needs 'key:'"),
         (FINDINGS, "subject: =", "id: =", "id is not a mapping's to write"),

@@ -209,6 +209,25 @@ def test_a_reference_to_a_block_of_the_same_record_leads_to_its_id(loaded: Calla
     assert "episodeOfCare" not in body(map_record(maps, "clinic", record(child_id="c1"), context))
 
 
+def test_a_reference_to_a_refused_block_of_the_same_record_is_not_written(
+    loaded: Callable[..., Maps], context: Context, record: Any
+):
+    maps = loaded(
+        (
+            FINDINGS,
+            "resources:\n",
+            "resources:\n  Encounter:\n    category: centre-attendance\n    key: child_id\n    set:\n      status: = 'finished'\n"
+            "      class.code: = 'AMB'\n      subject: = ref('Patient')\n      episodeOfCare[0]: = ref('EpisodeOfCare')\n"
+            "  EpisodeOfCare:\n    category: centre-involvement\n    key: child_id\n    set:\n"
+            "      status: sex | code\n      patient: = ref('Patient')\n",
+        )
+    )
+    result = map_record(maps, "clinic", record(child_id="c1", sex="no such status"), context)
+    assert [made.body["resourceType"] for made in result.resources] == ["Encounter"]
+    assert "episodeOfCare" not in result.resources[0].body
+    assert len(result.refused) == 1
+
+
 def test_two_forms_of_a_choice_at_once_are_refused(loaded: Callable[..., Maps], context: Context, record: Any, finding: Any):
     maps = loaded((FINDINGS, "recordedDate: seen_on", "onsetString: remark\n      onsetDateTime: seen_on"))
     result = map_record(maps, "clinic", record(child_id="c1", findings=[{**finding, "remark": "early"}]), context)
