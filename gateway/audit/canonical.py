@@ -28,7 +28,11 @@ def _plain(value: Any) -> Any:
 
 
 _encode = msgspec.json.Encoder(order="sorted", decimal_format="number", enc_hook=_plain).encode
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+# Every byte by what it means to _TEN: a digit, a letter, or neither. One pass of C finds whether any text may hold a number.
+_SHAPES = (
+    bytes(b"0"[0] if chr(byte).isdigit() else b"a"[0] if chr(byte).isalpha() else b" "[0] for byte in range(128)) + b" " * 128
+)
+_ALONE = b" " + b"0" * 10 + b" "
 _RUN = b"0" * 10
 _TEN = re.compile(r"(?<![0-9A-Za-z])[0-9]{10}(?![0-9A-Za-z])", re.ASCII)  # ten digits inside a hash are not a number
 _LONGEST = 255  # of a text that has a column
@@ -61,7 +65,8 @@ def settled(entry: Entry, person_key: bytes | None) -> tuple[Entry, bytes]:
     except UnicodeEncodeError:
         entry = _made_sound(entry)
         encoded = _entry_bytes(entry, person_key)
-    if _RUN in encoded.translate(_ZEROS):
+    shapes = encoded.translate(_SHAPES)
+    if _ALONE in shapes or (b"\\" in encoded and _RUN in shapes):  # an escape ends in a letter or digit that is none
         entry = _starred_entry(entry)
         encoded = _entry_bytes(entry, person_key)
     return entry, encoded

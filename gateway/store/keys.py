@@ -37,6 +37,9 @@ _SEALING = ("number-sealing", "shelf-sealing", "cursor")
 _SIGNING = ("receipt-signing", "token-signing")
 _NONCE_BYTES = 12
 _KEY_ID_BYTES = 4
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_BASE32 = tuple(first + second for first in _LETTERS for second in _LETTERS)  # ten bits -> two letters
+_TENS = range(90, -1, -10)
 
 
 class NotOpened(Exception):
@@ -62,6 +65,7 @@ class Keys:
     def __init__(self, files: Mapping[str, Mapping[str, object]]) -> None:
         raw = {use: _raw(files[use]) for use in USES}
         self._hash = {use: next(iter(raw[use].values())) for use in ("number-hash", "audit-index", "resource-id")}
+        self._resource_id = hmac.new(self._hash["resource-id"], digestmod="sha256")  # keyed once, copied for each id
         self._seal_id = {use: bytes.fromhex(next(iter(raw[use]))) for use in _SEALING}
         self._aes = {use: {bytes.fromhex(key_id): AESGCM(key) for key_id, key in raw[use].items()} for use in _SEALING}
         self.receipt_signing = _signing(raw["receipt-signing"])
@@ -110,9 +114,11 @@ class Keys:
 
     def resource_id(self, resource_type: str, key: str, person: str, source: str) -> str:
         """A source's own key -> the id we give out: `<person>.<source>.<20 base32>`; another person, another hash."""
-        text = _bytes("\0".join((resource_type, key, person, source)))
-        digest = hmac.digest(self._hash["resource-id"], text, "sha256")
-        return f"{person}.{source}.{base64.b32encode(digest)[:20].decode().lower()}"
+        keyed = self._resource_id.copy()
+        keyed.update(_bytes(f"{resource_type}\0{key}\0{person}\0{source}"))
+        bits = int.from_bytes(keyed.digest()[:13], "big") >> 4  # 100 bits are the first 20 letters of base32
+        letters = "".join([_BASE32[bits >> shift & 0x3FF] for shift in _TENS])
+        return f"{person}.{source}.{letters}"
 
     # ------------------------------------------------------------------------------------------------- sealing
 

@@ -64,7 +64,7 @@ def load(name: str, pid: int, base: str, folder: Path, *, concurrency: int, seco
         "wrk",
         "-t1",
         f"-c{concurrency}",
-        f"-d{seconds}s",
+        f"-d{round(seconds)}s",
         "--timeout",
         "30s",
         "-s",
