@@ -22,6 +22,7 @@ __all__ = [
     "Build",
     "Claim",
     "Clock",
+    "Closes",
     "Delivery",
     "Directory",
     "FileReader",
@@ -84,6 +85,7 @@ class SourceFacts:
     warnings: tuple[tuple[str, str], ...] = ()  # (category, code): "confidential-items", "data-in-transit" ...
     as_of: datetime | None = None  # newest delivery, for sources that push
     stale: bool = False
+    about: Claim | None = None  # whose answer this is, where the source says it even of an answer without records
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,15 @@ class Arrival:
     about: Claim
     record: SourceRecord | None  # None: the sender deleted it
     protected: frozenset[str] = frozenset()  # locks this record asserts about the person
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """An adapter that holds something open: a pool, threads, files."""
+
+    async def close(self) -> None:
+        """Let go. Called once, when the gateway stops."""
+        ...
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import caller, mapping, policy, registry
-from gateway.adapter import Build, SourceSettings, Tools
+from gateway.adapter import Build, Closes, SourceSettings, Tools
 from gateway.api import oauth
 from gateway.api.capability import VERSION
 from gateway.api.fhir import ROUTES, Fhir
@@ -68,10 +68,16 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
         sds = Sds(settings.sds, HttpxHttp(), utc_now) if settings.sds else None
         if sds is not None:
             closing.push_async_callback(sds.close)
-        yield _parts(settings, keys, store, http, pds, sds), store
+        jwks = Jwks(live=settings.mode == "live")
+        closing.push_async_callback(jwks.close)
+        parts = _parts(settings, keys, store, http, pds, sds, jwks)
+        for source in parts.registry.sources.values():
+            if isinstance(source.adapter, Closes):
+                closing.push_async_callback(source.adapter.close)
+        yield parts, store
 
 
-def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: Pds, sds: Sds | None) -> Parts:
+def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: Pds, sds: Sds | None, jwks: Jwks) -> Parts:
     active = sources(settings, store, http, sds)
     rules = policy.load(settings.policy or files("consent_policy"))
     maps = mapping.load(settings.mappings or files("mappings"))
@@ -92,7 +98,7 @@ def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: 
         shelf=store.shelf,
         protections=store.protections,
         crosswalk=store.crosswalk,
-        caller=_caller(settings, keys, store, rules),
+        caller=_caller(settings, keys, store, rules, jwks),
         mint=keys.resource_id,
         seal=lambda plain: keys.seal_cursor(plain, CURSOR),
         open=lambda text: _opened_cursor(keys, text),
@@ -321,7 +327,7 @@ def refuse_unfit(settings: Settings) -> None:
                 )
 
 
-def _caller(settings: Settings, keys: Keys, store: Store, rules: policy.Policy) -> caller.Parts:
+def _caller(settings: Settings, keys: Keys, store: Store, rules: policy.Policy, jwks: Jwks) -> caller.Parts:
     return caller.Parts(
         clients=store.clients,
         log=store.log,
@@ -329,7 +335,7 @@ def _caller(settings: Settings, keys: Keys, store: Store, rules: policy.Policy) 
         key=_TokenKey(keys),
         base_url=settings.public_base(),
         resolve_organisation=rules.organisation,
-        fetch_keys=Jwks(live=settings.mode == "live").fetch,
+        fetch_keys=jwks.fetch,
         failures=caller.Failures(store.log),
         clock=utc_now,
         retired=keys.token_signing.previous,

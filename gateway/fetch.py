@@ -135,12 +135,12 @@ class Fetch:
         if source.manifest.identity == "local_id":
             verified = await self._local_ids[source.settings.name].of(identity)
         async for item in source.adapter.fetch(identity, want):
+            if item.about is not None and not is_about(item.about, identity, verified):
+                raise _WrongPerson("identity-mismatch")
             if isinstance(item, SourceFacts):
                 gathered.facts = item
-            elif is_about(item.about, identity, verified):
-                gathered.records.append(item)
             else:
-                raise _WrongPerson("identity-mismatch")
+                gathered.records.append(item)
         return gathered
 
 

@@ -115,6 +115,13 @@ class Identity:
             return stored
         raise TracerDown(reason="no trace token was free")
 
+    async def as_for_nobody(self, *, now: datetime, correlation_id: str) -> None:
+        """Before an empty answer about a person whose trace was stored: PDS is asked about nobody.
+
+        An unknown number has to be asked for, so with PDS down or its rate spent both are 503. Raises `TracerDown`.
+        """
+        await self._as_if(NotUsable("unknown", None), now, correlation_id)
+
     async def _as_if(self, answer: NotUsable, now: datetime, correlation_id: str) -> NotUsable:
         """The answer is known; PDS is asked all the same, so that it takes as long and fails as often as any other."""
         if await self._ask(NOBODY, None, now, correlation_id, WAIT_S) is None:

@@ -314,6 +314,11 @@ class Protections(Protocol):
         ...
 
 
+    async def add_locks(self, source: str, locks: Mapping[NhsNumber, frozenset[str]], at: datetime) -> None:
+        """More locks of this source; none is lifted and the source is no fresher for it."""
+        ...
+
+
 class Relationships(Protocol):
     """Who cares for whom, from when to when."""
 

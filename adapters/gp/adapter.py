@@ -13,7 +13,6 @@ from gateway.adapter import (
     Manifest,
     PatientIdentity,
     Provider,
-    SourceContractBroken,
     SourceFacts,
     SourceRecord,
     SourceRefused,
@@ -65,17 +64,15 @@ class GpConnect:
             return
         asked_for = {SCHEMAS[kind] for kind in want.types if kind in SCHEMAS} | {UNREADABLE}
         wanted = [item for item in record.records if item.schema in asked_for]
-        if not wanted and record.about.nhs_number not in {known.value for known in (patient.number, *patient.superseded)}:
-            raise SourceContractBroken("an empty record of somebody else")  # its warnings are theirs
-        yield self._said_of(want, record.facts)
+        yield self._said_of(want, record)
         for item in wanted:
             yield item
 
-    def _said_of(self, want: Want, facts: SourceFacts) -> SourceFacts:
+    def _said_of(self, want: Want, record: Split) -> SourceFacts:
         """Warnings of what was asked for only: that something else is withheld is not this caller's to know."""
         categories = {category for kind, category in self._manifest.gives.items() if kind in want.types}
-        warnings = tuple(warning for warning in facts.warnings if warning[0] in categories)
-        return SourceFacts(warnings=warnings, as_of=facts.as_of)
+        warnings = tuple(warning for warning in record.facts.warnings if warning[0] in categories)
+        return SourceFacts(warnings=warnings, as_of=record.facts.as_of, about=record.about)
 
     async def _ask(self, provider: Provider, requester: Mapping[str, str], body: bytes) -> Split | None:
         tools, started = self._tools, self._tools.now()

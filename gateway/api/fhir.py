@@ -45,7 +45,7 @@ class Fhir:
         """One request of any FHIR interaction."""
         parts, started, caller = self._parts, monotonic(), None
         try:
-            caller = await authenticate(request.headers.get("authorization"), _address(request), parts.caller)
+            caller = await authenticate(_authorization(request), _address(request), parts.caller)
             asked = await self._asked(request)
             access = read_request(asked, caller, _reading(parts), parts.now())
             answer = await (question_log if access.query.interaction == "audit-search" else read)(parts, access)
@@ -125,6 +125,12 @@ async def _next_bucket(started: float, parts: Parts) -> None:
 
 def _reading(parts: Parts) -> Reading:
     return Reading(parts.types(), parts.allow_test_numbers, parts.page_count, parts.open)
+
+
+def _authorization(request: Request) -> str | None:
+    """The one Authorization header; two are none, for two readers would take different ones."""
+    given = request.headers.getlist("authorization")
+    return given[0] if len(given) == 1 else None
 
 
 def _address(request: Request) -> str:

@@ -51,8 +51,9 @@ async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrival
 
 async def _sort(parts: Parts, source: ActiveSource, arrivals: Sequence[Arrival]) -> _Sorted:
     sorted_ = _Sorted()
+    senders = frozenset({source.settings.custodian, *source.settings.options.get("senders", ())})
     for arrival in arrivals:
-        doubt, holder, number = await _whose(parts, source, arrival)
+        doubt, holder, number = await _whose(parts, source, arrival, senders)
         if holder is None:
             sorted_.doubts[doubt] = sorted_.doubts.get(doubt, 0) + 1
             continue
@@ -73,9 +74,13 @@ async def _sort(parts: Parts, source: ActiveSource, arrivals: Sequence[Arrival])
     return sorted_
 
 
-async def _whose(parts: Parts, source: ActiveSource, arrival: Arrival) -> tuple[str, NhsNumber | str | None, NhsNumber | None]:
+async def _whose(
+    parts: Parts, source: ActiveSource, arrival: Arrival, senders: frozenset[str]
+) -> tuple[str, NhsNumber | str | None, NhsNumber | None]:
     """(doubt, holder, number): whose shelf row this is, or why nobody's. By local id the crosswalk says it when it is read."""
     about = arrival.about
+    if arrival.sender not in senders:
+        return "sender", None, None
     if about.local_id is not None:
         return "", about.local_id, await parts.crosswalk.number_of(source.settings.name, about.local_id)
     try:

@@ -29,7 +29,7 @@ async def read(parts: Parts, request: AccessRequest) -> bundle.Answer:
         identity, facts = await _who(parts, request)
         decision = decide(facts, parts.policy, parts.terms)
         if isinstance(decision, Deny):
-            return _denied(parts, await record_decision(parts.log, decision, now=parts.now()))
+            return await _denied(parts, await record_decision(parts.log, decision, now=parts.now()))
         permit = await record_decision(parts.log, decision, now=parts.now())
         known = await admit(identity, permit, parts)
         fetched = await parts.fetch(plan(permit, known, parts.registry), deadline_s=parts.deadline_s)
@@ -87,7 +87,7 @@ async def _map(
 async def _note_locks(parts: Parts, identity: PatientIdentity, fetched: Fetched) -> None:
     """A lock a source asserts while it answers goes into the protected index; that moves the facts, so we decide again."""
     for source, kinds in fetched.locks.items():
-        await parts.protections.assert_locks(source, {identity.number: kinds}, parts.now(), snapshot=False)
+        await parts.protections.add_locks(source, {identity.number: kinds}, parts.now())
 
 
 def _work_items(parts: Parts, identity: PatientIdentity, fetched: Fetched) -> Sequence[Job]:
@@ -112,9 +112,13 @@ def _context(parts: Parts, source: str, person: str, identity: PatientIdentity) 
     return mapping.Context(source, mint, person, identity.number, parts.now(), custodian)
 
 
-def _denied(parts: Parts, recorded: Recorded[Deny]) -> bundle.Answer:
-    if recorded.value.caller_level:
+async def _denied(parts: Parts, recorded: Recorded[Deny]) -> bundle.Answer:
+    deny = recorded.value
+    if deny.caller_level:
         return bundle.refused(recorded, 403)
+    person, request = deny.facts.person_ref, deny.facts.request
+    if isinstance(person, PatientIdentity) and person.traced_at < request.received_at:
+        await parts.identity.as_for_nobody(now=parts.now(), correlation_id=request.correlation_id)
     return bundle.denied(recorded, look(parts))
 
 

@@ -48,6 +48,21 @@ class StoredProtections:
         wanted = {self._keys.number_key(number): kinds for number, kinds in locks.items()}
         await self._database.write(_assert(source, wanted, micros(at), snapshot=snapshot))
 
+    async def add_locks(self, source: str, locks: Mapping[NhsNumber, frozenset[str]], at: datetime) -> None:
+        """More locks of this source; none is lifted and the source is no fresher for it."""
+        wanted = {self._keys.number_key(number): kinds for number, kinds in locks.items()}
+        await self._database.write(_add(source, wanted, micros(at)))
+
+
+def _add(source: str, wanted: Mapping[bytes, frozenset[str]], at: int) -> Work[None]:
+    added = []
+    for number_key, kinds in wanted.items():
+        rows = yield Call(_OF, {"source": source, "number_key": number_key})
+        held = {row[1] for row in rows}
+        added += [(number_key, kind) for kind in sorted(kinds - held)]
+    yield Call(_ADD, {}, [_row(source, lock, at) for lock in added])
+    yield from raise_version(number_key for number_key, _ in added)
+
 
 def _assert(source: str, wanted: Mapping[bytes, frozenset[str]], at: int, *, snapshot: bool) -> Work[None]:
     held: dict[tuple[bytes, str], int] = {}

@@ -65,6 +65,12 @@ async def test_one_record_about_somebody_else_discards_the_whole_answer(claim):
     assert (fetched.reports[0].state, fetched.reports[0].reason) == (SourceState.FAILED, "identity-mismatch")
 
 
+async def test_an_empty_answer_about_somebody_else_is_discarded_like_any_other():
+    fetched = await run(one(fakes.FakeSource(SourceFacts(warnings=(("allergies", "x"),), about=Claim(nhs_number=OTHER)))))
+    assert fetched.wrong_person == {"gp"}
+    assert fetched.reports[0].warnings == ()
+
+
 async def test_a_superseded_number_is_still_this_person():
     who = fakes.identity(superseded=(NhsNumber(OTHER),))
     fetched = await run(one(fakes.FakeSource(fakes.record(Claim(nhs_number=OTHER, birth_date=fakes.BORN)))), who=who)

@@ -1,0 +1,148 @@
+"""Intake: sender, person check, trace, shelve, record. What is doubtful is set aside with a reason and never half taken."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway.adapter import Arrival, Claim
+from gateway.flows.intake import intake
+from gateway.model import NotUsable
+from gateway.nhs_number import NhsNumber
+from gateway.ports import Entry, ShelfRow
+from tests import fakes
+
+pytestmark = pytest.mark.anyio
+
+SENDER = "ods:RXX99"
+OTHER = "9990001111"
+
+
+@dataclass
+class Shelf:
+    rows: list[ShelfRow] = field(default_factory=list)
+    replaced_at: datetime | None = None
+    order: list[str] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    async def put(self, rows: Sequence[ShelfRow], entry: Entry) -> int:
+        self.order.append("shelf")
+        self.rows += rows
+        self.entries.append(entry)
+        return len(rows)
+
+    async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
+        self.replaced_at = delivered_at
+        return await self.put(rows, entry)
+
+    async def append(self, entries: Sequence[Entry], *_: Any) -> None:
+        self.entries += entries
+
+    async def assert_locks(self, source: str, locks: Any, at: datetime, *, snapshot: bool) -> None:
+        self.order.append("locks")
+        self.locks = locks
+
+    async def number_of(self, source: str, local_id: str) -> NhsNumber | None:
+        return fakes.AMARA if local_id == "LA1" else None
+
+
+@dataclass
+class Delivery:
+    name: str = "delivery-1"
+    snapshot: bool = False
+    as_of: datetime = fakes.NOW
+    fault: str | None = None
+    became: str = ""
+
+    def done(self) -> None:
+        self.became = "refused" if self.fault else "done"
+
+    def refuse(self, reason: str) -> None:
+        self.became = f"refused: {reason}"
+
+
+class Tracer:
+    async def trace(self, number: NhsNumber, **_: Any) -> Any:
+        return fakes.identity(number=number) if number == fakes.AMARA else NotUsable("unknown", number)
+
+
+def parts(shelf: Shelf) -> Any:
+    return SimpleNamespace(
+        log=shelf, shelf=shelf, protections=shelf, crosswalk=shelf, identity=Tracer(), now=lambda: fakes.NOW,
+        allow_test_numbers=True, policy=SimpleNamespace(hash="hash"),
+    )  # fmt: skip
+
+
+def arrival(about: Claim | None = None, **changes: Any) -> Arrival:
+    about = about or Claim(nhs_number=fakes.AMARA.value, birth_date=fakes.BORN)
+    values = {
+        "kind": "k",
+        "business_id": "b",
+        "sender": SENDER,
+        "as_of": fakes.NOW,
+        "about": about,
+        "record": fakes.record(about),
+    }
+    return Arrival(**{**values, **changes})
+
+
+async def take(*arrivals: Arrival, delivery: Delivery | None = None, **source: Any) -> tuple[Shelf, Delivery, str]:
+    shelf, delivery = Shelf(), delivery or Delivery()
+    became = await intake(parts(shelf), fakes.active("child", fakes.FakeSource(), custodian=SENDER, **source), delivery, arrivals)
+    return shelf, delivery, became
+
+
+async def test_a_record_of_a_traced_person_reaches_the_shelf_with_its_event():
+    shelf, delivery, became = await take(arrival())
+    assert (became, delivery.became, len(shelf.rows)) == ("taken", "done", 1)
+    assert shelf.rows[0].holder == fakes.AMARA
+    assert json.loads(shelf.rows[0].body)["about"] == [fakes.AMARA.value, None, fakes.BORN.isoformat()]
+    assert shelf.entries[0].detail["kept"] == 1
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "reason"),
+    [
+        (arrival(sender="ods:OTHER"), "sender"),
+        (arrival(Claim(nhs_number="9990000108")), "nhs-number"),
+        (arrival(Claim()), "nhs-number"),
+        (arrival(Claim(nhs_number=OTHER)), "not-traced"),
+        (arrival(Claim(nhs_number=fakes.AMARA.value, birth_date=date(2020, 1, 1))), "birth-date-differs"),
+    ],
+)
+async def test_a_doubtful_record_is_set_aside_with_its_reason_and_nothing_of_it_is_kept(doubtful, reason):
+    shelf, delivery, became = await take(doubtful)
+    assert (became, delivery.became, shelf.rows) == ("quarantined", f"refused: {reason}", [])
+    assert shelf.entries[0].detail["doubtful"] == {reason: 1}
+
+
+async def test_a_doubtful_record_does_not_take_the_good_ones_with_it():
+    shelf, delivery, became = await take(arrival(), arrival(Claim(nhs_number=OTHER)))
+    assert (became, delivery.became, len(shelf.rows)) == ("taken", "done", 1)
+    assert shelf.entries[0].detail["doubtful"] == {"not-traced": 1}
+
+
+async def test_a_deletion_is_shelved_as_one():
+    shelf, _, _ = await take(arrival(record=None))
+    assert shelf.rows[0].body is None
+
+
+async def test_an_unreadable_delivery_is_recorded_and_refused():
+    shelf, delivery, became = await take(delivery=Delivery(fault="not XML"))
+    assert (became, delivery.became) == ("refused", "refused")
+    assert (shelf.entries[0].outcome, shelf.entries[0].detail["reason"]) == ("failure", "not XML")
+
+
+async def test_locks_are_known_before_the_copy_that_carries_them_can_be_read():
+    locked = arrival(Claim(local_id="LA1", birth_date=fakes.BORN), protected=frozenset({"refuge"}))
+    unmatched = arrival(Claim(local_id="LA2"), protected=frozenset({"refuge"}))
+    delivery = Delivery(snapshot=True, as_of=fakes.NOW - timedelta(hours=3))
+    shelf, _, _ = await take(locked, unmatched, delivery=delivery, identity="local_id", feeds_protection=True)
+    assert shelf.order == ["locks", "shelf"]
+    assert shelf.locks == {fakes.AMARA: frozenset({"refuge"})}
+    assert shelf.replaced_at == delivery.as_of
+    assert {row.holder for row in shelf.rows} == {"LA1", "LA2"}
