@@ -313,7 +313,6 @@ class Protections(Protocol):
         """`snapshot`: locks of this source that are not listed are lifted."""
         ...
 
-
     async def add_locks(self, source: str, locks: Mapping[NhsNumber, frozenset[str]], at: datetime) -> None:
         """More locks of this source; none is lifted and the source is no fresher for it."""
         ...

@@ -101,19 +101,20 @@ def _entities(stored: StoredEvent, person: str | None) -> list[dict[str, Any]]:
                 "role": {"system": _ROLE, "code": "1", "display": "Patient"},
             }
         )
-    for item in stored.body.get("detail", {}).get("items", []):
-        entities.append(
-            {
-                "what": {"display": f"{item['type']} of {item['source'] or 'the trace'}"},
-                "type": {"system": _ENTITY, "code": "2", "display": "System Object"},
-                "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
-                "detail": [
-                    {"type": "rules", "valueString": ", ".join(item["rules"])},
-                    {"type": "digest", "valueString": item["digest"]},
-                ],
-            }
-        )
-    return entities
+    return [*entities, *(_disclosed(item) for item in stored.body.get("detail", {}).get("items", []))]
+
+
+def _disclosed(item: Mapping[str, Any]) -> dict[str, Any]:
+    """One disclosed resource, by type, source, rules and salted hash: never by its id, which is the person's."""
+    return {
+        "what": {"display": f"{item['type']} of {item['source'] or 'the trace'}"},
+        "type": {"system": _ENTITY, "code": "2", "display": "System Object"},
+        "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
+        "detail": [
+            {"type": "rules", "valueString": ", ".join(item["rules"])},
+            {"type": "digest", "valueString": item["digest"]},
+        ],
+    }
 
 
 def _purpose(code: str) -> dict[str, str]:

@@ -33,7 +33,7 @@ def documents() -> dict[str, str]:
     from gateway.api.openapi import document
 
     manifests = [registry.load_manifest(package) for package in registry.installed().values()]
-    types = {name for manifest in manifests for name in manifest.gives} | {"Patient"}
+    types = {name for manifest in manifests for name in manifest.gives} | {"Patient", "Provenance"}
     return {"gateway.json": _text(document(BASE, types)), "capability-statement.json": _text(capability(BASE, types))}
 
 

@@ -24,11 +24,15 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(unpacked: Path, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(unpacked), "NO_COLOR": "1"}
-    return subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_gateway_check_passes_from_the_wheel_in_an_empty_folder(unpacked: Path, tmp_path: Path) -> None:
-    where = run(unpacked, tmp_path, "-c", "import gateway, adapters, mappings, consent_policy; print(gateway.__file__, adapters.__file__)")
+    where = run(
+        unpacked, tmp_path, "-c", "import gateway, adapters, mappings, consent_policy; print(gateway.__file__, adapters.__file__)"
+    )
     assert where.stdout.count(str(unpacked)) == 2, "the wheel was not what ran"
     done = run(unpacked, tmp_path, "-c", "from gateway.cli import main; main(['check'])")
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,50 @@
+"""openapi/: what the code says, no route undocumented, and a CapabilityStatement that is one."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from fhir.resources.R4B.capabilitystatement import CapabilityStatement
+from starlette.routing import Route
+
+from gateway.api.capability import capability
+from gateway.api.openapi import document
+from gateway.app import create
+from gateway.cli.openapi import documents
+from gateway.mapping.shape import shape_faults
+
+FOLDER = Path(__file__).parents[2] / "openapi"
+
+
+@pytest.mark.parametrize("name", ["gateway.json", "capability-statement.json"])
+def test_the_committed_description_is_what_the_code_says(name):
+    assert (FOLDER / name).read_text("utf-8") == documents()[name], "run make openapi and commit the result"
+
+
+def test_every_route_is_described_and_every_description_has_a_route():
+    parts = SimpleNamespace(types=lambda: frozenset({"Patient", "Flag"}), caller=SimpleNamespace(), base_url="http://x")
+    edge = create(parts, SimpleNamespace(body_bytes=1))  # type: ignore[arg-type]
+    routes = [route for route in edge._app.routes if isinstance(route, Route)]
+    served = {
+        (re.sub(r"{[^}]+}", "{}", route.path), method) for route in routes for method in route.methods or () if method != "HEAD"
+    }
+    paths = document("http://x", {"Patient", "Flag"})["paths"]
+    described = {(re.sub(r"{[^}]+}", "{}", path), method.upper()) for path, item in paths.items() for method in item}
+    by_type = {(re.sub("/(Patient|AuditEvent)(?=/|$)", "/{}", path, count=1), method) for path, method in described}
+    assert served - described - by_type == set()
+    assert {path for path, _ in described} <= {path for path, _ in served} | {
+        "/fhir/Patient",
+        "/fhir/Patient/_search",
+        "/fhir/Patient/{}",
+        "/fhir/AuditEvent",
+        "/fhir/AuditEvent/_search",
+    }
+
+
+def test_the_capability_statement_is_valid_r4_and_claims_only_read_and_search():
+    statement = capability("http://127.0.0.1:8000", {"Patient", "Flag", "Immunization"})
+    assert shape_faults(statement) == []
+    CapabilityStatement.model_validate(statement)
+    codes = {item["code"] for resource in statement["rest"][0]["resource"] for item in resource["interaction"]}
+    assert codes == {"read", "search-type"}
