@@ -128,6 +128,14 @@ def test_the_tracer_down_is_503_for_known_unknown_invalidated_numbers_and_ids_al
     assert resources(world.find(VISITOR, BY_KEY["farah"].nhs_number))
 
 
+def test_with_the_tracer_down_a_person_not_for_this_caller_looks_like_nobody_even_if_just_traced(world: World) -> None:
+    assert resources(world.find(VISITOR, BY_KEY["petra"].nhs_number), "Patient")
+    world.sandbox("down", "pds")
+    unrelated, nobody = world.find(GP, BY_KEY["petra"].nhs_number), world.find(GP, "9990022321")
+    assert unrelated.status_code == nobody.status_code == 503
+    assert shape(unrelated) == shape(nobody)
+
+
 def test_the_tracers_429_is_503_with_a_time_to_wait(world: World) -> None:
     world.sandbox("429", "pds")
     answer = world.find(VISITOR, "9990022321")
