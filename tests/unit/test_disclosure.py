@@ -8,7 +8,7 @@ from policy_world import EVERY_TYPE, PERSON, SOURCES, facts, identity, mapped, p
 
 from gateway import systems
 from gateway.consent import decide
-from gateway.disclosure import Page, disclose
+from gateway.disclosure import ENTRY_BYTES, Page, disclose
 from gateway.errors import InternalFault, PolicyNotActive
 from gateway.model import (
     CareClass,
@@ -149,6 +149,7 @@ def test_a_source_the_permit_does_not_cover_gives_nothing():
     assert made.withheld == {"source-not-covered": 1}
     under = permit()
     assert disclosed([allergy()], under=replace(under, sources=under.sources - {"gp"})).withheld == {"source-not-covered": 1}
+    assert disclosed([allergy()], under=replace(under, terms={})).withheld == {"source-not-covered": 1}
 
 
 def test_an_item_under_another_sources_agreement_does_not_leave_by_this_one():
@@ -176,8 +177,10 @@ def test_a_read_answers_with_the_one_resource_asked_for():
 
 
 def test_two_records_with_one_id_are_one_and_a_refusal():
-    made = disclosed([allergy(), allergy()], refused=[RefusedRecord("gp", "entry 9", "not a date")])
+    second = allergy(elements={"code": {"text": "another"}})
+    made = disclosed([allergy(), second], refused=[RefusedRecord("gp", "entry 9", "not a date")])
     assert kinds(made) == ["Patient", "AllergyIntolerance"]
+    assert body(made, "AllergyIntolerance")["code"] == {"text": "Penicillin"}
     assert [refused.reason for refused in made.refused] == ["not a date", "another record has the same id"]
 
 
@@ -238,9 +241,8 @@ def test_a_path_may_lead_deep():
 
 
 def test_a_mark_that_takes_nothing_out_is_not_said_to_have():
-    made = disclosed(
-        [jab(paths={Mark.THIRD_PARTY: (("performer", "actor"), ("note",))}, elements={"performer": [{"function": {}}]})]
-    )
+    paths = {Mark.THIRD_PARTY: (("performer", "actor"), ("note",), ("performer", "function", "text"))}
+    made = disclosed([jab(paths=paths, elements={"performer": [{"function": {}}]})])
     assert made.resources[1].stripped == ()
     assert body(made, "Immunization")["performer"] == [{"function": {}}]
 
@@ -257,9 +259,43 @@ def test_a_primitives_extension_goes_with_it():
 
 
 def test_paths_that_lead_nowhere_change_nothing():
-    paths = {Mark.THIRD_PARTY: (("note", "7"), ("code", "text", "deeper"), ("nothing", "here"), ("note", "0", "nothing"))}
+    paths = {
+        Mark.THIRD_PARTY: (
+            ("note", "7"),
+            ("note", "1"),
+            ("code", "text", "deeper"),
+            ("nothing", "here"),
+            ("note", "0", "nothing"),
+        )
+    }
     made = disclosed([allergy(paths=paths, elements={"note": [{"text": "words"}]})])
     assert body(made, "AllergyIntolerance")["note"] == [{"text": "words"}]
+    assert made.resources[1].stripped == ()
+
+
+def test_an_item_of_a_list_goes_by_its_place():
+    item = allergy(paths={Mark.THIRD_PARTY: (("note", "0"),)}, elements={"note": [{"text": "one"}, {"text": "two"}]})
+    assert body(disclosed([item]), "AllergyIntolerance")["note"] == [{"text": "two"}]
+    only = allergy(paths={Mark.THIRD_PARTY: (("note", "0"),)}, elements={"note": [{"text": "one"}]})
+    assert "note" not in body(disclosed([only]), "AllergyIntolerance")
+
+
+def test_what_a_source_left_out_itself_does_not_withhold_the_rest():
+    item = mapped(
+        "AllergyIntolerance",
+        "gp",
+        Category.ALLERGIES,
+        CareClass.HEALTH,
+        paths={Mark.THIRD_PARTY: (("asserter", "display"),)},
+        asserter={"display": "x", "reference": "Patient/y"},
+    )
+    assert body(disclosed([item]), "AllergyIntolerance")["asserter"] == {"reference": "Patient/y"}
+
+
+def test_every_mark_may_stand_on_one_resource():
+    paths = dict.fromkeys(Mark, (("note",),))
+    made = disclosed([allergy(paths=paths, elements={"note": [{"text": "x"}]})])
+    assert "note" not in body(made, "AllergyIntolerance")
 
 
 @pytest.mark.parametrize("path", [("*",), (), ("patient",), ("patient", "reference")])
@@ -307,7 +343,9 @@ NOPAT = [{"system": "http://hl7.org/fhir/v3/ActCode", "code": "NOPAT"}]
 def test_what_is_not_for_the_family_never_reaches_it():
     family = replace(permit(), strip=permit().strip | {Mark.NOT_FOR_FAMILY})
     marked = jab("i2", paths={Mark.NOT_FOR_FAMILY: (("*",),)})
-    made = disclosed([jab("i1", elements={"meta": {"security": NOPAT}}), marked, jab("i3")], under=family)
+    normal = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N"}
+    plain = jab("i3", elements={"meta": {"security": [normal]}})
+    made = disclosed([jab("i1", elements={"meta": {"security": NOPAT}}), marked, plain], under=family)
     assert [item.body["id"] for item in made.resources[1:]] == [f"{PERSON}.child-health.i3"]
     assert made.withheld == {"mark:not-for-family": 2}
 
@@ -379,6 +417,17 @@ def test_a_resource_that_is_nothing_but_a_place_goes_whole():
     odd = mapped("Flag", "authority", Category.CHILD_PROTECTION, CareClass.SAFEGUARDING, display="x")
     odd = replace(odd, body={"resourceType": "Flag", "id": "x", "reference": "Organization/o1"})
     assert disclosed([odd], under=permit(protected=True)).withheld == {"mark:locating": 1}
+
+
+def test_a_resource_about_a_place_goes_whole_for_a_protected_person():
+    odd = mapped("Flag", "authority", Category.CHILD_PROTECTION, CareClass.SAFEGUARDING)
+    odd = replace(odd, body={**flag().body, "subject": {"reference": "Location/l1"}})
+    assert disclosed([odd], under=permit(protected=True)).withheld == {"mark:locating": 1}
+
+
+def test_nothing_is_said_to_be_stripped_where_nothing_locates():
+    made = disclosed([jab()], under=permit(protected=True))
+    assert made.resources[1].stripped == ()
 
 
 def test_a_backbone_that_loses_what_it_needs_goes_as_a_whole():
@@ -494,6 +543,7 @@ def test_pages_by_count_join_to_the_whole(count):
     for _ in range(10):
         made = disclosed(MANY, page=Page(count, 1_000_000, after))
         seen += keys(made)
+        assert len(made.resources) <= count
         after = made.next_key
         if after is None:
             break
@@ -506,7 +556,9 @@ def test_a_page_ends_before_it_is_too_large_and_holds_at_least_one():
     assert keys(made) == IN_ORDER[:1]
     assert made.next_key == f"Patient/{PERSON}"
     sizes = [len(item.encoded) for item in disclosed(MANY).resources]
-    assert len(disclosed(MANY, page=Page(500, sum(sizes[:2]) + 2 * 160)).resources) == 2
+    two = sum(sizes[:2]) + 2 * ENTRY_BYTES
+    assert len(disclosed(MANY, page=Page(500, two)).resources) == 2
+    assert len(disclosed(MANY, page=Page(500, two - 1)).resources) == 1
 
 
 def test_the_bytes_carried_are_the_body():
