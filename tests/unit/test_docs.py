@@ -36,11 +36,15 @@ def rows(text: str) -> list[list[str]]:
 @cache
 def kept() -> tuple[Path, ...]:
     """Every file that belongs to the project: known to git, or new and not ignored."""
-    said = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    found = tuple(path for path in (ROOT / line for line in said.stdout.splitlines()) if path.is_file())
-    assert found, "git cannot say which files belong to the project"
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    said = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False)
+    if said.returncode == 0:
+        found = tuple(path for path in (ROOT / line for line in said.stdout.splitlines()) if path.is_file())
+    else:  # not a git work tree, or somebody else's: everything but what the build makes
+        made = {"var", "__pycache__"}
+        parts = ((path, path.relative_to(ROOT).parts) for path in ROOT.rglob("*") if path.is_file())
+        found = tuple(path for path, names in parts if not names[0].startswith(".") and not made & set(names))
+    assert found
     return found
 
 
