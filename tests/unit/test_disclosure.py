@@ -232,6 +232,12 @@ def test_a_place_kept_for_an_extension_stays_in_its_place():
     assert body(disclosed([item]), "Immunization")["education"] == [None]
 
 
+def test_a_nested_primitive_goes_with_its_extension():
+    actor = {"display": "Nurse", "_display": {"id": "x"}, "type": "Practitioner"}
+    item = jab(paths={Mark.THIRD_PARTY: (("performer", "actor", "display"),)}, elements={"performer": [{"actor": actor}]})
+    assert body(disclosed([item]), "Immunization")["performer"] == [{"actor": {"type": "Practitioner"}}]
+
+
 def test_a_path_may_lead_deep():
     deep = {"actor": {"identifier": {"system": "urn:x", "value": "1"}, "display": "Nurse"}}
     item = jab(paths={Mark.THIRD_PARTY: (("performer", "actor", "identifier", "value"),)}, elements={"performer": [deep]})
@@ -377,6 +383,7 @@ def test_every_locating_fact_of_a_protected_person_goes_marked_or_not():
                 {"time": "2025-01-01"},
             ],
             "encounter": {"reference": "#contained"},
+            "reaction": [{"detail": {"reference": "Practitioner/p"}}],
             "reasonReference": [{"reference": "urn:uuid:1"}],
             "extension": [
                 {"url": "urn:procedure", "valueCodeableConcept": {"text": "MMR vaccination"}},
