@@ -170,6 +170,29 @@ def test_the_page_of_commands_is_what_the_commands_say() -> None:
     assert read("docs/cli.md") == cli_page(), "run: python -m tests.cli_pages > docs/cli.md"
 
 
+def code_of(page: str) -> list[str]:
+    """Every line of a code block and every span of code."""
+    text = read(page)
+    blocks = re.findall(r"```[^\n]*\n(.*?)```", text, flags=re.DOTALL)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [line for block in blocks for line in block.splitlines()] + spans
+
+
+@pytest.mark.parametrize("page", [path.relative_to(ROOT).as_posix() for path in markdown()])
+def test_every_command_that_a_document_names_exists(page: str) -> None:
+    there = set(re.findall(r"^##+ (gateway .+)$", cli_page(), flags=re.MULTILINE))
+    groups = {name.rpartition(" ")[0] for name in there if name.count(" ") == 2}
+    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), flags=re.MULTILINE))
+    unknown = []
+    for line in code_of(page):
+        for noun, verb in re.findall(r"(?:^|\$\(|[;|] ?)gateway ([a-z]+)(?: ([a-z]+\b))?", line):
+            named = f"gateway {noun}"
+            unknown += [f"{named} {verb}"] if named in groups and verb and f"{named} {verb}" not in there else []
+            unknown += [named] if named not in there else []
+        unknown += [f"make {target}" for target in re.findall(r"^make ([a-z]+)", line) if target not in targets]
+    assert unknown == []
+
+
 # -------------------------------------------------------------------------------------------------- scenarios, hazards
 
 
