@@ -238,6 +238,12 @@ def test_a_nested_primitive_goes_with_its_extension():
     assert body(disclosed([item]), "Immunization")["performer"] == [{"actor": {"type": "Practitioner"}}]
 
 
+def test_an_extension_in_the_place_of_a_required_value_counts():
+    item = jab(paths={Mark.THIRD_PARTY: (("note",),)}, elements={"note": [{"text": "x"}], "_status": {"extension": []}})
+    del item.body["status"]
+    assert body(disclosed([item]), "Immunization")["_status"] == {"extension": []}
+
+
 def test_a_path_may_lead_deep():
     deep = {"actor": {"identifier": {"system": "urn:x", "value": "1"}, "display": "Nurse"}}
     item = jab(paths={Mark.THIRD_PARTY: (("performer", "actor", "identifier", "value"),)}, elements={"performer": [deep]})
@@ -607,6 +613,15 @@ def test_a_protected_persons_provenance_names_a_kind_and_no_organisation():
     ]
     assert "entity" not in found["gp"]
     assert not any(name in repr(found) for name in ("Riverside", "A99901", "Meadowvale", "RXX99"))
+
+
+def test_a_custodian_without_a_system_of_codes_is_named_only():
+    consents = frozenset({ConsentFact("share-health", "permit")})
+    visit = mapped(
+        "EpisodeOfCare", "centre", Category.CENTRE_INVOLVEMENT, CareClass.OPERATIONAL, status="active", patient=SUBJECT
+    )
+    found = provenances(disclosed([visit], under=permit(asked=WITH_PROVENANCE, consents=consents)))
+    assert found["centre"]["agent"][0]["who"] == {"type": "Organization", "display": "Willow Children's Centre"}
 
 
 def test_a_custodian_nobody_knows_is_named_by_kind():
