@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "GATEWAY_"
 
 
 class Source(BaseModel):
-    """One `[sources.NAME]`: an adapter pointed at one custodian."""
+    """One `[sources.NAME]`: an adapter pointed at one custodian. NAME is part of resource ids: a kind, never a place."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,7 +61,7 @@ class Settings(BaseSettings):
     """Everything that can be set. docs/running-it.md documents each name; a test compares."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GATEWAY_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     mode: Literal["sandbox", "live"] = "sandbox"
@@ -106,7 +114,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = os.environ.get("GATEWAY_CONFIG")
         toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
-        return (init_settings, env_settings, *toml)
+        # pydantic-settings passes over environment names it does not know: as a source of their own they are refused by name.
+        said = {
+            name.upper().removeprefix(PREFIX).partition("__")[0].lower() for name in os.environ if name.upper().startswith(PREFIX)
+        }
+        unknown = InitSettingsSource(settings_cls, dict.fromkeys(said - settings_cls.model_fields.keys(), ""))
+        return (init_settings, env_settings, *toml, unknown)
 
     def public_base(self) -> str:
         """The base of every URL we hand out. Never taken from a request."""
