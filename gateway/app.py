@@ -27,6 +27,7 @@ from gateway.api.capability import VERSION
 from gateway.api.fhir import ROUTES, Fhir
 from gateway.api.middleware import Edge
 from gateway.api.operations import operations
+from gateway.api.wire import bounded
 from gateway.connectors import CONNECTORS
 from gateway.connectors.http import PooledHttp
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StartupRefused, StoreDown
@@ -81,6 +82,7 @@ def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: 
     active = sources(settings, store, http, sds)
     rules = policy.load(settings.policy or files("consent_policy"))
     maps = mapping.load(settings.mappings or files("mappings"))
+    refuse_uncovered(active, rules)
     identity = Identity(
         store.persons, pds, Ages(timedelta(seconds=settings.trace_fresh_s), timedelta(seconds=settings.trace_stale_s))
     )
@@ -162,6 +164,16 @@ def terms(source: registry.ActiveSource, maps: mapping.Maps) -> SourceTerms:
         custodian=settings.custodian,
         title=settings.title,
     )
+
+
+def refuse_uncovered(active: registry.Registry, rules: policy.Policy) -> None:
+    """Raises `StartupRefused` for a source without an agreement, or under one that another custodian gives."""
+    for name, source in active.sources.items():
+        agreement = rules.agreement(source.settings.agreement)
+        if agreement is None:
+            raise StartupRefused(f"sources.{name}.agreement names none under consent_policy/agreements: write it there first")
+        if agreement.gives != source.settings.custodian:
+            raise StartupRefused(f"sources.{name}.agreement is one that another custodian gives: name the custodian's own")
 
 
 def connector(name: str) -> Build:
@@ -249,7 +261,7 @@ def _config(app: Any, host: str, port: int, settings: Settings) -> uvicorn.Confi
         app,
         host=host,
         port=port,
-        http="httptools",
+        http=bounded(settings.body_bytes),
         loop="none",
         lifespan="off",
         access_log=False,
@@ -370,7 +382,7 @@ def _opened_cursor(keys: Keys, text: str) -> bytes | None:
 
 async def _writable(store: Store) -> bool:
     try:
-        await store.policy_activation.active()
+        await store.log.check()
     except StoreDown:
         return False
     return True

@@ -1,0 +1,63 @@
+"""The composition root: what it refuses to start with, and what it says to do next."""
+
+from importlib.resources import files
+from types import SimpleNamespace
+
+import pytest
+
+from gateway import policy
+from gateway.app import refuse_uncovered, refuse_unfit
+from gateway.errors import StartupRefused
+from gateway.registry import Registry
+from tests import fakes
+
+
+def source(agreement: str, custodian: str) -> Registry:
+    made = fakes.active("child-health", fakes.FakeSource(), custodian=custodian)
+    settings = SimpleNamespace(agreement=agreement, custodian=custodian)
+    return Registry({"child-health": SimpleNamespace(settings=settings, manifest=made.manifest, adapter=made.adapter)})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("agreement", "custodian", "says"),
+    [("no-such", "ods:RXX99", "write it there first"), ("child-health-record", "ods:A99901", "another custodian")],
+)
+def test_a_source_without_its_own_agreement_does_not_start(agreement, custodian, says):
+    with pytest.raises(StartupRefused, match=says):
+        refuse_uncovered(source(agreement, custodian), policy.load(files("consent_policy")))
+
+
+def test_a_source_under_its_custodians_agreement_starts():
+    refuse_uncovered(source("child-health-record", "ods:RXX99"), policy.load(files("consent_policy")))
+
+
+def live(**changes: object) -> SimpleNamespace:
+    values = {
+        "mode": "live",
+        "adapters": None,
+        "proxy": None,
+        "public_base": lambda: "https://gateway.example.nhs.uk",
+        "pds": SimpleNamespace(base_url="https://pds"),
+        "sds": None,
+        "sources": {},
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+def test_fit_live_settings_are_not_refused():
+    refuse_unfit(live())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"public_base": lambda: "http://gateway"}, "GATEWAY_BASE_URL"),
+        ({"adapters": "folder"}, "GATEWAY_ADAPTERS"),
+        ({"pds": SimpleNamespace(base_url="http://127.0.0.1")}, "pds.base_url"),
+        ({"sds": SimpleNamespace(base_url="http://127.0.0.1")}, "sds.base_url"),
+        ({"sources": {"gp": SimpleNamespace(options={"ssp": "http://127.0.0.1/ssp"})}}, "sources.gp.options.ssp"),
+    ],
+)
+def test_live_mode_refuses_what_is_for_the_sandbox_and_names_it(changes, says):
+    with pytest.raises(StartupRefused, match=says):
+        refuse_unfit(live(**changes))  # type: ignore[arg-type]
