@@ -1,6 +1,7 @@
 """Takes what is due: deliveries, owed failure counts, the log's sequence, retention. Knows no rule; every act is a flow."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -11,6 +12,7 @@ from gateway.flows.upkeep import upkeep
 from gateway.registry import ActiveSource
 
 TICK_S = 1.0
+Due = Callable[[], Awaitable[None]]
 _log = structlog.get_logger()
 
 
@@ -21,18 +23,31 @@ class Worker:
         self._parts = parts
 
     async def run(self) -> None:
-        """Tick until cancelled. A failure is logged by its kind and tried again at the next tick."""
-        while True:
-            await self.tick()
-            await asyncio.sleep(TICK_S)
+        """Until cancelled. A failure is logged by its kind and tried again at the next tick.
+
+        Upkeep waits for no delivery: without it no request is answered, and a large delivery takes minutes.
+        """
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._again(self._upkeep))
+            both.create_task(self._again(self._deliveries))
 
     async def tick(self) -> None:
         """Everything due once."""
-        for due in (self._upkeep, self._deliveries):
-            try:
-                await due()
-            except GatewayError as error:
-                _log.error("worker.failed", fault=type(error).__name__, reason=error.reason)
+        await self._once(self._upkeep)
+        await self._once(self._deliveries)
+
+    async def _again(self, due: Due) -> None:
+        while True:
+            await self._once(due)
+            await asyncio.sleep(TICK_S)
+
+    async def _once(self, due: Due) -> None:
+        try:
+            await due()
+        except GatewayError as error:
+            _log.error("worker.failed", fault=type(error).__name__, reason=error.reason)
+        except Exception as fault:  # noqa: BLE001 - as at the edge: what one file does to us must not stop the whole gateway
+            _log.error("worker.failed", fault=type(fault).__name__, reason="not-foreseen")
 
     async def _upkeep(self) -> None:
         await upkeep(self._parts)

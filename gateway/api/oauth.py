@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from gateway.api import form
@@ -85,10 +85,13 @@ async def _form(request: Request) -> Mapping[str, str]:
     if len(kind) != 1 or kind[0].partition(";")[0].strip().lower() != _FORM or "content-encoding" in request.headers:
         raise OAuthRefused("invalid_request", reason="content-type")
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_FORM_BYTES:
-            raise OAuthRefused("invalid_request", reason="form-too-long", status=413)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_FORM_BYTES:
+                raise OAuthRefused("invalid_request", reason="form-too-long", status=413)
+    except ClientDisconnect as gone:
+        raise OAuthRefused("invalid_request", reason="caller-went-away") from gone
     try:
         values = form.once(form.pairs(body, most_bytes=LARGEST_FORM_BYTES, most_value=LARGEST_FORM_BYTES))
     except TooLarge as error:

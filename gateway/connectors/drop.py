@@ -178,7 +178,10 @@ def utc(text: str) -> datetime:
         raise SourceContractBroken("a time that is not ISO 8601") from None
     if moment.tzinfo is None:
         raise SourceContractBroken("a time without its offset from UTC")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # an offset that leads out of the calendar
+        raise SourceContractBroken("a time that is not ISO 8601") from None
 
 
 def _is_temporary(name: str) -> bool:

@@ -224,9 +224,9 @@ def _as_of(shape: Shape, root: Element) -> datetime | None:
             continue
         try:
             moment = datetime.fromisoformat(text)
-        except ValueError:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(shape.zone))).astimezone(UTC)
+        except (ValueError, OverflowError):
             raise SourceContractBroken(NO_DATE) from None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(shape.zone))).astimezone(UTC)
     return None
 
 

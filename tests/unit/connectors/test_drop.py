@@ -187,7 +187,7 @@ def test_a_time_is_read_as_utc() -> None:
     assert utc("2026-05-04T10:00:00+01:00") == NOW
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-05-04T10:00:00", "2026-05-04"])
-def test_a_time_without_its_offset_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-05-04T10:00:00", "2026-05-04", "0001-01-01T00:00:00+14:00"])
+def test_a_time_without_its_offset_or_out_of_the_calendar_is_refused(text: str) -> None:
     with pytest.raises(SourceContractBroken):
         utc(text)

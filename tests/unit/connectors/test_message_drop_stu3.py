@@ -94,6 +94,12 @@ def test_what_is_not_sound_stu3_is_refused(resource: str) -> None:
         read(resource)
 
 
+@pytest.mark.parametrize("body", ['{"resourceType": "Bundle", "id": "\\ud800"}', '{"resourceType": "Bundle", "\\udfff": 1}'])
+def test_half_a_surrogate_pair_which_no_store_can_keep_is_refused(body: str) -> None:
+    with pytest.raises(SourceContractBroken):
+        read_stu3(body.encode())
+
+
 def test_every_message_of_the_sandbox_reads_alike_from_xml_and_json() -> None:
     count = 0
     for letter in letters():

@@ -180,6 +180,7 @@ def test_a_lock_protects_whatever_it_is_called_and_an_unknown_word_goes_no_furth
         (extract(bird("")), xml_drop.NO_IDENTITY),
         (extract(bird("B1"), bird("B1")), xml_drop.TWICE),
         (extract(bird(), at="<At>yesterday</At>"), xml_drop.NO_DATE),
+        (extract(bird(), at="<At>9999-12-31T23:59:59-14:00</At>"), xml_drop.NO_DATE),
         (b"<Fish/>", xml_drop.OTHER_ROOT),
         (b"<Birds/>", xml_drop.NO_DATE),
         (extract(bird()).replace(b"Birds", b"Fishes"), xml_drop.OTHER_ROOT),

@@ -1,0 +1,96 @@
+"""The worker: what is due is done again and again, and nothing that arrives from outside can stop it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway import worker
+from gateway.errors import StoreDown
+from gateway.worker import Worker
+from tests import fakes
+
+pytestmark = pytest.mark.anyio
+
+
+class Standing:
+    """Upkeep's own state, counting how often it is kept."""
+
+    def __init__(self) -> None:
+        self.checks = 0
+        self.purged_at = fakes.NOW
+        self.fault: Exception | None = None
+
+    async def check(self, _: Any) -> None:
+        self.checks += 1
+        if self.fault:
+            raise self.fault
+
+    async def flush(self, _: Any) -> None:
+        return None
+
+
+class Poisoned:
+    """An intake whose reader breaks in a way that no error of ours names."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def arrivals(self) -> AsyncIterator[Any]:
+        self.looks += 1
+        raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+        yield
+
+
+class Endless:
+    """An intake with a delivery that takes for ever."""
+
+    async def arrivals(self) -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield
+
+
+def at_work(intake: Any, standing: Standing) -> Worker:
+    source = SimpleNamespace(intake=intake, settings=SimpleNamespace(name="child-health"))
+    parts: Any = SimpleNamespace(
+        now=lambda: fakes.NOW + timedelta(seconds=1),
+        standing=standing,
+        caller=SimpleNamespace(failures=standing),
+        registry=SimpleNamespace(sources={"child-health": source}),
+    )
+    return Worker(parts)
+
+
+async def ticking(working: Worker, seconds: float) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await working.run()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "TICK_S", 0.01)
+
+
+async def test_a_delivery_that_breaks_its_reader_stops_neither_upkeep_nor_the_next_look():
+    standing, poisoned = Standing(), Poisoned()
+    await ticking(at_work(poisoned, standing), 0.2)
+    assert standing.checks > 2
+    assert poisoned.looks > 2
+
+
+async def test_upkeep_goes_on_while_a_delivery_is_taken():
+    standing = Standing()
+    await ticking(at_work(Endless(), standing), 0.2)
+    assert standing.checks > 2
+
+
+@pytest.mark.parametrize("fault", [StoreDown(reason="down"), OverflowError()])
+async def test_upkeep_that_fails_is_tried_again(fault: Exception):
+    standing = Standing()
+    standing.fault = fault
+    await ticking(at_work(None, standing), 0.2)
+    assert standing.checks > 2
