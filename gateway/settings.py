@@ -113,6 +113,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = os.environ.get("GATEWAY_CONFIG")
+        if file:
+            Path(file).open().close()  # a file that is named and not there would be passed over. Raises `OSError`
         toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
         # pydantic-settings passes over environment names it does not know: as a source of their own they are refused by name.
         said = {

@@ -23,5 +23,5 @@ def settings() -> Settings:
             f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors(include_input=False)
         )
         fail(f"settings: {faults}. docs/running-it.md lists every setting; GATEWAY_CONFIG names the file", code=2)
-    except OSError:
-        fail("settings: the file that GATEWAY_CONFIG names cannot be read", code=2)
+    except (OSError, ValueError):
+        fail("settings: the file that GATEWAY_CONFIG names cannot be read as TOML", code=2)

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import typer
 from pydantic import ValidationError
 
+from gateway.cli import say
 from gateway.settings import Settings
 
 LEAST = {"GATEWAY_PDS__BASE_URL": "https://pds.example", "GATEWAY_PDS__ODS": "X99990", "GATEWAY_SOURCES": "{}"}
@@ -46,6 +48,19 @@ def test_a_misspelt_name_in_the_file_is_refused_too(monkeypatch, tmp_path: Path)
     (tmp_path / "gateway.toml").write_text('pot = "secret-value"\n', "utf-8")
     monkeypatch.setenv("GATEWAY_CONFIG", str(tmp_path / "gateway.toml"))
     assert faults() == [("pot", "extra_forbidden")]
+
+
+@pytest.mark.parametrize("body", [None, "a = = b", "\ufffe"])
+def test_a_file_that_is_not_there_or_no_toml_gets_one_line_without_its_words(monkeypatch, tmp_path: Path, capsys, body):
+    file = tmp_path / "secret-value.toml"
+    if body is not None:
+        file.write_text(body, "utf-16")
+    monkeypatch.setenv("GATEWAY_CONFIG", str(file))
+    with pytest.raises(typer.Exit) as left:
+        say.settings()
+    assert left.value.exit_code == 2
+    said = capsys.readouterr().err
+    assert said == "gateway: settings: the file that GATEWAY_CONFIG names cannot be read as TOML\n"
 
 
 def test_the_environment_outweighs_the_file(monkeypatch, tmp_path: Path):
