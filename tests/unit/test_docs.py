@@ -218,6 +218,20 @@ def test_each_hazard_is_whole_and_shows_its_evidence() -> None:
     assert {f"{name} evidence" for name, row in table.items() if "**open**" in row[-2]} == waiting
 
 
+def test_each_risk_is_what_severity_and_likelihood_make_of_it() -> None:
+    matrix = {
+        int(row[0][-1]): [int(cell) for cell in row[1:]]
+        for row in rows(read("docs/assurance/README.md"))
+        if re.fullmatch(r"[a-z ]+[1-5]", row[0])
+    }
+    assert sorted(matrix) == [1, 2, 3, 4, 5]
+    for row in rows(read("docs/assurance/hazard-log.md")):
+        if re.fullmatch(r"H\d\d", row[0]):
+            severity, likelihood, risk, likelihood_after, risk_after = (int(cell) for cell in row[5:10])
+            assert (risk, risk_after) == (matrix[likelihood][severity - 1], matrix[likelihood_after][severity - 1]), row[0]
+            assert risk_after <= 3, f"{row[0]} is not acceptable as it stands"
+
+
 @pytest.mark.parametrize("page", [path.relative_to(ROOT).as_posix() for path in markdown()])
 def test_every_test_that_a_document_names_exists(page: str) -> None:
     missing = [f"{file}::{name}" for file, name in named_tests(read(page)) if (file, name) not in known_tests()]
