@@ -180,7 +180,9 @@ def _read(path: Path, use: str) -> dict[str, object]:
             raise StartupRefused(f"The key file {use}.json can be read by others: chmod 600 every file in the key folder.")
         file = json.loads(path.read_bytes())
     except OSError:
-        raise StartupRefused(f"The key file {use}.json is missing or cannot be read: check GATEWAY_KEYS.") from None
+        raise StartupRefused(
+            f"The key file {use}.json is missing or cannot be read: check GATEWAY_KEYS, or run gateway keys create."
+        ) from None
     except ValueError:
         file = None
     if not isinstance(file, dict) or file.get("use") != use or not _raw_or_nothing(file):

@@ -186,6 +186,10 @@ class StoredLog:
             return None
         return self._writer.receipt(prepared)
 
+    async def check(self) -> None:
+        """As far as an event goes without leaving one: a write begins and reaches the log. Raises `StoreDown`."""
+        await self._database.write(_reach())
+
     async def ask(self, question: LogQuestion) -> Sequence[StoredEvent]:
         """Newest first, on a connection of its own. Raises `StoreDown`."""
         await self.sequence()
@@ -276,6 +280,10 @@ def _refuse(passengers: Sequence[_Passenger], reason: str) -> None:
 
 def _purge_replays(now: int) -> Work[int]:
     return len((yield Call(sql.PURGE_REPLAY, {"now": now})))
+
+
+def _reach() -> Work[None]:
+    yield Call(sql.LAST_SEQ, {"writer": ""})
 
 
 def _sequence(*, wait: bool) -> Work[int]:
