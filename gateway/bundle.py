@@ -14,7 +14,19 @@ import msgspec
 
 from gateway import systems
 from gateway.errors import CursorRefused, GatewayError, Incomplete, NotFound
-from gateway.model import AccessRequest, Caller, Deny, Disclosure, PersonId, Query, Receipt, Recorded, SourceReport, SourceState
+from gateway.model import (
+    AccessRequest,
+    Caller,
+    Deny,
+    Disclosure,
+    Mark,
+    PersonId,
+    Query,
+    Receipt,
+    Recorded,
+    SourceReport,
+    SourceState,
+)
 
 CURSOR_LIVES_S = 300
 HELP = (
@@ -82,7 +94,7 @@ def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
         raise Incomplete(reason="strict-and-a-source-missing")
     if request.query.interaction == "read":
         return _resource(recorded, reports, look)
-    names = _names(look, protected=disclosure.permit.value.facts.protected)
+    names = _names(look, protected=_is_hidden(disclosure))
     if not disclosure.resources and not disclosure.withheld_known:
         if all(report.state in _AS_FOR_NOBODY for report in reports):
             names = _names(look, protected=False)  # these are the states of everybody, so their names tell of nobody
@@ -173,7 +185,7 @@ def _resource(recorded: Recorded[Disclosure], reports: Sequence[SourceReport], l
         if any(report.state in _UNREACHED for report in reports):
             raise Incomplete(reason="source-of-the-resource-missing")
         raise NotFound(reason="nothing-disclosed")
-    names = _names(look, protected=disclosure.permit.value.facts.protected)
+    names = _names(look, protected=_is_hidden(disclosure))
     headers = (*_receipt_header(recorded.receipt), _sources_header(reports, names))
     return Answer(200, disclosure.resources[0].encoded, headers, shows_records=True)
 
@@ -225,6 +237,12 @@ def _self_link(request: AccessRequest, look: Look) -> str:
     name = min(query.types)
     by = ("_id" if name == "Patient" else "patient") + f"={person}" if person else ""
     return f"{look.base_url}/fhir/{name}" + (f"?{by}" if by else "")
+
+
+def _is_hidden(disclosure: Disclosure) -> bool:
+    """Whether locating facts go from this answer: then no source is named by its organisation either."""
+    permit = disclosure.permit.value
+    return permit.facts.protected or Mark.LOCATING in permit.strip
 
 
 def _names(look: Look, *, protected: bool) -> Callable[[str], tuple[str, str]]:

@@ -15,6 +15,7 @@ from gateway.errors import SourceContractBroken, SourceError, SourceRefused, Sou
 from gateway.model import Ask, FetchPlan, PatientIdentity, SourceReport, SourceState
 from gateway.registry import ActiveSource, Registry
 
+UNFORESEEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 OPENS_AFTER = 5  # failures in a row
 OPEN_S = 15.0  # then the source rests this long, and one request tries it again
 
@@ -121,6 +122,8 @@ class Fetch:
             error: SourceError = SourceTimedOut("over-budget")
         except SourceError as raised:
             error = raised
+        except UNFORESEEN:  # an adapter that trips over what its source said: that source's failure, nobody else's
+            error = SourceContractBroken("the adapter could not read the answer")
         else:
             breaker.note(None, monotonic())
             return _report(ask.source, gathered, started), gathered, False

@@ -153,12 +153,13 @@ def _audit_value(key: str, value: str) -> dict[str, str]:
     if key == "date":
         prefix, day = (value[:2], value[2:]) if value[:2] in ("ge", "le", "gt", "lt", "eq") else ("eq", value)
         try:
-            instant = datetime.fromisoformat(day)
-        except ValueError as error:
+            given = datetime.fromisoformat(day)
+            instant = (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
+            day_after = instant + timedelta(days=1)
+        except (ValueError, OverflowError) as error:  # or a day at the end of the calendar
             raise InvalidParameter(reason="not-a-date", expression="date") from error
-        instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
         if prefix == "eq":
-            return {"since": instant.isoformat(), "until": (instant + timedelta(days=1)).isoformat()}
+            return {"since": instant.isoformat(), "until": day_after.isoformat()}
         return {"since" if prefix in ("ge", "gt") else "until": instant.isoformat()}
     if key == "outcome" and value not in ("0", "4", "8", "12"):
         raise InvalidParameter(reason="not-an-outcome", expression="outcome")

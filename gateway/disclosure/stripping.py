@@ -36,7 +36,7 @@ PATIENT_KEEPS = frozenset(
 _SWEPT = frozenset(
     {
         *("address", "telecom", "contact", "generalPractitioner", "managingOrganization", "serviceProvider", "custodian"),
-        *("hospitalization", "origin", "destination", "valueAddress", "valueContactPoint", "valueContactDetail"),
+        *("authorString", "hospitalization", "origin", "destination", "valueAddress", "valueContactPoint", "valueContactDetail"),
     }
 )  # wherever they stand
 _SWEPT_AT_TOP = _SWEPT | {"text", "contained", "identifier", "location", "facility"}
@@ -128,6 +128,8 @@ def _swept(element: Any, name: str, *, top: bool = False) -> Any:
     if name != "coding" and _names_a_place(element):
         return None
     gone = _SWEPT_AT_TOP if top else _SWEPT_IN_META if name == "meta" else _SWEPT
+    if isinstance(element.get("reference"), str):  # the link stays; a name beside it can be of a place
+        gone = gone | _ONLY_NAMED
     left = {}
     for key, value in element.items():
         if key.lstrip("_") not in gone and (inside := _swept(value, key)) is not None:

@@ -120,7 +120,7 @@ def _unlisted(value: Any, extensions: frozenset[str], path: tuple[str, ...]) -> 
         for name, part in value.items():
             here = (*path, name)
             if name == "extension":
-                if any(one.get("url") not in extensions for one in part):
+                if not all(one.get("url") in extensions and not _unlisted(one, extensions, ()) for one in part):
                     found.append(here)
             else:
                 found += _unlisted(part, extensions, here)

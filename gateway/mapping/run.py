@@ -198,4 +198,6 @@ def _r4_record(maps: Maps, record: SourceRecord, ctx: Context, *, wanted: bool) 
         made = maps.lane.rewrite(record.data, run, where=record.where, as_of=record.as_of, locked=record.locked)
     except Unusable as error:
         return MapResult((), (RefusedRecord(ctx.source, record.where, error.reason),), None)
+    except UNREADABLE:  # one odd record is refused like any other; the rest of the answer goes on
+        return MapResult((), (RefusedRecord(ctx.source, record.where, "a value of a kind that R4 does not have there"),), None)
     return MapResult((made,), (), account(record.data, [], [], [], everything=True) if wanted else None)

@@ -413,6 +413,19 @@ def test_every_locating_fact_of_a_protected_person_goes_marked_or_not():
     }
 
 
+def test_a_name_beside_a_link_goes_for_a_protected_person_and_the_link_stays():
+    item = jab(
+        elements={
+            "patient": {**SUBJECT, "display": "Kiran, of Willow refuge"},
+            "encounter": {"reference": f"Encounter/{PERSON}.gp.e", "display": "Visit at Willow refuge", "type": "Encounter"},
+            "note": [{"text": "no reaction", "authorString": "Dr Near, Willow refuge"}],
+        },
+    )
+    left = body(disclosed([item], under=permit(protected=True)), "Immunization")
+    assert (left["patient"], left["encounter"]) == (SUBJECT, {"reference": f"Encounter/{PERSON}.gp.e"})
+    assert left["note"] == [{"text": "no reaction"}]
+
+
 def test_the_flag_of_a_protected_child_stays_without_its_author():
     made = disclosed([flag()], under=permit(protected=True))
     assert "author" not in body(made, "Flag")

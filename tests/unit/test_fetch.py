@@ -65,6 +65,21 @@ async def test_one_record_about_somebody_else_discards_the_whole_answer(claim):
     assert (fetched.reports[0].state, fetched.reports[0].reason) == (SourceState.FAILED, "identity-mismatch")
 
 
+@pytest.mark.parametrize("fault", [TypeError(), KeyError(), UnicodeDecodeError("utf-8", b"", 0, 1, ""), RecursionError()])
+async def test_an_adapter_that_trips_over_its_sources_answer_fails_alone(fault):
+    registry = Registry({"gp": fakes.active("gp", fakes.FakeSource(fakes.record(), error=fault)), **one_more()})
+    fetched = await run(registry)
+    assert [(report.source, report.state) for report in fetched.reports] == [
+        ("centre", SourceState.ANSWERED),
+        ("gp", SourceState.FAILED),
+    ]
+    assert [source for source, _ in fetched.records] == ["centre"]
+
+
+def one_more() -> dict:
+    return {"centre": fakes.active("centre", fakes.FakeSource(fakes.record()))}
+
+
 async def test_an_empty_answer_about_somebody_else_is_discarded_like_any_other():
     fetched = await run(one(fakes.FakeSource(SourceFacts(warnings=(("allergies", "x"),), about=Claim(nhs_number=OTHER)))))
     assert fetched.wrong_person == {"gp"}

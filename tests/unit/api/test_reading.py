@@ -131,6 +131,8 @@ def test_an_id_that_is_not_ours_is_read_as_an_id_of_nobody(path):
         ("Flag", "&".join(f"p{n}=1" for n in range(60)), TooLarge),
         ("AuditEvent", "outcome=9", InvalidParameter),
         ("AuditEvent", "date=yesterday", InvalidParameter),
+        ("AuditEvent", "date=9999-12-31", InvalidParameter),
+        ("AuditEvent", "date=ge0001-01-01T00:00:00%2B14:00", InvalidParameter),
         ("AuditEvent", "purpose=CURIOSITY", InvalidParameter),
         ("AuditEvent", "agent=", InvalidParameter),
         ("", "_cursor=x", CursorRefused),

@@ -143,6 +143,39 @@ def test_what_r4_does_not_have_is_refused(
     assert len(result.resources) == (0 if reason else 1)
 
 
+def nested(depth: int) -> list[dict[str, Any]]:
+    extension: dict[str, Any] = {"url": "urn:listed", "valueString": "x"}
+    for _ in range(depth):
+        extension = {"url": "urn:listed", "extension": [extension]}
+    return [extension]
+
+
+@pytest.mark.parametrize(
+    "change", [{"encounter": {"reference": "Encounter/1", "extension": 5}}, {"extension": nested(450)}], ids=["a number", "depth"]
+)
+def test_a_record_odd_in_a_way_nobody_foresaw_is_refused_and_breaks_nothing_else(
+    lane: Callable[..., MapResult], observation: dict[str, Any], change: dict[str, Any]
+):
+    result = lane({**observation, **change})
+    assert len(result.refused) == 1
+    assert result.resources == ()
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {"extension": [{"url": "urn:hidden", "valueString": "Willow refuge"}]},
+        {"valueCodeableConcept": {"text": "x", "extension": [{"url": "urn:hidden", "valueString": "Willow refuge"}]}},
+    ],
+    ids=["a part", "a value's own"],
+)
+def test_an_unlisted_extension_inside_a_listed_one_counts_as_every_mark(
+    lane: Callable[..., MapResult], observation: dict[str, Any], inner: dict[str, Any]
+):
+    (made,) = lane({**observation, "extension": [{"url": "urn:listed", **inner}]}).resources
+    assert all(("extension",) in made.paths[mark] for mark in Mark)
+
+
 @pytest.mark.parametrize("odd", [None, [], "x", 7])
 def test_what_is_no_resource_is_refused(lane: Callable[..., MapResult], odd: Any):
     assert len(lane(odd).refused) == 1
