@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources.abc import Traversable
 from inspect import isfunction
 from pathlib import Path
@@ -48,6 +48,23 @@ def load(folder: "Path | Traversable", *, overrides: "Path | Traversable | None"
     if faults:
         raise MappingFaults(tuple(sorted(faults)))
     return Maps({key: tuple(found) for key, found in by_schema.items()}, schemas, codes, lane, digest.hexdigest())
+
+
+def remaker(folder: "Path | Traversable", maps: Maps, plan: MapPlan) -> Callable[[MapFile], tuple[LoadedMap | None, list[Fault]]]:
+    """One loaded map -> what checks and compiles another version of it, exactly as `load` would."""
+    functions = _functions(folder / plan.adapter, [], hashlib.sha256())
+    files = [other.source for other in maps.plans(plan.adapter)]
+    labels = frozenset(block.label for file in files for block in file.blocks)
+    own = frozenset(
+        block.label for file in files for block in file.blocks if file.reads == plan.source.reads and block.each is None
+    )
+
+    def remake(read: MapFile) -> tuple[LoadedMap | None, list[Fault]]:
+        checker = Checker(plan.adapter, read, plan.schema, index(), maps.codes, functions, labels, own)
+        made = checker.check(plan.code_file)
+        return (None, checker.faults) if checker.faults else (LoadedMap(made, compile_map(made)), [])
+
+    return remake
 
 
 def _adapter(
