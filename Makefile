@@ -39,10 +39,14 @@ bench: .venv/ready ## the gateway beside three baselines, ratios from one run (F
 openapi: .venv/ready ## write openapi/ anew from the code
 	@$(V)/gateway openapi --write openapi
 
+node: ## install the public FHIR client of tests marked node (needs nodejs, npm)
+	@command -v npm >/dev/null || { echo "npm is missing: apt-get install nodejs npm"; exit 1; }
+	@npm ci --prefix tests/e2e/node --silent --no-audit --no-fund
+
 lock: ## write requirements.lock anew (needs uv); names no registry
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
 
 clean: ## remove what was made
-	rm -rf .venv var .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv var tests/e2e/node/node_modules .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help demo test check bench openapi lock clean
+.PHONY: help demo test check bench openapi node lock clean
