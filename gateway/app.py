@@ -30,7 +30,7 @@ from gateway.api.operations import operations
 from gateway.api.wire import bounded
 from gateway.connectors import CONNECTORS
 from gateway.connectors.http import PooledHttp
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound, StartupRefused, StoreDown
+from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFound, StartupRefused, StoreDown
 from gateway.fetch import Fetch
 from gateway.flows.parts import Parts
 from gateway.flows.shelving import SourceLocalIds, SourceShelf
@@ -202,7 +202,11 @@ def create(parts: Parts, settings: Settings) -> Edge:
         refusal: GatewayError = MethodNotAllowed(reason="method") if status == 405 else NotFound(reason="no-such-route")
         return await fhir.elsewhere(request, refusal)
 
+    async def unforeseen(request: Request, _: Exception) -> Response:
+        return await fhir.elsewhere(request, InternalFault(reason="unforeseen"))
+
     app.add_exception_handler(HTTPException, elsewhere)
+    app.add_exception_handler(Exception, unforeseen)  # else Starlette answers in plain text, and the log would not hear of it
     return Edge(app)
 
 
