@@ -47,7 +47,7 @@ def audit_event(stored: StoredEvent, *, gateway: str, person: str | None) -> dic
 
 def _described(body: Mapping[str, Any]) -> str:
     detail = body.get("detail", {})
-    rules = ", ".join(rule["id"] for rule in detail.get("rules", []) if isinstance(rule, dict))
+    rules = ", ".join(dict.fromkeys(rule["id"] for rule in detail.get("rules", []) if isinstance(rule, dict)))
     return f"{body['kind']}: {body['outcome']}" + (f" by {rules}" if rules else "")
 
 

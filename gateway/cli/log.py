@@ -47,7 +47,9 @@ def verify() -> None:
     """Read the whole log and name every fault; exit 1 when there is one."""
 
     async def work(store: Store, _: Settings) -> list[str]:
-        return [f"{'' if fault.index is None else f'index {fault.index}: '}{fault.what}" for fault in await store.verify()]
+        faults = await store.verify()
+        await stored.record(store, "log-verify", {"faults": len(faults)})
+        return [f"{'' if fault.index is None else f'index {fault.index}: '}{fault.what}" for fault in faults]
 
     faults = stored.run(work)
     for fault in faults:
