@@ -5,7 +5,7 @@ manifest names a `connector`, by that connector. The gateway owns deadline, bulk
 labels and provenance.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -152,6 +152,7 @@ class Delivery(Protocol):
     snapshot: bool  # True: what the sender no longer lists is gone
     as_of: datetime
     fault: str | None  # set when its reader could not use it: comes with no arrivals, and is refused for this reason
+    doubts: Mapping[str, int]  # rows that its reader refused: reason -> how many
 
     def done(self) -> None:
         """Taken: never delivered again."""
@@ -278,6 +279,7 @@ class Tools:
     directory: Directory
     now: "Clock"
     var: Path  # where drops and working files of this source may live
+    seal: Callable[[bytes], bytes]  # for files of this source that are kept: what is sealed here, no adapter can open
 
 
 class Clock(Protocol):

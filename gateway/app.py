@@ -6,6 +6,7 @@ import gc
 import importlib
 import json
 import logging
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -79,7 +80,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
 
 
 def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: Pds, sds: Sds | None, jwks: Jwks) -> Parts:
-    active = sources(settings, store, http, sds)
+    active = sources(settings, keys, store, http, sds)
     rules = policy.load(settings.policy or files("consent_policy"))
     maps = mapping.load(settings.mappings or files("mappings"))
     refuse_uncovered(active, rules)
@@ -114,7 +115,7 @@ def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: 
     )
 
 
-def sources(settings: Settings, store: Store, http: PooledHttp, sds: Sds | None) -> registry.Registry:
+def sources(settings: Settings, keys: Keys, store: Store, http: PooledHttp, sds: Sds | None) -> registry.Registry:
     """The settings' sources, each with its adapter and what the adapter is lent."""
 
     def tools(source: SourceSettings) -> Tools:
@@ -125,6 +126,7 @@ def sources(settings: Settings, store: Store, http: PooledHttp, sds: Sds | None)
             directory=sds or _NoDirectory(),
             now=utc_now,
             var=settings.var / "sources" / source.name,
+            seal=lambda plain: keys.seal("file-sealing", plain, source.name.encode()),
         )
 
     packages = registry.installed(settings.adapters)
@@ -241,7 +243,9 @@ async def _serve(settings: Settings) -> None:
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)  # a full collection over the heap of start-up would stop every request for tens of ms
         _log.info("gateway.started", port=settings.port, operations_port=settings.operations_port, mode=settings.mode)
-        main = asyncio.create_task(servers[0].serve())
+        for wanted in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(wanted, servers[0].stop)
+        main = asyncio.create_task(servers[0].serve_beside())
         beside = asyncio.create_task(servers[1].serve_beside())
         await main
         servers[1].should_exit = True
@@ -254,7 +258,10 @@ async def _serve(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Two servers in one process: the first alone listens for signals."""
+    """Two servers in one process. Signals are ours: uvicorn would raise them again and end us before the log is flushed."""
+
+    def stop(self) -> None:
+        self.should_exit = True
 
     async def serve_beside(self) -> None:
         await self._serve()

@@ -31,7 +31,7 @@ class Source(BaseModel):
     title: str = Field(description="what callers see this source called")
     budget_s: float | None = Field(default=None, gt=0, le=30, description="seconds; default: the manifest's")
     max_age_h: float | None = Field(default=None, gt=0, description="hours after which a delivered copy is stale")
-    keep_days: int = Field(default=7, ge=1, description="days a taken or refused file is kept, readable by the gateway alone")
+    keep_days: int = Field(default=7, ge=1, description="days a taken or refused file is kept, sealed")
     options: dict[str, Any] = Field(default_factory=dict, description="the connector's own: base_url, database_url, drop, ...")
 
 

@@ -5,7 +5,6 @@ may point at) and `reads` (field of the record -> resource type); `not_mapped` l
 taken is refused with its reason and waits in the drop's refused/ folder: nothing is dropped silently.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,17 +24,15 @@ from gateway.adapter import (
     Tree,
     Want,
 )
-from gateway.connectors.drop import Drop, DropFile, folder_of
+from gateway.connectors.drop import Opened, opened_drop
 from gateway.connectors.message_bundle import Message, event_of, read_message
 from gateway.connectors.stu3 import read_stu3
 
 NOT_MAPPED: Final = "an event that is known but not mapped yet"
 NOT_KNOWN: Final = "an event that this source does not know"
 WRONG_FOCUS: Final = "the focus is not what this event is about"
-FROM_THE_FUTURE: Final = "dated in the future"
 
 CAP_BYTES: Final = 1_000_000
-_CLOCKS_APART: Final = timedelta(minutes=5)
 _USED: Final = frozenset(("MessageHeader", "Patient", "Organization", "Practitioner", "Location"))  # read into others
 _SUFFIXES: Final = frozenset((".xml", ".json", ".dat"))
 
@@ -69,14 +66,7 @@ class MessageDrop:
         self._source = source
         self._tools = tools
         self._kinds = {event.kind: event for event in _events(manifest).values()}
-        self._drop = Drop(
-            folder_of(source.options.get("drop"), tools.var),
-            suffixes=_SUFFIXES,
-            cap_bytes=int(source.options.get("cap_bytes", CAP_BYTES)),
-            keep_days=source.keep_days,
-            snapshot=False,
-            now=tools.now,
-        )
+        self._drop = opened_drop(source, tools, suffixes=_SUFFIXES, cap_bytes=CAP_BYTES, snapshot=False)
 
     async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
         delivered = await self._tools.shelf.delivered_at()
@@ -87,23 +77,13 @@ class MessageDrop:
                 if event is not None and want.types & set(event.reads.values()):
                     yield SourceRecord(kept.schema, kept.data, kept.where, kept.as_of, kept.about, kept.locked)
 
-    async def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
-        await asyncio.to_thread(self._drop.purge)
-        while (delivery := await asyncio.to_thread(self._drop.take)) is not None:
-            yield delivery, await asyncio.to_thread(self._read, delivery)
+    def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
+        """Each waiting message; one that is not usable comes empty and ends in refused/."""
+        return self._drop.arrivals(self._read)
 
-    def _read(self, delivery: DropFile) -> Sequence[Arrival]:
-        if delivery.fault is not None:
-            return ()
-        try:
-            arrival = _arrival(self._manifest, read_stu3(delivery.body))
-            if arrival.as_of > self._tools.now() + _CLOCKS_APART:
-                raise SourceContractBroken(FROM_THE_FUTURE)
-        except SourceContractBroken as broken:
-            delivery.fault = broken.reason
-            return ()
-        delivery.as_of = arrival.as_of
-        return (arrival,)
+    def _read(self, body: bytes) -> Opened:
+        arrival = _arrival(self._manifest, read_stu3(body))
+        return Opened(arrival.as_of, (arrival,))
 
     def _is_stale(self, delivered: Any) -> bool:
         if self._source.max_age_h is None:

@@ -15,7 +15,6 @@ An extract is a snapshot: who is no longer listed is gone. So a file that is dou
 the last good one stands, until it is older than `max_age_h` and counts as stale.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
@@ -35,22 +34,18 @@ from gateway.adapter import (
     Tools,
     Want,
 )
-from gateway.connectors.drop import Drop, DropFile, folder_of
+from gateway.connectors.drop import NO_DATE, NO_RECORDS, Opened, opened_drop
 from gateway.connectors.xml_tree import Element, below, parse, text_at, tree_of
 from gateway.errors import StartupRefused
 
 CAP_BYTES: Final = 64_000_000
 MAX_AGE_H: Final = 48.0
 OTHER_ROOT: Final = "not an extract of this source: another root element"
-NO_RECORDS: Final = "an extract that lists nobody"
 NO_IDENTITY: Final = "a record without its identity"
 TWICE: Final = "one identity listed twice"
-NO_DATE: Final = "no readable date of the extract"
-FROM_THE_FUTURE: Final = "dated in the future"
 WRONG_SENDER: Final = "the extract of another sender"
 BAD_BIRTH_DATE: Final = "a birth date that cannot be read"
 
-_CLOCKS_APART = timedelta(minutes=5)
 _LOCKS = frozenset(("address-lock", "refuge", "placement", "adoption"))
 _OTHER_LOCK = "disclosure-lock"  # a kind we do not know, or none given: a lock all the same
 
@@ -87,14 +82,7 @@ class XmlDrop:
         self._source = source
         self._tools = tools
         self._max_age = timedelta(hours=source.max_age_h or MAX_AGE_H)
-        self._drop = Drop(
-            folder_of(source.options.get("drop"), tools.var),
-            suffixes=frozenset((".xml",)),
-            cap_bytes=int(source.options.get("cap_bytes", CAP_BYTES)),
-            keep_days=source.keep_days,
-            snapshot=True,
-            now=tools.now,
-        )
+        self._drop = opened_drop(source, tools, suffixes=frozenset((".xml",)), cap_bytes=CAP_BYTES, snapshot=True)
 
     async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
         """The shelf's records of every local id the crosswalk holds, then how fresh they are and which locks they assert.
@@ -116,27 +104,16 @@ class XmlDrop:
                 yield SourceRecord(kept.schema, data, kept.where, kept.as_of, kept.about, kept.locked)
         yield SourceFacts(protected=protected, as_of=delivered, stale=stale)
 
-    async def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
+    def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
         """Each waiting extract with everyone in it; one that is not usable comes with nobody and ends in refused/."""
-        await asyncio.to_thread(self._drop.purge)
-        while (delivery := await asyncio.to_thread(self._drop.take)) is not None:
-            yield delivery, await asyncio.to_thread(self._read, delivery)
+        return self._drop.arrivals(self._read)
 
-    def _read(self, delivery: DropFile) -> Sequence[Arrival]:
-        if delivery.fault is not None:
-            return ()
-        try:
-            extract = read_extract(self._shape, delivery.body, self._source.custodian)
-            expected = self._source.options.get("sender")
-            if expected is not None and extract.sender != str(expected):
-                raise SourceContractBroken(WRONG_SENDER)
-            if extract.as_of > self._tools.now() + _CLOCKS_APART:
-                raise SourceContractBroken(FROM_THE_FUTURE)
-        except SourceContractBroken as broken:
-            delivery.fault = broken.reason
-            return ()
-        delivery.as_of = extract.as_of
-        return extract.arrivals
+    def _read(self, body: bytes) -> Opened:
+        extract = read_extract(self._shape, body, self._source.custodian)
+        expected = self._source.options.get("sender")
+        if expected is not None and extract.sender != str(expected):
+            raise SourceContractBroken(WRONG_SENDER)
+        return Opened(extract.as_of, extract.arrivals)
 
 
 def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> XmlDrop:

@@ -13,6 +13,8 @@ from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry, ShelfRow
 from gateway.registry import ActiveSource
 
+OLDER = "older than what is held"
+SHRINKS = "an extract without more than half of what is held"
 SHELF_DAYS = 400  # how long a copy is kept without a newer one; a place shortens it by agreement
 
 
@@ -33,6 +35,14 @@ async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrival
         delivery.done()
         return "refused"
     sorted_ = await _sort(parts, source, arrivals)
+    for doubt, count in delivery.doubts.items():
+        sorted_.doubts[doubt] = sorted_.doubts.get(doubt, 0) + count
+    unfit = await _unfit(parts, source, delivery, sorted_) if delivery.snapshot else None
+    if unfit is not None:
+        refusal: dict[str, object] = {"reason": unfit, "doubtful": sorted_.doubts, "delivery": delivery.name}
+        await parts.log.append([_entry(parts, source, "failure", refusal)])
+        delivery.refuse(unfit)
+        return "refused"
     entry = _entry(parts, source, "success", {"kept": len(sorted_.rows), "doubtful": sorted_.doubts, "delivery": delivery.name})
     # Locks first: no instant in which a fresh copy can be read and its lock is not yet known.
     if source.manifest.feeds_protection:
@@ -49,16 +59,33 @@ async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrival
     return "taken"
 
 
+async def _unfit(parts: Parts, source: ActiveSource, delivery: Delivery, sorted_: _Sorted) -> str | None:
+    """Why a snapshot may not replace what is held; None: it may.
+
+    A cut or half-filtered extract looks like a good one in which most people are gone, and nobody would miss them. So one
+    that drops more than half is its owner's to explain, and `allow_shrink` of the source's options lets it in.
+    """
+    if not sorted_.rows:
+        return min(sorted_.doubts, default=SHRINKS)
+    held_at = await parts.shelf.delivered_at(source.settings.name)
+    if held_at is not None and held_at > delivery.as_of:
+        return OLDER
+    if source.settings.options.get("allow_shrink") is True:
+        return None
+    held, unlisted = await parts.shelf.unlisted(source.settings.name, sorted_.rows, parts.now())
+    return SHRINKS if 2 * unlisted > held else None
+
+
 async def _sort(parts: Parts, source: ActiveSource, arrivals: Sequence[Arrival]) -> _Sorted:
     sorted_ = _Sorted()
     senders = frozenset({source.settings.custodian, *source.settings.options.get("senders", ())})
     for arrival in arrivals:
         doubt, holder, number = await _whose(parts, source, arrival, senders)
+        if number is not None and arrival.protected:  # of a doubtful record too: in doubt a person is protected
+            sorted_.locks[number] = sorted_.locks.get(number, frozenset()) | arrival.protected
         if holder is None:
             sorted_.doubts[doubt] = sorted_.doubts.get(doubt, 0) + 1
             continue
-        if number is not None and arrival.protected:
-            sorted_.locks[number] = sorted_.locks.get(number, frozenset()) | arrival.protected
         sorted_.rows.append(
             ShelfRow(
                 source=source.settings.name,
@@ -77,7 +104,10 @@ async def _sort(parts: Parts, source: ActiveSource, arrivals: Sequence[Arrival])
 async def _whose(
     parts: Parts, source: ActiveSource, arrival: Arrival, senders: frozenset[str]
 ) -> tuple[str, NhsNumber | str | None, NhsNumber | None]:
-    """(doubt, holder, number): whose shelf row this is, or why nobody's. By local id the crosswalk says it when it is read."""
+    """(doubt, holder, number): whose shelf row this is, or why nobody's; whom its locks protect.
+
+    By local id the crosswalk says whose it is when it is read.
+    """
     about = arrival.about
     if arrival.sender not in senders:
         return "sender", None, None
@@ -89,9 +119,9 @@ async def _whose(
         return "nhs-number", None, None
     identity = await parts.identity.trace(number, correlation_id="", now=parts.now())
     if not isinstance(identity, PatientIdentity):
-        return "not-traced", None, None
+        return "not-traced", None, number
     if about.birth_date is not None and identity.birth_date is not None and about.birth_date != identity.birth_date:
-        return "birth-date-differs", None, None
+        return "birth-date-differs", None, number
     return "", identity.number, identity.number
 
 

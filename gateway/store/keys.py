@@ -13,6 +13,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -28,18 +29,19 @@ USES = (
     "number-sealing",
     "audit-index",
     "shelf-sealing",
+    "file-sealing",
     "resource-id",
     "cursor",
     "receipt-signing",
     "token-signing",
 )
-_SEALING = ("number-sealing", "shelf-sealing", "cursor")
+_SEALING = ("number-sealing", "shelf-sealing", "file-sealing", "cursor")
 _SIGNING = ("receipt-signing", "token-signing")
 _NONCE_BYTES = 12
+SealingUse = Literal["number-sealing", "shelf-sealing", "file-sealing"]
 _KEY_ID_BYTES = 4
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-_BASE32 = tuple(first + second for first in _LETTERS for second in _LETTERS)  # ten bits -> two letters
-_TENS = range(90, -1, -10)
+_THREE = tuple(map("".join, product(_LETTERS, repeat=3)))  # fifteen bits -> three letters of base32
 
 
 class NotOpened(Exception):
@@ -116,17 +118,20 @@ class Keys:
         """A source's own key -> the id we give out: `<person>.<source>.<20 base32>`; another person, another hash."""
         keyed = self._resource_id.copy()
         keyed.update(_bytes(f"{resource_type}\0{key}\0{person}\0{source}"))
-        bits = int.from_bytes(keyed.digest()[:13], "big") >> 4  # 100 bits are the first 20 letters of base32
-        letters = "".join([_BASE32[bits >> shift & 0x3FF] for shift in _TENS])
-        return f"{person}.{source}.{letters}"
+        n = int.from_bytes(keyed.digest()[:13], "big") >> 4  # 100 bits are the first 20 letters of base32
+        three, m = _THREE, 0x7FFF
+        return (
+            f"{person}.{source}.{three[n >> 85]}{three[n >> 70 & m]}{three[n >> 55 & m]}{three[n >> 40 & m]}"
+            f"{three[n >> 25 & m]}{three[n >> 10 & m]}{three[(n & 0x3FF) << 5][:2]}"
+        )
 
     # ------------------------------------------------------------------------------------------------- sealing
 
-    def seal(self, use: Literal["number-sealing", "shelf-sealing"], plain: bytes, *bound_to: bytes) -> bytes:
+    def seal(self, use: SealingUse, plain: bytes, *bound_to: bytes) -> bytes:
         """AES-256-GCM: key id, nonce, ciphertext; opens only beside the columns it is bound to."""
         return self._seal(use, plain, _joined(bound_to))
 
-    def open(self, use: Literal["number-sealing", "shelf-sealing"], sealed: bytes, *bound_to: bytes) -> bytes:
+    def open(self, use: SealingUse, sealed: bytes, *bound_to: bytes) -> bytes:
         """The reverse. Raises `NotOpened`."""
         return self._open(use, sealed, _joined(bound_to))
 

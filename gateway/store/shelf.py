@@ -48,6 +48,11 @@ _DELIVERY = Statement(
         set_={"delivered_at": case((SHELF_DELIVERY.c.delivered_at > _AT, SHELF_DELIVERY.c.delivered_at), else_=_AT)},
     )
 )
+_HELD = Statement(
+    select(SHELF.c.sender, SHELF.c.kind, SHELF.c.business_key).where(
+        SHELF.c.source == _SOURCE, SHELF.c.keep_until > _AT, SHELF.c.body_sealed.is_not(None)
+    )
+)
 _PURGE = Statement(delete(SHELF).where(SHELF.c.keep_until <= _AT).returning(SHELF.c.business_key))
 
 
@@ -75,6 +80,12 @@ class StoredShelf:
         """How many rows the shelf now holds of it; an older snapshot than the one held changes nothing."""
         mine = [self._row(row) for row in rows if row.source == source]
         return await self._recorded(entry, self._replace(source, mine, micros(delivered_at)))
+
+    async def unlisted(self, source: str, rows: Sequence[ShelfRow], at: datetime) -> tuple[int, int]:
+        """(records held in date, how many of them `rows` does not list)."""
+        held = await self._database.read(_HELD, {"source": source, "at": micros(at)})
+        listed = {(row.sender, row.kind, self._business_key(row)) for row in rows if row.body is not None}
+        return len(held), sum((sender, kind, bytes(key)) not in listed for sender, kind, key in held)
 
     async def newest(self, source: str, holder: NhsNumber | str, at: datetime) -> Sequence[ShelfStored]:
         """Everything in date kept for one holder."""
@@ -129,7 +140,7 @@ class StoredShelf:
         return len((yield Call(_PURGE, {"at": at})))
 
     def _row(self, row: ShelfRow) -> dict[str, Any]:
-        business_key = self._keys.word_key("shelf", row.source, row.sender, row.kind, row.business_id)
+        business_key = self._business_key(row)
         holder_key, as_of = self._holder_key(row.source, row.holder), micros(row.as_of)
         sealed = None
         if row.body is not None:
@@ -146,6 +157,9 @@ class StoredShelf:
             "keep_until": micros(row.keep_until),
             "body_sealed": sealed,
         }
+
+    def _business_key(self, row: ShelfRow) -> bytes:
+        return self._keys.word_key("shelf", row.source, row.sender, row.kind, row.business_id)
 
     def _holder_key(self, source: str, holder: NhsNumber | str) -> bytes:
         if isinstance(holder, NhsNumber):

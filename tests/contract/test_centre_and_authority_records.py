@@ -65,7 +65,7 @@ class Shelved:
 def case_system(tmp_path: Path, delivered: datetime = NOW - timedelta(hours=4)) -> xml_drop.XmlDrop:
     shelved = Shelved(delivered)
     settings = SourceSettings("authority", "local_authority", "gss:E08999901", "A", "Northshire", 1.0, 48, 7, {})
-    tools: Any = SimpleNamespace(now=lambda: NOW, shelf=shelved, local_ids=shelved, var=tmp_path)
+    tools: Any = SimpleNamespace(now=lambda: NOW, shelf=shelved, local_ids=shelved, var=tmp_path, seal=bytes)
     return xml_drop.build(load_manifest(adapters.local_authority), settings, tools)
 
 

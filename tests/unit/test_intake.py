@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.adapter import Arrival, Claim
-from gateway.flows.intake import intake
+from gateway.flows.intake import OLDER, SHRINKS, intake
 from gateway.model import NotUsable
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry, ShelfRow
@@ -28,6 +28,16 @@ class Shelf:
     replaced_at: datetime | None = None
     order: list[str] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+    held: int = 0
+    unlisted_: int = 0
+    held_at: datetime | None = None
+    locks: Any = None
+
+    async def delivered_at(self, source: str) -> datetime | None:
+        return self.held_at
+
+    async def unlisted(self, source: str, rows: Sequence[ShelfRow], at: datetime) -> tuple[int, int]:
+        return self.held, self.unlisted_
 
     async def put(self, rows: Sequence[ShelfRow], entry: Entry) -> int:
         self.order.append("shelf")
@@ -57,6 +67,7 @@ class Delivery:
     as_of: datetime = fakes.NOW
     fault: str | None = None
     became: str = ""
+    doubts: dict[str, int] = field(default_factory=dict)
 
     def done(self) -> None:
         self.became = "refused" if self.fault else "done"
@@ -90,10 +101,17 @@ def arrival(about: Claim | None = None, **changes: Any) -> Arrival:
     return Arrival(**{**values, **changes})
 
 
-async def take(*arrivals: Arrival, delivery: Delivery | None = None, **source: Any) -> tuple[Shelf, Delivery, str]:
-    shelf, delivery = Shelf(), delivery or Delivery()
-    became = await intake(parts(shelf), fakes.active("child", fakes.FakeSource(), custodian=SENDER, **source), delivery, arrivals)
-    return shelf, delivery, became
+async def take(
+    *arrivals: Arrival,
+    delivery: Delivery | None = None,
+    shelf: Shelf | None = None,
+    options: dict[str, Any] | None = None,
+    **source: Any,
+) -> tuple[Shelf, Delivery, str]:
+    shelf, delivery = shelf or Shelf(), delivery or Delivery()
+    active = fakes.active("child", fakes.FakeSource(), custodian=SENDER, **source)
+    active = replace(active, settings=replace(active.settings, options=options or {}))
+    return shelf, delivery, await intake(parts(shelf), active, delivery, arrivals)
 
 
 async def test_a_record_of_a_traced_person_reaches_the_shelf_with_its_event():
@@ -146,3 +164,56 @@ async def test_locks_are_known_before_the_copy_that_carries_them_can_be_read():
     assert shelf.locks == {fakes.AMARA: frozenset({"refuge"})}
     assert shelf.replaced_at == delivery.as_of
     assert {row.holder for row in shelf.rows} == {"LA1", "LA2"}
+
+
+@pytest.mark.parametrize(("held", "unlisted", "became"), [(4, 3, "refused"), (4, 2, "taken"), (1, 1, "refused"), (0, 0, "taken")])
+async def test_a_snapshot_that_drops_more_than_half_of_the_shelf_is_for_its_owner_to_explain(
+    held: int, unlisted: int, became: str
+):
+    locked = arrival(protected=frozenset({"refuge"}))
+    shelf = Shelf(held=held, unlisted_=unlisted)
+    shelf, delivery, did = await take(locked, delivery=Delivery(snapshot=True), shelf=shelf, feeds_protection=True)
+    assert did == became
+    if became == "refused":
+        assert (shelf.order, delivery.became) == ([], f"refused: {SHRINKS}")
+        assert (shelf.entries[0].outcome, shelf.entries[0].detail["reason"]) == ("failure", SHRINKS)
+    else:
+        assert shelf.order == ["locks", "shelf"]
+
+
+async def test_a_snapshot_that_shrinks_is_let_in_where_its_owner_has_explained_it():
+    for allowed, became in ((True, "taken"), (False, "refused"), ("yes", "refused"), (1, "refused")):
+        shelf = Shelf(held=4, unlisted_=4)
+        _, _, did = await take(arrival(), delivery=Delivery(snapshot=True), shelf=shelf, options={"allow_shrink": allowed})
+        assert did == became
+
+
+async def test_a_snapshot_of_which_nobody_can_be_kept_changes_nothing_however_it_is_set():
+    stranger = arrival(sender="ods:OTHER")
+    for arrivals, reason in (((stranger,), "sender"), ((), SHRINKS)):
+        delivery = Delivery(snapshot=True)
+        shelf, delivery, _ = await take(*arrivals, delivery=delivery, options={"allow_shrink": True}, feeds_protection=True)
+        assert (shelf.order, delivery.became) == ([], f"refused: {reason}")
+
+
+async def test_an_older_snapshot_changes_nothing_and_says_so():
+    shelf = Shelf(held_at=fakes.NOW + timedelta(hours=1))
+    shelf, delivery, _ = await take(arrival(), delivery=Delivery(snapshot=True), shelf=shelf, feeds_protection=True)
+    assert (shelf.order, delivery.became) == ([], f"refused: {OLDER}")
+
+
+async def test_the_lock_of_a_doubtful_record_protects_all_the_same_unless_its_sender_is_another():
+    lock = frozenset({"refuge"})
+    wrong_day = arrival(Claim(nhs_number=fakes.AMARA.value, birth_date=date(2020, 1, 1)), protected=lock)
+    unknown = arrival(Claim(nhs_number=OTHER), protected=lock)
+    stranger = arrival(Claim(nhs_number="9990000018"), sender="ods:OTHER", protected=lock)
+    shelf, _, _ = await take(wrong_day, unknown, stranger, arrival(), feeds_protection=True)
+    assert shelf.locks == {fakes.AMARA: lock, NhsNumber(OTHER): lock}
+
+
+async def test_rows_that_the_reader_refused_are_counted_beside_the_doubtful_ones():
+    shelf, _, became = await take(arrival(sender="x"), arrival(), delivery=Delivery(doubts={"a bad row": 2, "sender": 1}))
+    assert became == "taken"
+    assert shelf.entries[0].detail["doubtful"] == {"sender": 2, "a bad row": 2}
+    _, delivery, became = await take(delivery=Delivery(doubts={"a bad row": 2}))
+    assert (became, delivery.became) == ("quarantined", "refused: a bad row")

@@ -122,6 +122,7 @@ async def ask(
         directory=phonebook,
         now=lambda: network.now,
         var=Path("var"),
+        seal=bytes,
     )
     adapter = adapters.gp.build(load_manifest(adapters.gp), settings or source(), tools)
     want = Want(types, purpose, requester, "7c2a9c3e-0000-4000-8000-000000000001")

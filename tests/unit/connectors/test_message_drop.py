@@ -24,7 +24,7 @@ from gateway.adapter import (
     SourceRecord,
     SourceSettings,
 )
-from gateway.connectors import message_drop
+from gateway.connectors import drop, message_drop
 from gateway.errors import SourceContractBroken
 from gateway.registry import load_manifest
 
@@ -320,7 +320,7 @@ class FakeShelf:
 
 class FakeTools:
     def __init__(self, var: Path) -> None:
-        self.shelf, self.var, self.now = FakeShelf(), var, lambda: NOW
+        self.shelf, self.var, self.now, self.seal = FakeShelf(), var, lambda: NOW, bytes
 
 
 def source(drop: Path, max_age_h: float | None = None) -> SourceSettings:
@@ -391,7 +391,7 @@ async def test_a_message_from_the_future_cannot_outrank_what_comes_after(manifes
     adapter = make(manifest, tools)
     leave(tools.var, "m.json", as_bytes(message(head=header(meta={"lastUpdated": "2036-01-01T00:00:00Z"}))))
     ((delivery, held),) = await arrivals(adapter)
-    assert (delivery.fault, held) == (message_drop.FROM_THE_FUTURE, ())
+    assert (delivery.fault, held) == (drop.FROM_THE_FUTURE, ())
 
 
 class Patient:

@@ -22,6 +22,7 @@ from gateway.adapter import (
     SourceSettings,
     Want,
 )
+from gateway.connectors import drop as drop_folder
 from gateway.connectors import xml_drop, xml_tree
 from gateway.errors import StartupRefused
 
@@ -91,7 +92,7 @@ class FakeIds:
 
 
 def source(tmp_path: Path, shelf: FakeShelf, *ids: str, max_age_h: float | None = None, **options: Any) -> xml_drop.XmlDrop:
-    tools: Any = SimpleNamespace(now=lambda: NOW, shelf=shelf, local_ids=FakeIds(*ids), var=tmp_path)
+    tools: Any = SimpleNamespace(now=lambda: NOW, shelf=shelf, local_ids=FakeIds(*ids), var=tmp_path, seal=bytes)
     settings = SourceSettings("aviary", "aviary", "gss:E08999901", "A", "Aviary", 1.0, max_age_h, 7, options)
     return xml_drop.build(manifest(), settings, tools)
 
@@ -176,13 +177,13 @@ def test_a_lock_protects_whatever_it_is_called_and_an_unknown_word_goes_no_furth
         (extract(bird("&a;")), xml_tree.NOT_XML),
         (extract(bird(extra="<a>" * 30 + "</a>" * 30)), xml_tree.TOO_DEEP),
         (extract(bird(extra="<a>" * 3000 + "</a>" * 3000)), xml_tree.NOT_XML),
-        (extract(), xml_drop.NO_RECORDS),
+        (extract(), drop_folder.NO_RECORDS),
         (extract(bird("")), xml_drop.NO_IDENTITY),
         (extract(bird("B1"), bird("B1")), xml_drop.TWICE),
-        (extract(bird(), at="<At>yesterday</At>"), xml_drop.NO_DATE),
-        (extract(bird(), at="<At>9999-12-31T23:59:59-14:00</At>"), xml_drop.NO_DATE),
+        (extract(bird(), at="<At>yesterday</At>"), drop_folder.NO_DATE),
+        (extract(bird(), at="<At>9999-12-31T23:59:59-14:00</At>"), drop_folder.NO_DATE),
         (b"<Fish/>", xml_drop.OTHER_ROOT),
-        (b"<Birds/>", xml_drop.NO_DATE),
+        (b"<Birds/>", drop_folder.NO_DATE),
         (extract(bird()).replace(b"Birds", b"Fishes"), xml_drop.OTHER_ROOT),
     ],
 )
@@ -215,15 +216,15 @@ async def test_a_good_extract_is_a_snapshot_and_ends_in_done(tmp_path: Path):
     assert delivery.as_of == datetime(2026, 11, 21, 2, tzinfo=UTC)
     assert [arrival.business_id for arrival in arrivals] == ["B1", "B2"]
     delivery.done()
-    assert [path.suffix for path in (tmp_path / "in" / "done").iterdir()] == [".xml"]
+    assert [path.suffixes for path in (tmp_path / "in" / "done").iterdir()] == [[".xml", ".sealed"]]
 
 
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
         (extract(bird(), sender="998"), xml_drop.WRONG_SENDER),
-        (extract(bird(), at="<At>2026-11-22T02:00:00</At>"), xml_drop.FROM_THE_FUTURE),
-        (extract(), xml_drop.NO_RECORDS),
+        (extract(bird(), at="<At>2026-11-22T02:00:00</At>"), drop_folder.FROM_THE_FUTURE),
+        (extract(), drop_folder.NO_RECORDS),
         (b"<", xml_tree.NOT_XML),
     ],
 )

@@ -101,6 +101,12 @@ async def test_a_snapshot_removes_what_it_no_longer_lists_and_an_old_one_changes
     first = replace(ROW, source="authority", holder="LA-1", business_id="1")
     second = replace(first, holder="LA-2", business_id="2")
     assert await store.shelf.replace("authority", [first, second], NOW, entry(kind="intake")) == 2
+    other_kind, gone = replace(second, kind="other"), replace(second, body=None)
+    assert await store.shelf.unlisted("authority", [second], NOW) == (2, 1)
+    assert await store.shelf.unlisted("authority", [first, second, other_kind], NOW) == (2, 0)
+    assert await store.shelf.unlisted("authority", [other_kind, gone], NOW) == (2, 2)
+    assert await store.shelf.unlisted("authority", [], second.keep_until) == (0, 0)
+    assert await store.shelf.unlisted("child-health", [], NOW) == (0, 0)
     assert await store.shelf.replace("authority", [second], NOW + timedelta(1), entry(kind="intake")) == 1
     assert await store.shelf.replace("authority", [first], NOW, entry(kind="intake")) == 0
     assert await store.shelf.newest("authority", "LA-1", NOW) == []
