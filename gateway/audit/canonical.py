@@ -94,9 +94,14 @@ def signed_bytes(*, event: str, commitment_text: str, writer: str, writer_seq: i
     return "\n".join(lines).encode()
 
 
+def bytes_digest(salt: bytes, encoded: bytes) -> str:
+    """A disclosed resource as it leaves -> its salted SHA-256 in hex. What leaves has its keys sorted at every depth."""
+    return hashlib.sha256(salt + encoded).hexdigest()
+
+
 def body_digest(salt: bytes, body: Mapping[str, Any]) -> str:
-    """A disclosed resource -> its salted SHA-256 in hex, over sorted compact JSON: proves or disproves a copy."""
-    return hashlib.sha256(salt + _encode(body)).hexdigest()
+    """The same of a copy, in whatever order its keys are: proves or disproves it."""
+    return bytes_digest(salt, _encode(body))
 
 
 def _entry_bytes(entry: Entry, person_key: bytes | None) -> bytes:

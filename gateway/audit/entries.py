@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from gateway.audit.canonical import body_digest
+from gateway.audit.canonical import bytes_digest
 from gateway.errors import GatewayError
 from gateway.model import AccessRequest, Caller, Deny, Disclosed, Disclosure, Facts, PatientIdentity, Permit, Query, RuleUse
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry
+from gateway.resource import encoded
 
 _SALT_BYTES = 16
 
@@ -158,7 +159,7 @@ def _item(item: Disclosed, salt: bytes) -> dict[str, Any]:
         "class": item.care_class,
         "rules": sorted(item.rules),
         "stripped": sorted(item.stripped),
-        "digest": body_digest(salt, item.body),
+        "digest": bytes_digest(salt, item.encoded or encoded(item.body)),
     }
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import msgspec
 
+from gateway import mapping
 from gateway.adapter import (
     Claim,
     HttpAnswer,
@@ -36,6 +37,7 @@ from gateway.adapter import (
 )
 from gateway.errors import StartupRefused
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
+from gateway.resource import Typed
 
 SCHEMA: Final = "fhir-r4"
 CAP_BYTES: Final = 8_000_000  # of all pages of one search
@@ -55,6 +57,19 @@ _NEVER = frozenset(("Patient", "OperationOutcome"))  # evidence, and a warning: 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
+class _Entry(msgspec.Struct):
+    resource: msgspec.Raw
+    fullUrl: Any = None  # noqa: N815 - FHIR's name
+
+
+class _Bundle(msgspec.Struct, tag_field="resourceType", tag="Bundle"):
+    entry: list[_Entry] = []
+    link: Any = None
+
+
+_decode_envelope = msgspec.json.Decoder(_Bundle).decode
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """One `[search.NAME]`."""
@@ -70,6 +85,7 @@ class FhirRest:
     def __init__(self, manifest: Manifest, source: SourceSettings, tools: Tools) -> None:
         self._searches = read_searches(manifest)
         self._gives = frozenset(manifest.gives)
+        self._reader = mapping.Reader(self._gives - _NEVER)
         self._budget_s = source.budget_s
         self._tools = tools
         base_url = source.options.get("base_url")
@@ -98,7 +114,7 @@ class FhirRest:
         answer = await self._ask("POST", f"{self._base_url}{search.type}/_search", headers, form, ends, left)
         for _ in range(PAGES):
             left -= len(answer.body)
-            bundle = parse(answer.body)
+            bundle = read_bundle(answer.body, self._reader)
             yield bundle
             following = _next(bundle)
             if following is None:
@@ -174,6 +190,21 @@ def parse(body: bytes) -> Mapping[str, Any]:
     return found
 
 
+def read_bundle(body: bytes, reader: mapping.Reader) -> Mapping[str, Any]:
+    """The same, with every resource typed that can be."""
+    try:
+        envelope = _decode_envelope(body) if mapping.is_smooth(body) else None
+        if envelope is None:
+            return parse(body)
+        entries = []
+        for entry in envelope.entry:
+            resource: Any = reader.read(entry.resource)
+            entries.append({"resource": _decode(entry.resource) if resource is None else resource, "fullUrl": entry.fullUrl})
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return parse(body)
+    return {"resourceType": "Bundle", "entry": entries, "link": envelope.link}
+
+
 def records_of(bundle: Mapping[str, Any], gives: frozenset[str], now: datetime) -> tuple[Sequence[SourceRecord], bool]:
     """A Bundle -> its records of the types a manifest gives, and whether the source added an OperationOutcome.
 
@@ -182,7 +213,7 @@ def records_of(bundle: Mapping[str, Any], gives: frozenset[str], now: datetime) 
     resources = [_resource(entry) for entry in bundle.get("entry", ())]
     patients = _patients(bundle)
     records: list[SourceRecord] = []
-    of_nobody: list[tuple[int, dict[str, Any]]] = []
+    of_nobody: list[tuple[int, Mapping[str, Any]]] = []
     outcome = False
     for place, resource in enumerate(resources, start=1):
         type_ = resource["resourceType"]
@@ -200,8 +231,11 @@ def records_of(bundle: Mapping[str, Any], gives: frozenset[str], now: datetime) 
     return records, outcome
 
 
-def _resource(entry: Any) -> dict[str, Any]:
+def _resource(entry: Any) -> Mapping[str, Any]:
     resource = entry.get("resource") if entry.__class__ is dict else None
+    if resource.__class__ is Typed:
+        typed: Typed = resource
+        return typed
     if resource.__class__ is not dict or resource.get("resourceType").__class__ is not str:
         raise SourceContractBroken("an entry without a resource")
     found: dict[str, Any] = resource
@@ -234,7 +268,7 @@ def _claim(resource: Mapping[str, Any], patients: Mapping[str, Claim]) -> Claim:
         raise SourceContractBroken(UNKEYED)
     reference = about.get("reference")
     known: Claim | None = None
-    if reference.__class__ is str:
+    if patients and reference.__class__ is str:
         known = patients.get(reference) or patients.get("/".join(reference.partition("/_history/")[0].split("/")[-2:]))
     stated = _number_in(about.get("identifier"))
     if known is None:

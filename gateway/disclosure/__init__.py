@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-import msgspec
-
 from gateway.disclosure.labels import labelled, labels_of, not_for_family, raised
 from gateway.disclosure.provenance import provenance
 from gateway.disclosure.stripping import PATIENT_KEEPS, PATIENT_PATHS, strip, sweep
@@ -32,13 +30,13 @@ from gateway.model import (
     SourceState,
 )
 from gateway.policy import GrainDecision, Policy, of
+from gateway.resource import encoded
 
 __all__ = ["Page", "disclose"]
 
 ENTRY_BYTES = 160  # what a Bundle entry adds to its resource: fullUrl and search
 
 _MARKS = frozenset(Mark)
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 _Paths: TypeAlias = Mapping[Mark, tuple[tuple[str, ...], ...]]
@@ -132,12 +130,12 @@ def _released(
     twice: list[RefusedRecord] = []
     family = Mark.NOT_FOR_FAMILY in run.permit.strip
     for item in resources:
-        kind = item.body["resourceType"]
+        kind, own_id = item.body["resourceType"], item.body["id"]
         if kind not in run.wanted or kind == "Patient":  # the answer's one Patient is the trace's
             continue
-        if only is not None and item.body["id"] != only:
+        if only is not None and own_id != only:
             continue
-        key = f"{kind}/{item.body['id']}"
+        key = f"{kind}/{own_id}"
         if key in released:
             twice.append(RefusedRecord(item.source, item.where, "another record has the same id"))
             continue
@@ -175,7 +173,8 @@ def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | No
         if body is not before:
             stripped = (*stripped, mark)
     assert body is not None  # each turn of the loop leaves a body or returns
-    return _out(labelled(body, care_class, labels), item.source, category, care_class, ruling.rules, stripped)
+    body = labelled(body, care_class, labels, ours=bool(stripped))
+    return _out(body, item.source, category, care_class, ruling.rules, stripped)
 
 
 def _marked(run: _Run, paths: _Paths) -> _Work:
@@ -223,7 +222,7 @@ def _out(
     rules: tuple[str, ...],
     gone: tuple[Mark, ...],
 ) -> Disclosed:
-    return Disclosed(body, source, category, care_class, rules, gone, _encode(body))
+    return Disclosed(body, source, category, care_class, rules, gone, encoded(body))
 
 
 def _patient(run: _Run, identity: PatientIdentity, person: str) -> Disclosed | None:
@@ -266,7 +265,7 @@ def _add_provenance(
     for source, given in by_source.items():
         hidden = Mark.LOCATING in run.permit.strip
         made = provenance(run.permit.terms[source], given, identity, person, run.policy, protected=hidden)
-        released[f"Provenance/{made.body['id']}"] = (given[0][0], replace(made, encoded=_encode(made.body)))
+        released[f"Provenance/{made.body['id']}"] = (given[0][0], replace(made, encoded=encoded(made.body)))
 
 
 def _page(patient: Disclosed | None, released: Mapping[str, Disclosed], page: Page) -> tuple[tuple[Disclosed, ...], str | None]:

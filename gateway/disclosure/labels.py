@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway import systems
 from gateway.model import CareClass, Resource
+from gateway.resource import Typed
 
 NOT_FOR_FAMILY_LABEL = "NOPAT"  # no disclosure to patient, family or caregivers without the attending provider
 ORDER: Mapping[CareClass, int] = {care_class: rank for rank, care_class in enumerate(CareClass)}
@@ -45,16 +46,30 @@ def not_for_family(labels: Sequence[Mapping[str, Any]]) -> bool:
     return any(label.get("code") == NOT_FOR_FAMILY_LABEL for label in labels)
 
 
-def labelled(body: Resource, care_class: CareClass, labels: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """A resource with its labels in meta.security; the original is not touched."""
+def labelled(body: Resource, care_class: CareClass, labels: Sequence[Mapping[str, Any]] = (), *, ours: bool = False) -> Resource:
+    """A resource with its labels in meta.security. `ours`: a typed copy made here, which may take them in place."""
     meta = body.get("meta")
-    security = [*_own(care_class), *labels] if labels else _own(care_class)
-    return {**body, "meta": {**meta, "security": security} if meta else {"security": security}}
+    if not isinstance(body, Typed):
+        return {**body, "meta": _meta(meta, care_class, labels)}
+    made = body if ours else body.copy()
+    form: Any = made.form
+    form.meta = _meta(meta, care_class, labels) if meta else _alone(care_class)
+    return made
+
+
+def _meta(meta: Mapping[str, Any] | None, care_class: CareClass, labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {**(meta or {}), "security": [*_own(care_class), *labels]}
 
 
 @lru_cache(maxsize=16)
-def _own(care_class: CareClass) -> list[dict[str, str]]:
-    return [
+def _own(care_class: CareClass) -> tuple[dict[str, str], ...]:
+    return (
         {"system": systems.V3_CONFIDENTIALITY, "code": _CONFIDENTIALITY[care_class]},
         {"system": systems.CARE_CLASS, "code": care_class.value},
-    ]
+    )
+
+
+@lru_cache(maxsize=16)
+def _alone(care_class: CareClass) -> Mapping[str, Any]:
+    """The whole meta of a resource that has no other."""
+    return _meta(None, care_class, ())

@@ -1,6 +1,6 @@
 """What a resource cannot do without, so that one stripped too far is withheld whole. Source: FHIR R4, min = 1 elements."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 # Type -> required elements; a name ending in [x] stands for any of its choices. A type that is not here is withheld
 # whole as soon as anything has to be taken out of it.
@@ -46,7 +46,7 @@ REQUIRED_INSIDE: Mapping[tuple[str, str], frozenset[str]] = {
 NOTE_NEEDS = frozenset({"text"})  # Annotation, wherever a `note` is
 
 
-def has(element: Mapping[str, object], name: str) -> bool:
+def has(element: Collection[str], name: str) -> bool:
     """Whether an element is there, with its value or with an extension in its place."""
     if name.endswith("[x]"):
         stem = name[:-3]

@@ -5,10 +5,15 @@ says where somebody lives, is cared for or goes to school is swept out of every 
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from gateway.disclosure.required import NOTE_NEEDS, REQUIRED_INSIDE, complete, has
+import msgspec
+from msgspec import UNSET
+
+from gateway.disclosure.required import NOTE_NEEDS, REQUIRED, REQUIRED_INSIDE, complete, has
 from gateway.model import Mark, Resource
+from gateway.resource import Typed
 
 WHOLE = ("*",)
 PLACES_AND_PEOPLE = frozenset(
@@ -46,6 +51,8 @@ _ONLY_NAMED = frozenset({"display", "identifier", "type"})
 
 def strip(body: Resource, paths: Iterable[tuple[str, ...]]) -> Resource | None:
     """A resource without the elements at `paths`; itself when nothing is there, None when what is left is not whole."""
+    if isinstance(body, Typed):
+        return _strip_typed(body, tuple(paths))
     kind = body["resourceType"]
     left: dict[str, Any] | None = None
     lost = False
@@ -72,8 +79,66 @@ def strip(body: Resource, paths: Iterable[tuple[str, ...]]) -> Resource | None:
     return left if not lost or complete(kind, left) else None
 
 
+def _strip_typed(body: Typed, paths: tuple[tuple[str, ...], ...]) -> Resource | None:
+    """The same for a typed resource; it is taken apart only where something inside one of its elements has to go."""
+    whole, tops, inner = _fields(type(body.form), paths)
+    if whole:
+        return None
+    form = body.form
+    for name in inner:
+        if getattr(form, name) is not UNSET:
+            plain = body.plain()
+            stripped = strip(plain, paths)
+            return body if stripped is plain else stripped
+    left: Typed | None = None
+    for name in tops:
+        if getattr(form, name) is not UNSET:
+            left = body.copy() if left is None else left
+            setattr(left.form, name, UNSET)
+    if left is None:
+        return body
+    return left if _complete(left) else None
+
+
+@lru_cache(maxsize=1024)
+def _fields(form: type[msgspec.Struct], paths: tuple[tuple[str, ...], ...]) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+    """Paths as one struct has them: whether all of it goes, the fields that go, the fields that something inside may go from."""
+    known = form.__struct_fields__
+    names = [(name, len(path) > 1) for path in paths if path for name in (path[0], f"_{path[0]}") if name in known]
+    whole = any(path in ((), WHOLE) for path in paths)
+    return whole, tuple(name for name, inner in names if not inner), tuple(name for name, inner in names if inner)
+
+
+def _complete(body: Typed) -> bool:
+    """`complete`, of a typed resource."""
+    needs = _needs(body.kind, type(body.form))
+    if needs is None:
+        return False
+    form = body.form
+    for names in needs:
+        for name in names:
+            if getattr(form, name) is not UNSET:
+                break
+        else:
+            return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _needs(kind: str, form: type[msgspec.Struct]) -> tuple[tuple[str, ...], ...] | None:
+    """For each element a type requires, the fields of its struct that may hold it; None: a type we know nothing of."""
+    required = REQUIRED.get(kind)
+    if required is None:
+        return None
+    return tuple(tuple(field for field in form.__struct_fields__ if has((field,), name)) for name in required)
+
+
 def sweep(body: Resource) -> Resource | None:
     """A resource without anything that commonly locates, marked or not; None when what is left is not whole."""
+    if isinstance(body, Typed):
+        whole = body.plain()
+        swept = sweep(whole)
+        return body if swept is whole else swept
     kind = body["resourceType"]
     left = None if kind in PLACES_AND_PEOPLE else _swept(body, "", top=True)
     if left is None or left == body:

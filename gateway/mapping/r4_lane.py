@@ -16,7 +16,9 @@ from gateway.mapping.r4 import Index, suggestion
 from gateway.mapping.reading import MapReader
 from gateway.mapping.rewrite import rewrite_resource
 from gateway.mapping.tree import Fault, Pos
+from gateway.mapping.typed import rewrite_typed
 from gateway.model import CareClass, Category, MappedResource, Mark, Resource
+from gateway.resource import Typed
 
 MAPPING = "r4@1"
 ALWAYS_OURS = frozenset({"id", "resourceType", "meta", "text", "contained", "implicitRules", "language"})
@@ -41,12 +43,13 @@ class Lane:
     def rewrite(self, resource: Resource, run: Run, *, where: str, as_of: datetime, locked: bool = False) -> MappedResource:
         """A source's R4 resource -> ours, labelled. Raises `Unusable`."""
         run.listed = self.extensions
-        body = rewrite_resource(resource, run)
+        body = rewrite_typed(resource, run) if isinstance(resource, Typed) else rewrite_resource(resource, run)
         labels = self.types.get(body["resourceType"])
         if labels is None:
             raise Unusable("a resource type that mappings/r4-marks.yaml does not list")
         paths = labels.paths
         if run.met_unlisted:
+            body = body.plain() if isinstance(body, Typed) else body
             found = tuple(_unlisted(body, self.extensions, ()))
             paths = {mark: (*paths.get(mark, ()), *found) for mark in Mark}
         return MappedResource(body, run.ctx.source, labels.category, labels.care_class, paths, where, as_of, MAPPING, locked)

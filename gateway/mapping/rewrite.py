@@ -58,13 +58,17 @@ def rewrite_resource(resource: Any, run: Run) -> dict[str, Any]:
         raise Unusable("not an R4 resource")
     out: dict[str, Any] = {"resourceType": type_, "id": resource_id(resource, run)}
     meta = resource.get("meta")
-    if meta:
-        whole = handler("Meta")(meta, run) or {}
-        kept = {name: whole[name] for name in ("profile", "security") if name in whole}
-        if kept:
-            out["meta"] = kept
+    kept = our_meta(meta, run) if meta else None
+    if kept:
+        out["meta"] = kept
     _parts(resource, table(type_), run, out)
     return out
+
+
+def our_meta(meta: Any, run: Run) -> dict[str, Any] | None:
+    """A source's meta -> its profiles and labels; the rest is ours to say. None when it has neither. Raises `Unusable`."""
+    whole = handler("Meta")(meta, run) or {}
+    return {name: whole[name] for name in ("profile", "security") if name in whole} or None
 
 
 def rewrite(type_: str, value: Any, run: Run) -> Any:
@@ -92,7 +96,7 @@ def table(type_: str) -> Table:
             rows[name] = (_modifier, True, TEXT)
         elif element.type in PRIMITIVE_NAMES:
             rows[name] = (None, element.many, KINDS.get(element.type, TEXT))
-            rows[f"_{name}"] = (_beside_primitive, element.many, TEXT)
+            rows[f"_{name}"] = (beside_primitive, element.many, TEXT)
         else:
             rows[name] = (handler(element.type), element.many, TEXT)
     if resource:
@@ -136,7 +140,7 @@ def _parts(value: Any, rows: Table, run: Run, out: dict[str, Any]) -> None:
                     raise Unusable("an element is not the list R4 has")
             elif part.__class__ not in kinds:
                 raise Unusable("an element is of another kind than R4 has")
-            if part != "":
+            if part not in ("", []):
                 out[name] = part
         elif handle is _dropped:
             continue
@@ -160,7 +164,8 @@ def _modifier(value: Any, run: Run) -> None:
     raise Unusable("a modifier extension that this gateway does not know")
 
 
-def _beside_primitive(value: Any, run: Run) -> dict[str, Any] | None:
+def beside_primitive(value: Any, run: Run) -> dict[str, Any] | None:
+    """What stands beside a primitive -> its extensions alone; None when it has none. Raises `Unusable`."""
     if value is None:
         return None
     extensions = as_object(value).get("extension", [])

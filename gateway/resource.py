@@ -1,0 +1,72 @@
+"""An R4 resource held as a struct of its type, read like any other mapping: what nobody looks at is never taken apart.
+
+It is encoded from the struct, in the one form resources leave in: compact UTF-8 JSON with sorted keys at every depth,
+decimals with the digits they came with. A digest over those bytes proves a copy in any order of keys.
+"""
+
+from collections.abc import Iterator, Mapping
+from copy import copy
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+_encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
+_AS_THEY_ARE = frozenset({str, dict, bool})
+_KEPT = (Decimal,)
+
+
+class Typed(Mapping[str, Any]):
+    """One resource. `met`: the parts of it that may not leave as they came, each with what it is; shared with the struct."""
+
+    __slots__ = ("form", "kind", "met")
+
+    def __init__(self, form: msgspec.Struct, kind: str, met: tuple[tuple[type, Any], ...] = ()) -> None:
+        self.form = form
+        self.kind = kind
+        self.met = met
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """One element as plain values."""
+        value = getattr(self.form, name, UNSET) if name[:2] != "__" else UNSET
+        if value.__class__ in _AS_THEY_ARE:
+            return value
+        if value is UNSET:
+            return self.kind if name == "resourceType" else default
+        return msgspec.to_builtins(value, builtin_types=_KEPT)
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "resourceType":
+            return self.kind
+        value = self.get(name, UNSET)
+        if value is UNSET:
+            raise KeyError(name)
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name, UNSET) is not UNSET
+
+    def __iter__(self) -> Iterator[str]:
+        yield "resourceType"
+        yield from (name for name in self.form.__struct_fields__ if getattr(self.form, name) is not UNSET)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"Typed({self.kind})"  # never what is in it
+
+    def plain(self) -> dict[str, Any]:
+        """The whole of it as plain values: a copy."""
+        found: dict[str, Any] = msgspec.to_builtins(self.form, builtin_types=_KEPT)
+        return found
+
+    def copy(self) -> "Typed":
+        """The same elements under a struct of its own: an element of the copy may be replaced, not changed inside."""
+        return Typed(copy(self.form), self.kind)
+
+
+def encoded(resource: Mapping[str, Any]) -> bytes:
+    """A resource -> the bytes it leaves as."""
+    return _encode(resource.form if isinstance(resource, Typed) else resource)
