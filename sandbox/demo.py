@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -260,19 +261,29 @@ def _seed(place: Place) -> None:
     (place.folder / "gateway.toml").write_text(config, "utf-8")
     _gateway(place, "keys", "create", "--sandbox")
     _gateway(place, "policy", "activate")
-    clients = place.folder / "clients"
-    clients.mkdir()
-    for asker in ASKERS:
-        key = clients / f"{asker.client}.jwk"
-        _gateway(place, "key", "new", str(key))
-        _gateway(
-            place,
-            *("client", "add", asker.client, "--name", asker.client, "--jwks", str(key.with_suffix(".jwks.json"))),
-            *("--organisation", asker.organisation, "--role", asker.role, "--purpose", asker.purpose, "--scope", "system/*.rs"),
-        )
-    _gateway(place, "crosswalk", "import", str(place.folder / "sandbox" / "crosswalk.csv"), "--source", "authority")
-    _gateway(place, "relationship", "import", str(_relationships(place.folder / "relationships.csv")))
-    _gateway(place, "consent", "import", str(_consents(place.folder / "consents.csv")))
+    (place.folder / "clients").mkdir()
+    imports = (
+        ("crosswalk", "import", str(place.folder / "sandbox" / "crosswalk.csv"), "--source", "authority"),
+        ("relationship", "import", str(_relationships(place.folder / "relationships.csv"))),
+        ("consent", "import", str(_consents(place.folder / "consents.csv"))),
+    )
+    with ThreadPoolExecutor(
+        max_workers=4
+    ) as several:  # each command is a process of its own, and they do not wait for each other
+        done = [several.submit(_register, place, asker) for asker in ASKERS]
+        done += [several.submit(_gateway, place, *command) for command in imports]
+        for one in done:
+            one.result()
+
+
+def _register(place: Place, asker: Asker) -> str:
+    key = place.folder / "clients" / f"{asker.client}.jwk"
+    _gateway(place, "key", "new", str(key))
+    return _gateway(
+        place,
+        *("client", "add", asker.client, "--name", asker.client, "--jwks", str(key.with_suffix(".jwks.json"))),
+        *("--organisation", asker.organisation, "--role", asker.role, "--purpose", asker.purpose, "--scope", "system/*.rs"),
+    )
 
 
 def _relationships(path: Path) -> Path:

@@ -1,7 +1,6 @@
 """A source that is slow, down, malformed or answers for somebody else: the others answer, its state is shown, nothing leaks."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from whole_place import World, resources, shape, states, told
@@ -9,15 +8,9 @@ from whole_place import World, resources, shape, states, told
 from sandbox.demo import GP, VISITOR
 from sandbox.families import BY_KEY
 
+pytestmark = pytest.mark.usefixtures("breaker_closed")
+
 SLOWEST_S = 4.0  # deadline_s of the whole answer
-
-
-@pytest.fixture(autouse=True)
-def _breaker_closed(world: World) -> Iterator[None]:
-    """A good answer ends a row of failures, so that no test opens the breaker for the next."""
-    yield
-    world.heal()
-    assert states(world.search(GP, "AllergyIntolerance", BY_KEY["amara"].nhs_number)) == {"gp": "answered"}
 
 
 def test_a_source_that_answers_for_another_child_is_failed_and_nothing_of_that_child_leaks(world: World) -> None:

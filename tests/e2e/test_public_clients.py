@@ -17,6 +17,8 @@ from gateway.outside.token_client import Asked, assertion, read_key
 from sandbox.demo import GP
 from sandbox.families import BY_KEY
 
+pytestmark = pytest.mark.usefixtures("breaker_closed")
+
 OSCAR = f"{NHS_NUMBER}|{BY_KEY['oscar'].nhs_number}"  # whose GP system is down
 SOURCES = {"gp": "failed", "child-health": "answered", "authority": "answered", "centre": "nothing-to-show"}
 STATE = "urn:shared-care-gateway:CodeSystem:source-state"

@@ -37,7 +37,7 @@ const patients = await client.search({ resourceType: "Patient", searchParams: { 
 const patient = patients.entry[0].resource;
 const again = await client.read({ resourceType: "Patient", id: patient.id });
 const jabs = await client.search({ resourceType: "Immunization", searchParams: { patient: patient.id } });
-let page = await client.operation({ name: "everything", resourceType: "Patient", id: patient.id, method: "GET", input: { _count: 5 } });
+let page = await client.operation({ name: "everything", resourceType: "Patient", id: patient.id, method: "GET", input: { _count: 8 } });
 const outcome = page.entry.find((entry) => entry.search.mode === "outcome").resource;
 const all = [];
 while (page) {
