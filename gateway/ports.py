@@ -337,6 +337,12 @@ class Relationships(Protocol):
         ends: datetime | None,
     ) -> None: ...
 
+    async def end(
+        self, kind: str, number: NhsNumber, *, organisation: str, staff: str | None, case_reference: str | None, at: datetime
+    ) -> int:
+        """Close what is open of one kind and organisation; `staff` and `case_reference` narrow it. How many rows that were."""
+        ...
+
 
 class Consents(Protocol):
     """Consents and objections, with their history."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from gateway import nhs_number
 from gateway.cli import stored
 from gateway.cli.say import fail
 from gateway.settings import Settings
@@ -15,11 +16,6 @@ KINDS = ("caseload", "allocated-worker", "centre-registration", "registered-prac
 COLUMNS = ("kind", "nhs_number", "organisation", "staff", "case_reference", "starts", "ends")
 
 app = typer.Typer(help="Who cares for whom, from when to when.", no_args_is_help=True)
-
-
-@app.callback()
-def main() -> None:
-    """Keep the group a group."""
 
 
 @app.command("import")
@@ -45,3 +41,29 @@ def import_(file: Annotated[Path, typer.Argument(help="CSV: " + ",".join(COLUMNS
         return count
 
     typer.echo(f"{stored.run(work)} relationships are recorded.")
+
+
+@app.command()
+def end(
+    kind: Annotated[str, typer.Argument(help="which kind ends: " + ", ".join(KINDS))],
+    organisation: Annotated[str, typer.Option(help="canonical code of the organisation whose relationship it is")],
+    staff: Annotated[str | None, typer.Option(help="SYSTEM|ID: only this member of staff's")] = None,
+    case_reference: Annotated[str | None, typer.Option(help="only that of this case")] = None,
+) -> None:
+    """End a relationship of the person whose NHS number is read from standard input. It acts on the next read."""
+    if kind not in KINDS:
+        fail(f"kind is one of {', '.join(KINDS)}")
+    text = typer.get_text_stream("stdin").readline().strip()
+
+    async def work(store: Store, held: Settings) -> int:
+        try:
+            number = nhs_number.parse(text, allow_test=held.mode == "sandbox")
+        except nhs_number.NotAnNhsNumber:
+            fail("standard input: not an NHS number")
+        count = await store.relationships.end(
+            kind, number, organisation=organisation, staff=staff, case_reference=case_reference, at=datetime.now(UTC)
+        )
+        await stored.record(store, "relationship-ended", {"kind": kind, "organisation": organisation, "rows": count})
+        return count
+
+    typer.echo(f"{stored.run(work)} relationships ended.")

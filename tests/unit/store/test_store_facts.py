@@ -106,6 +106,33 @@ async def test_an_allocation_that_names_no_worker_or_no_case_is_never_in_force(
     assert (await read(store, case_reference=case)).relationships == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("ended", "rows", "left"),
+    [
+        ({}, 2, set()),
+        ({"staff": WORKER}, 1, {"caseload"}),
+        ({"staff": WORKER, "case_reference": "C-1"}, 1, {"caseload"}),
+        ({"staff": WORKER, "case_reference": "C-2"}, 0, {"caseload"}),
+        ({"kind": "centre-registration"}, 0, {"caseload"}),
+        ({"organisation": "gss:E08999902"}, 0, {"caseload"}),
+        ({"number": OTHER}, 0, {"caseload"}),
+    ],
+)
+async def test_a_relationship_that_ended_counts_no_more_and_moves_the_facts(
+    store: Store, ended: dict[str, Any], rows: int, left: set[str]
+) -> None:
+    for staff, case in ((None, None), (WORKER, "C-1")):
+        await store.relationships.put(
+            "caseload", CHILD, organisation=ORG, staff=staff, case_reference=case, starts=NOW - DAY, ends=None
+        )
+    before = await read(store)
+    asked: dict[str, Any] = {"kind": "caseload", "number": CHILD, "organisation": ORG, "staff": None, "case_reference": None}
+    assert await store.relationships.end(**{**asked, **ended}, at=NOW) == rows
+    after = await read(store)
+    assert after.relationships == left
+    assert (after.version > before.version) is (rows > 0)
+
+
 async def test_a_caseload_of_a_team_counts_for_all_and_of_one_person_for_that_person(store: Store) -> None:
     await store.relationships.put("caseload", CHILD, organisation=ORG, staff=None, case_reference=None, starts=NOW, ends=None)
     await store.relationships.put("caseload", OTHER, organisation=ORG, staff=WORKER, case_reference=None, starts=NOW, ends=None)
