@@ -21,8 +21,11 @@ _OUTCOME = {"permit": "0", "success": "0", "deny": "4", "failure": "8"}
 _SUBTYPE = {"read": ("read", "R"), "search": ("search", "E"), "everything": ("search", "E"), "audit-search": ("search", "E")}
 
 
-def audit_event(stored: StoredEvent, *, gateway: str, person: str | None) -> dict[str, Any]:
-    """One event -> AuditEvent. `person` is the reference by which the asker named the person, when one was named."""
+def audit_event(stored: StoredEvent, *, gateway: str, person: str | None, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """One event -> AuditEvent. `person` is the reference by which the asker named the person, when one was named.
+
+    `kinds` says of each source what kind it is: a source's own name can say where a protected person is.
+    """
     body, detail = stored.body, stored.body.get("detail", {})
     subtype, action = _SUBTYPE.get(detail.get("interaction", ""), ("search", "E"))
     event: dict[str, Any] = {
@@ -36,7 +39,7 @@ def audit_event(stored: StoredEvent, *, gateway: str, person: str | None) -> dic
         "outcomeDesc": _described(body),
         "agent": _agents(body, gateway),
         "source": {"observer": {"display": gateway}, "site": stored.writer},
-        "entity": _entities(stored, person),
+        "entity": _entities(stored, person, kinds),
     }
     if body["kind"] == "disclosure" and person is not None and event["outcome"] == "0":
         event["meta"] = {"profile": [_BALP + ("PatientRead" if subtype == "read" else "PatientQuery")]}
@@ -86,7 +89,7 @@ def _agents(body: Mapping[str, Any], gateway: str) -> list[dict[str, Any]]:
     return [client, server, user, organisation]
 
 
-def _entities(stored: StoredEvent, person: str | None) -> list[dict[str, Any]]:
+def _entities(stored: StoredEvent, person: str | None, kinds: Mapping[str, str]) -> list[dict[str, Any]]:
     entities: list[dict[str, Any]] = [
         {
             "what": {"identifier": {"value": stored.body["request_id"] or stored.event}},
@@ -101,13 +104,14 @@ def _entities(stored: StoredEvent, person: str | None) -> list[dict[str, Any]]:
                 "role": {"system": _ROLE, "code": "1", "display": "Patient"},
             }
         )
-    return [*entities, *(_disclosed(item) for item in stored.body.get("detail", {}).get("items", []))]
+    return [*entities, *(_disclosed(item, kinds) for item in stored.body.get("detail", {}).get("items", []))]
 
 
-def _disclosed(item: Mapping[str, Any]) -> dict[str, Any]:
-    """One disclosed resource, by type, source, rules and salted hash: never by its id, which is the person's."""
+def _disclosed(item: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
+    """One disclosed resource, by type, kind of source, rules and salted hash: never by its id, which is the person's."""
+    of = kinds.get(item["source"], "a source") if item["source"] else "the trace"
     return {
-        "what": {"display": f"{item['type']} of {item['source'] or 'the trace'}"},
+        "what": {"display": f"{item['type']} of {of}"},
         "type": {"system": _ENTITY, "code": "2", "display": "System Object"},
         "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
         "detail": [

@@ -36,7 +36,8 @@ async def question_log(parts: Parts, request: AccessRequest) -> bundle.Answer:
         parts.log, request, person=number, asked=request.query.audit, found=len(events), now=parts.now()
     )
     person = _reference(request)
-    rendered = [audit_event(event, gateway=parts.base_url, person=person) for event in events]
+    kinds = {name: source.manifest.kind for name, source in parts.registry.sources.items()}
+    rendered = [audit_event(event, gateway=parts.base_url, person=person, kinds=kinds) for event in events]
     return bundle.searchset(rendered, receipt, look(parts), "AuditEvent", None)
 
 
