@@ -5,6 +5,7 @@ from typing import Final
 CONNECTORS: Final = {  # the name in a manifest -> its module, imported when a source first needs it
     "fhir-rest": "gateway.connectors.fhir_rest",
     "sql": "gateway.connectors.sql",
+    "csv-drop": "gateway.connectors.csv_drop",
     "xml-drop": "gateway.connectors.xml_drop",
     "message-drop": "gateway.connectors.message_drop",
 }

@@ -192,13 +192,13 @@ class Drop:
     def _doubt(self, opened: Opened) -> str | None:
         if opened.as_of is not None and opened.as_of > self._now() + _CLOCKS_APART:
             return FROM_THE_FUTURE
-        if self._snapshot and opened.as_of is None:
-            return NO_DATE
-        if self._snapshot and not opened.arrivals:
-            return NO_RECORDS
-        if self._snapshot and opened.refused_rows:  # who is not listed would be gone, for a fault of form
+        if not self._snapshot:
+            return None
+        if opened.refused_rows:  # who is in that row would be gone, for a fault of form
             return opened.refused_rows[0][1]
-        return None
+        if opened.as_of is None:
+            return NO_DATE
+        return None if opened.arrivals else NO_RECORDS
 
     def _waiting(self) -> list[Path]:
         now, found = self._now().timestamp(), []

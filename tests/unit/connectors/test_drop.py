@@ -239,6 +239,7 @@ def test_where_checksums_are_agreed_a_file_waits_for_its_own_and_not_for_ever(tm
     taken = waiting.take()
     assert taken is not None
     assert taken.fault is None
+    taken.done()
     assert waiting.take() is None
     clock.now += timedelta(hours=1)
     late = waiting.take()
