@@ -87,10 +87,13 @@ class Keys:
 
     @classmethod
     def load(cls, folder: Path, *, mode: Literal["sandbox", "live"]) -> "Keys":
-        """A folder of key files -> `Keys`. Raises `StartupRefused`: missing, readable by others, or sandbox keys in live mode."""
+        """A folder of key files -> `Keys`. Raises `StartupRefused`: missing, readable by others, or made for another mode."""
         files = {use: _read(folder / f"{use}.json", use) for use in USES}
         if mode == "live" and any(file.get("made_for") != "live" for file in files.values()):
             raise StartupRefused("These are sandbox keys, and GATEWAY_MODE is live. Name a folder of live keys in GATEWAY_KEYS.")
+        if mode == "sandbox" and any(file.get("made_for") == "live" for file in files.values()):
+            # Whoever forgets the mode beside real people's keys would have what only a sandbox may: test numbers, plain HTTP.
+            raise StartupRefused("These are live keys, and GATEWAY_MODE is sandbox. Set GATEWAY_MODE=live.")
         return cls(files)
 
     def __repr__(self) -> str:

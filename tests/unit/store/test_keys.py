@@ -44,6 +44,12 @@ def test_live_mode_refuses_sandbox_keys_and_takes_live_ones(tmp_path: Path) -> N
     Keys.load(tmp_path / "live", mode="live")
 
 
+def test_live_keys_do_not_serve_what_was_left_in_sandbox_mode(tmp_path: Path) -> None:
+    Keys.create(tmp_path)
+    with pytest.raises(StartupRefused, match="Set GATEWAY_MODE=live"):
+        Keys.load(tmp_path, mode="sandbox")
+
+
 def test_one_sandbox_key_among_live_ones_is_refused(tmp_path: Path) -> None:
     Keys.create(tmp_path / "live")
     Keys.create_sandbox(tmp_path / "sandbox")
