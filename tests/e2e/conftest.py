@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from whole_place import World, a_place, states
+from whole_place import Journey, World, a_place, begin_journey, free_ports, states
 
 from sandbox import demo
 from sandbox.demo import GP
@@ -24,6 +24,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
     with demo.running(place), httpx.Client(base_url=place.base, timeout=20, event_hooks={"response": [keep]}) as http:
         yield World(place, http, answers)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def journey(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey | None]:
+    """`make demo ONCE=1`, begun with the first test and read by test_demo: it takes its time beside the others."""
+    if not any(item.fspath.basename == "test_demo.py" for item in request.session.items):
+        yield None
+        return
+    begun = begin_journey(tmp_path_factory.mktemp("journey") / "demo", free_ports())
+    yield begun
+    begun.process.kill()
+    begun.process.communicate()
 
 
 @pytest.fixture

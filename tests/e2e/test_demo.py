@@ -1,23 +1,12 @@
 """`make demo ONCE=1`: the journey as it is printed, compared with demo.golden.txt; and one clear line for a busy port."""
 
-import os
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
-from whole_place import free_ports, holds_a_number
+from whole_place import Journey, begin_journey, free_ports, holds_a_number
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-
-
-def demo(folder: Path, port: int) -> subprocess.CompletedProcess[str]:
-    """What `make demo ONCE=1` runs."""
-    command = [sys.executable, "-m", "sandbox.demo", "--once", "--folder", str(folder)]
-    environment = {**os.environ, "GATEWAY_PORT": str(port), "PYTHONUNBUFFERED": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+GOLDEN = Path(__file__).resolve().parent / "demo.golden.txt"
 
 
 def without_what_is_new(text: str, port: int) -> str:
@@ -27,13 +16,13 @@ def without_what_is_new(text: str, port: int) -> str:
     return text.replace(str(port), "PORT")
 
 
-def test_the_journey_is_printed_as_the_golden_transcript_has_it(tmp_path: Path) -> None:
-    port = free_ports()
-    done = demo(tmp_path / "demo", port)
-    assert (done.returncode, done.stderr) == (0, "")
-    golden = (HERE / "demo.golden.txt").read_text("utf-8")
-    assert without_what_is_new(done.stdout, port) == golden
-    assert holds_a_number(done.stdout) is None
+def test_the_journey_is_printed_as_the_golden_transcript_has_it(journey: Journey) -> None:
+    printed, complaints = journey.process.communicate(timeout=120)
+    assert (journey.process.returncode, complaints) == (0, "")
+    assert without_what_is_new(printed, journey.port) == GOLDEN.read_text("utf-8")
+    assert holds_a_number(printed) is None
+    for log in journey.folder.glob("*.log"):
+        assert holds_a_number(log.read_text("utf-8")) is None
 
 
 def test_a_busy_port_gives_one_clear_line(tmp_path: Path) -> None:
@@ -42,9 +31,10 @@ def test_a_busy_port_gives_one_clear_line(tmp_path: Path) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", busy))
             taken.listen()
-            done = demo(tmp_path / "demo", port)
-        assert (done.returncode, done.stdout) == (1, "")
-        (line,) = done.stderr.splitlines()
+            begun = begin_journey(tmp_path / "demo", port)
+            printed, line = begun.process.communicate(timeout=30)
+        assert (begun.process.returncode, printed) == (1, "")
+        assert len(line.splitlines()) == 1
         assert f"Port {busy} is busy" in line
         assert "GATEWAY_PORT=" in line
-        assert not (tmp_path / "demo").exists()
+        assert not begun.folder.exists()

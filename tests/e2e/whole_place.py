@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import os
 import random
 import re
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +25,7 @@ from sandbox.families import BY_KEY, PEOPLE, SUPERSEDED, UNKNOWN
 
 NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
 EVERY_NUMBER = (*(person.nhs_number for person in PEOPLE), *SUPERSEDED, *UNKNOWN)
+ROOT = Path(__file__).resolve().parent.parent.parent
 TOKEN_KEPT_S = 200  # of its 300
 
 
@@ -150,6 +153,23 @@ class World:
 
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.place.port + 1}/metrics", timeout=5).text
+
+
+@dataclass(frozen=True)
+class Journey:
+    """A demonstration under way."""
+
+    process: "subprocess.Popen[str]"
+    folder: Path
+    port: int
+
+
+def begin_journey(folder: Path, port: int) -> Journey:
+    """What `make demo ONCE=1` runs."""
+    command = [sys.executable, "-m", "sandbox.demo", "--once", "--folder", str(folder)]
+    environment = {**os.environ, "GATEWAY_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Journey(process, folder, port)
 
 
 def resources(response: httpx.Response, resource_type: str = "") -> list[dict[str, Any]]:
