@@ -16,7 +16,7 @@ NOUNS = {
     "key": "A key pair for a partner system.",
     "keys": "The gateway's own secret keys.",
     "log": "The audit log: why a decision was made, and whether the log holds together.",
-    "map": "Mappings: run one over a file.",
+    "map": "Mappings: run, check, compare, explain, document, export.",
     "openapi": "The API's description, written or compared.",
     "policy": "The rules: check, explain, activate.",
     "relationship": "Who cares for whom, from when to when.",

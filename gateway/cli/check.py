@@ -2,11 +2,16 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli.say import fail
+
+if TYPE_CHECKING:
+    from gateway.adapter import Manifest
+    from gateway.mapping import Maps
+    from gateway.policy import Policy
 
 
 def command(
@@ -21,9 +26,11 @@ def command(
     if name is not None and name not in packages:
         fail(f"no adapter of this name is installed: there are {', '.join(sorted(packages))}")
     faults: list[str] = []
-    for adapter in [name] if name else sorted(packages):
+    maps, rules = None, None
+    manifests = []
+    for adapter in sorted(packages):
         try:
-            registry.load_manifest(packages[adapter])
+            manifests.append(registry.load_manifest(packages[adapter]))
         except StartupRefused as refused:
             faults.append(str(refused))
     try:
@@ -37,6 +44,8 @@ def command(
         typer.echo(f"policy     {len(rules.cases)} cases decide as written; hash {rules.hash[:16]}")
     except policy.PolicyFaults as broken:
         faults += [str(fault) for fault in broken.faults]
+    if maps is not None and rules is not None and (Path("docs") / "flow-matrix.md").exists():
+        faults += _flow(maps, rules, manifests)
     if (Path("openapi") / "gateway.json").exists():
         stale = [file for file, text in documents().items() if (Path("openapi") / file).read_text("utf-8") != text]
         faults += [f"openapi/{file}: not what the code says: run make openapi" for file in stale]
@@ -45,3 +54,21 @@ def command(
     if faults:
         raise typer.Exit(1)
     typer.echo(f"adapters   {len(packages)} manifests are whole")
+
+
+def _flow(maps: "Maps", rules: "Policy", manifests: "list[Manifest]") -> list[str]:
+    """The committed data-flow matrix -> who would newly receive what, or that it is out of date."""
+    from gateway.kit.flow import matrix, news, page
+    from gateway.kit.flow_picture import picture
+
+    docs = Path("docs")
+    made = matrix(maps, rules, manifests)
+    committed = (docs / "flow-matrix.md").read_text("utf-8")
+    faults = [f"docs/flow-matrix.md: {new}" for new in news(made, committed)]
+    if faults or committed != page(made) or (docs / "flow-matrix.svg").read_text("utf-8") != picture(made):
+        faults.append(
+            "docs/flow-matrix.md: not what mappings and policy say: run gateway map flow --write docs, and have it reviewed"
+        )
+    else:
+        typer.echo(f"flow       {len(made.cells)} rows reach whom docs/flow-matrix.md says, and nobody else")
+    return faults

@@ -1,15 +1,17 @@
-"""`gateway map`: the mappings run over a file, checked, and compared with their cases."""
+"""`gateway map`: the mappings run over a file, checked, compared with their cases, explained, and shown to those who govern."""
 
 import csv
 import importlib
+import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from gateway import mapping, registry
@@ -18,12 +20,14 @@ from gateway.cli.say import fail
 from gateway.connectors import CONNECTORS
 from gateway.errors import StartupRefused
 from gateway.mapping.cases import cases, context
+from gateway.mapping.plan import MapPlan
 from gateway.nhs_number import NhsNumber, NotAnNhsNumber, parse
 
-app = typer.Typer(help="Mappings: run one over a file, check them, compare their cases.", no_args_is_help=True)
+app = typer.Typer(help="Mappings: run, check, compare, explain, document, export.", no_args_is_help=True)
 
 UNUSABLE = 2
 COLUMNS = ("local_id", "nhs_number", "birth_date", "verified_on", "verified_by")
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line, for machines")]
 Folder = Annotated[
     Path | None, typer.Option("--mappings", envvar="GATEWAY_MAPPINGS", help="a mappings folder; default: the shipped one")
 ]
@@ -113,6 +117,175 @@ def cases_(
         for fault in faults:
             typer.echo(f"     {fault}")
     raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+def explain(
+    map_: Annotated[str, typer.Argument(metavar="MAP", help="a map: childrens_centre/attendance, or its file's name")],
+    case: Annotated[str, typer.Argument(help="a case beside it, without .in.json")],
+    field: Annotated[str, typer.Option(help="an element: Encounter.status, Encounter.type[0].coding.code")],
+    as_json: AsJson = False,
+    mappings: Folder = None,
+) -> None:
+    """Where a value of a case's answer came from: line, function, source field, reviewed code map row.
+
+    Exit 0 with the origins, 1 when the case makes no such value.
+    """
+    from gateway.kit.explain import NotThere
+    from gateway.kit.explain import explain as origins
+
+    maps, folder = _load(mappings), _folder(mappings)
+    plan = _plan(maps, map_)
+    found = [one for one in cases(folder, plan.adapter) if one.name == case]
+    if not found:
+        fail(f"{plan.adapter} has no such case: mappings/{plan.adapter}/cases/ lists them", code=UNUSABLE)
+    try:
+        origin = origins(folder, maps, plan, found[0], field)
+    except NotThere as error:
+        fail(str(error))
+    for one in origin:
+        said = json.dumps({"element": one.place, "value": json.loads(one.value), "from": one.came}) if as_json else str(one)
+        typer.echo(said)
+
+
+@app.command()
+def docs(
+    name: Annotated[str | None, typer.Argument(help="an adapter or a map; default: all")] = None,
+    mappings: Folder = None,
+) -> None:
+    """Two tables a map, as Markdown: where each element comes from; and why each other field is not passed on."""
+    from gateway.kit.docs import tables
+
+    maps = _load(mappings)
+    plans = maps.plans(name) if name in maps.adapters() else [_plan(maps, name)] if name else _all(maps)
+    typer.echo("\n".join(map(tables, plans)), nl=False)
+
+
+@app.command()
+def diff(
+    revision: Annotated[str, typer.Argument(help="a git revision: main, HEAD~3, a tag")],
+    adapter: Annotated[str | None, typer.Option(help="one adapter; default: all")] = None,
+    as_json: AsJson = False,
+    mappings: Folder = None,
+) -> None:
+    """What changes in the output of every case between the maps of a git revision and those here.
+
+    Exit 0 when nothing changes, 1 when something does.
+    """
+    from gateway.kit.diff import NoSuchRevision, changes
+
+    folder = _folder(mappings)
+    try:
+        found = changes(folder, revision, list(cases(folder, adapter)))
+    except NoSuchRevision:
+        fail("git has no such revision of this mappings folder", code=UNUSABLE)
+    except mapping.MappingFaults as error:
+        for fault in error.faults:
+            typer.echo(str(fault), err=True)
+        fail("the mappings, here or at that revision, cannot be loaded", code=UNUSABLE)
+    for change in found:
+        typer.echo(json.dumps(asdict(change)) if as_json else str(change))
+    if not found and not as_json:
+        typer.echo("nothing changes in any case")
+    raise typer.Exit(1 if found else 0)
+
+
+@app.command()
+def mutate(
+    adapter: Annotated[str | None, typer.Argument(help="an adapter's name; default: all")] = None,
+    least: Annotated[float, typer.Option(help="percent of changes that must be noticed")] = 95.0,
+    as_json: AsJson = False,
+    mappings: Folder = None,
+) -> None:
+    """Drop or swap each line of each map: a change that no check and no case notices is a missing case.
+
+    Exit 0 when every map is at least at `--least`, 1 when one is below.
+    """
+    from gateway.kit.mutate import score
+
+    maps, folder = _load(mappings), _folder(mappings)
+    low = False
+    for plan in _all(maps) if adapter is None else _of(maps, adapter):
+        made = score(folder, maps, plan, list(cases(folder, plan.adapter)))
+        low = low or made.percent < least
+        missing = [{"line": mutant.line, "change": mutant.what} for mutant in made.survived]
+        if as_json:
+            typer.echo(json.dumps({"map": made.title, "percent": made.percent, "noticed": made.caught, "missed": missing}))
+            continue
+        typer.echo(f"{made.percent:5.1f} %  {made.title}: {made.caught} of {made.caught + len(missing)} changes noticed")
+        for mutant in made.survived:
+            typer.echo(f"         {made.file}:{mutant.line}: {mutant.what}: no case notices")
+    raise typer.Exit(1 if low else 0)
+
+
+@app.command()
+def flow(
+    write: Annotated[Path | None, typer.Option(help="write flow-matrix.md and flow-matrix.svg into this folder")] = None,
+    mappings: Folder = None,
+) -> None:
+    """Which care class and marks may reach whom at most, from mappings and policy, without data: for a DPIA."""
+    from gateway import policy
+    from gateway.kit.flow import matrix, page
+    from gateway.kit.flow_picture import picture
+
+    try:
+        rules = policy.load(files("consent_policy"))
+        manifests = [registry.load_manifest(package) for package in registry.installed().values()]
+    except policy.PolicyFaults as broken:
+        fail(f"{len(broken.faults)} faults in the policy: gateway policy check lists them", code=UNUSABLE)
+    except StartupRefused as refused:
+        fail(str(refused), code=UNUSABLE)
+    made = matrix(_load(mappings), rules, manifests)
+    if write is None:
+        typer.echo(page(made), nl=False)
+        return
+    (write / "flow-matrix.md").write_text(page(made), "utf-8")
+    (write / "flow-matrix.svg").write_text(picture(made), "utf-8")
+    typer.echo(f"wrote flow-matrix.md and flow-matrix.svg: {len(made.cells)} rows, {len(made.reached())} recipients")
+
+
+@app.command()
+def export(
+    map_: Annotated[str, typer.Argument(metavar="MAP", help="a map: childrens_centre/attendance, or its file's name")],
+    mappings: Folder = None,
+) -> None:
+    """A map as R4 StructureMap with its ConceptMaps: a Bundle, as JSON; lines that R4 cannot say are listed on standard error.
+
+    Exit 0 when the whole map could be said, 1 when some lines are left to write by hand.
+    """
+    from gateway.kit.export import export as exported
+
+    maps = _load(mappings)
+    made = exported(maps, _plan(maps, map_))
+    sys.stdout.buffer.write(msgspec.json.format(mapping.encode(made.bundle), indent=2) + b"\n")
+    for line in made.by_hand:
+        typer.echo(f"by hand: {line}", err=True)
+    raise typer.Exit(1 if made.by_hand else 0)
+
+
+def _folder(given: Path | None) -> Path:
+    return given or Path(str(files("mappings")))
+
+
+def _all(maps: mapping.Maps) -> list[MapPlan]:
+    return [plan for adapter in maps.adapters() for plan in maps.plans(adapter)]
+
+
+def _of(maps: mapping.Maps, adapter: str) -> list[MapPlan]:
+    if adapter not in maps.adapters():
+        fail(f"no such adapter: there are {', '.join(maps.adapters())}", code=UNUSABLE)
+    return maps.plans(adapter)
+
+
+def _plan(maps: mapping.Maps, name: str) -> MapPlan:
+    """A map by its name, its file, or its file's last name where that is only one."""
+    every = _all(maps)
+    found = [plan for plan in every if name in (plan.source.map, plan.source.file)]
+    found = found or [plan for plan in every if name in (Path(plan.source.file).name, Path(plan.source.file).stem)]
+    if len(found) != 1:
+        many = "more than one map is called so" if found else "no such map"
+        fail(f"{many}: there are {', '.join(plan.source.map for plan in every)}", code=UNUSABLE)
+    return found[0]
 
 
 def _load(folder: Path | None) -> mapping.Maps:

@@ -1,0 +1,246 @@
+"""The data-flow matrix: which care class, with which marks, may reach whom at most, from mappings and policy, without data.
+
+For each kind of recipient the person is the one for whom the rules are kindest: every relationship and consent, nothing
+against, every agreement that names the recipient in force. So a cell that is empty is a promise; one that is filled is not.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from gateway.adapter import Manifest
+from gateway.kit.lines import flow_text, lines
+from gateway.mapping.run import R4_SCHEMA, Maps
+from gateway.model import CareClass, Category, Grain, Mark, Organisation, SourceTerms
+from gateway.policy import REGISTERED_PRACTICE, Agreement, Circumstances, Policy, Rulings
+
+KINDS: Final = {
+    "gp": "gp-practice",
+    "child-health": "community-health",
+}  # a source's kind, where its custodian's is called otherwise
+TITLE: Final = "# Data-flow matrix\n"
+ABOUT: Final = """\
+Which care class, with which marks, may reach whom **at most**, and for which purposes: worked out from `mappings/`,
+`consent_policy/` and the manifests, without any data, for the person for whom the rules are kindest: every relationship and
+consent, no objection, not protected, every agreement that names the recipient in force. An empty cell is a promise; a filled
+one still needs the person's own facts. A mark that is not kept is taken out, and the rest of the resource goes on. What no map
+makes (the traced Patient, the access log) is not here.
+
+Written by `gateway map flow --write docs`. `gateway check` fails while this page is not what mappings and policy say, and
+names every new recipient. [The same as a picture](flow-matrix.svg).
+"""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Row:
+    """What lines of a map share: the source, what the resource counts as, and what must be kept for the line to stay."""
+
+    source: str
+    category: Category
+    care_class: CareClass
+    marks: tuple[Mark, ...]
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.category}, {self.care_class}, {' and '.join(self.marks) or 'no mark'}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Recipient:
+    """A role at a kind of organisation."""
+
+    role: str
+    organisation: str
+
+    def __str__(self) -> str:
+        return f"{self.role} at {self.organisation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One line of a map, or one element of a source that speaks R4."""
+
+    row: Row
+    map: str
+    target: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Every row, who may receive it, and for which purposes."""
+
+    recipients: tuple[Recipient, ...]
+    cells: Mapping[Row, Mapping[Recipient, tuple[str, ...]]]
+    stretches: tuple[Stretch, ...]
+    kept: Mapping[tuple[str, CareClass, tuple[Mark, ...]], int]  # fields that no line reads: how many
+
+    def reached(self) -> list[Recipient]:
+        """Those whom anything may reach."""
+        return [one for one in self.recipients if any(one in cells for cells in self.cells.values())]
+
+
+def matrix(maps: Maps, policy: Policy, manifests: Iterable[Manifest]) -> Matrix:
+    """Mappings, policy and manifests -> the matrix."""
+    found = {manifest.name: manifest for manifest in manifests}
+    stretches = tuple(stretch for name in sorted(found) for stretch in _stretches(maps, found[name]))
+    callers = list(_callers(policy))
+    recipients = tuple(sorted({recipient for recipient, _, _ in callers}))
+    rows = sorted({stretch.row for stretch in stretches})
+    cells = {row: _reached(policy, found[row.source], row, callers) for row in rows}
+    return Matrix(recipients, cells, stretches, _kept(maps, found))
+
+
+def page(made: Matrix) -> str:
+    """The matrix as docs/flow-matrix.md."""
+    rows = {row: number for number, row in enumerate(made.cells, start=1)}
+    reached = made.reached()
+    out = [
+        TITLE,
+        ABOUT,
+        "## Who may receive what\n",
+        "| no. | source | category | care class | marks | " + " | ".join(map(str, reached)) + " |",
+        "|---|---|---|---|---|" + "---|" * len(reached),
+    ]
+    for row, number in rows.items():
+        cells = [" ".join(made.cells[row].get(one, ())) for one in reached]
+        shown = " and ".join(row.marks) or "none"
+        out.append(f"| {number} | {row.source} | {row.category} | {row.care_class} | {shown} | " + " | ".join(cells) + " |")
+    others = ", ".join(str(one) for one in made.recipients if one not in reached)
+    out.append(f"\nNothing of these sources may reach: {others or 'nobody else is known'}.")
+    out.append("\n## Line by line\n\nThe number is the row above whose recipients may receive it.\n")
+    out += ["| map | target | from | row |", "|---|---|---|---|"]
+    for one in made.stretches:
+        out.append(f"| {one.map} | {_code(one.target)} | {_code(one.source)} | {rows[one.row]} |")
+    out.append("\n## What reaches nobody\n\nFields of each source that no line passes on.\n")
+    out += ["| source | care class | marks | fields |", "|---|---|---|---|"]
+    for (source, care_class, marks), count in sorted(made.kept.items()):
+        out.append(f"| {source} | {care_class} | {' and '.join(marks) or 'none'} | {count} |")
+    return "\n".join(out) + "\n"
+
+
+def news(made: Matrix, committed: str) -> list[str]:
+    """What the matrix lets reach whom and the committed page does not say."""
+    told = set(_told(committed))
+    now = [(str(row), str(one), purpose) for row, cells in made.cells.items() for one in cells for purpose in cells[one]]
+    return [f"{row} would newly reach {one} for {purpose}" for row, one, purpose in now if (row, one, purpose) not in told]
+
+
+def _told(text: str) -> Iterator[tuple[str, str, str]]:
+    """The first table of a committed page: row, recipient, purpose."""
+    names: list[str] = []
+    for line in text.partition("## Line by line")[0].splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if cells[:1] == ["no."]:
+            names = cells[5:]
+        elif len(cells) > 5 and cells[0].isdigit():
+            marks = "no mark" if cells[4] == "none" else cells[4]
+            row = f"{cells[1]}: {cells[2]}, {cells[3]}, {marks}"
+            for name, cell in zip(names, cells[5:], strict=False):
+                yield from ((row, name, purpose) for purpose in cell.split())
+
+
+def _stretches(maps: Maps, manifest: Manifest) -> Iterator[Stretch]:
+    for plan in maps.plans(manifest.name):
+        for line in lines(plan):
+            whole = {mark for mark, paths in line.block.paths.items() if ("*",) in paths}
+            row = Row(manifest.name, line.block.category, line.block.care_class, tuple(sorted(line.marks | whole)))
+            yield Stretch(row, plan.source.map, line.place, flow_text(line.line.flow))
+    if R4_SCHEMA in manifest.reads:
+        for type_ in sorted(manifest.gives):
+            labels = maps.lane.types[type_]
+            yield Stretch(Row(manifest.name, labels.category, labels.care_class, ()), R4_SCHEMA, type_, "what carries no mark")
+            for mark, paths in sorted(labels.paths.items()):
+                row = Row(manifest.name, labels.category, labels.care_class, (mark,))
+                yield from (Stretch(row, R4_SCHEMA, ".".join((type_, *path)), "the same element") for path in paths)
+
+
+def _callers(policy: Policy) -> Iterator[tuple[Recipient, str, tuple[Rulings, ...]]]:
+    """Every role at every organisation for every purpose, with the kindest people."""
+    law = {name for name, row in policy.law.items() if row.starts is not None}
+    organisations: dict[str, Organisation] = {party.organisation.code: party.organisation for party in policy.parties.values()}
+    for organisation in sorted(organisations.values(), key=lambda one: one.code):
+        agreements = frozenset(_names(policy, organisation.code, law))
+        for role in sorted(set(policy.roles.values())):
+            for purpose in sorted(policy.rules.enums["Purpose"]):
+                caller = Circumstances(
+                    organisation=organisation.code,
+                    organisation_kind=organisation.kind.value,
+                    role="",
+                    role_group=role,
+                    purpose=purpose,
+                    agreements=agreements,
+                    has_case_reference=True,
+                    usable=True,
+                    relationships=frozenset(),
+                    consents=frozenset(),
+                    objection=False,
+                    protected=False,
+                    deceased=False,
+                    age_band="unknown",
+                )
+                yield Recipient(role, organisation.kind.value), purpose, policy.kindest(caller)
+
+
+def _names(policy: Policy, organisation: str, law: set[str]) -> Iterator[str]:
+    """What is in force on the kindest day: every agreement this organisation has signed or will have."""
+    yield from (f"law:{name}" for name in law)
+    for agreement in policy.agreements.values():
+        flows = [flow for flow in agreement.flows if organisation in flow.to and flow.basis <= law]
+        if flows and agreement.signed(organisation, date.max):
+            yield agreement.id
+            yield from (f"{agreement.id}#{flow.id}" for flow in flows)
+
+
+def _reached(
+    policy: Policy, manifest: Manifest, row: Row, callers: list[tuple[Recipient, str, tuple[Rulings, ...]]]
+) -> dict[Recipient, tuple[str, ...]]:
+    grain = Grain(row.category, row.care_class, manifest.name)
+    every = [_terms(manifest, agreement, row) for agreement in policy.agreements.values() if _own(policy, manifest, agreement)]
+    found: dict[Recipient, set[str]] = {}
+    for recipient, purpose, kindest in callers:
+        for rulings in kindest:
+            seen = any(rulings.see(grain, terms).allowed for terms in every)
+            if seen and all(rulings.keep(mark).allowed for mark in row.marks):
+                found.setdefault(recipient, set()).add(purpose)
+    return {recipient: tuple(sorted(purposes)) for recipient, purposes in sorted(found.items())}
+
+
+def _own(policy: Policy, manifest: Manifest, agreement: Agreement) -> bool:
+    """Whether a source of this kind could be under the agreement: its giver is of that kind."""
+    if agreement.gives == REGISTERED_PRACTICE:
+        return manifest.kind == "gp"
+    party = policy.parties.get(agreement.gives)
+    kind = KINDS.get(manifest.kind, manifest.kind)
+    known = {one.organisation.kind.value for one in policy.parties.values()}
+    return party is not None and (party.organisation.kind.value == kind or kind not in known)
+
+
+def _terms(manifest: Manifest, agreement: Agreement, row: Row) -> SourceTerms:
+    return SourceTerms(
+        source=manifest.name,
+        kind=manifest.kind,
+        agreement=agreement.id,
+        gives=frozenset({(row.category, row.care_class)}),
+        purposes=manifest.purposes,
+        never_for=manifest.never_for,
+        custodian=agreement.gives,
+    )
+
+
+def _kept(maps: Maps, manifests: Mapping[str, Manifest]) -> dict[tuple[str, CareClass, tuple[Mark, ...]], int]:
+    """Fields of each source that no line reads."""
+    found: dict[tuple[str, CareClass, tuple[Mark, ...]], int] = {}
+    for (name, schema), fields in sorted(maps.schemas.items()):
+        read = {field for plan in maps.plans(name) if plan.schema.name == schema for line in lines(plan) for field in line.reads}
+        for field in fields.fields.values() if name in manifests else ():
+            above = field.key.split(".")
+            whole = any(".".join(above[:end]) in read for end in range(1, len(above) + 1))
+            if field.care_class is not None and not whole and field.key not in read:
+                key = (name, field.care_class, tuple(sorted(field.marks)))
+                found[key] = found.get(key, 0) + 1
+    return found
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("|", "\\|") + "`"

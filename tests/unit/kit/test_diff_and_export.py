@@ -1,0 +1,98 @@
+"""`gateway map diff`, `docs` and `export`."""
+
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from gateway.kit.diff import NoSuchRevision, changes
+from gateway.kit.docs import tables
+from gateway.kit.export import export
+from gateway.mapping import Maps, load, shape_faults
+from gateway.mapping.cases import cases
+from tests.unit.kit.clinic import MAP, make
+
+MAPS = load(files("mappings"))
+PLANS = [plan for adapter in MAPS.adapters() for plan in MAPS.plans(adapter)]
+each_plan = pytest.mark.parametrize("plan", PLANS, ids=[plan.source.map for plan in PLANS])
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A git repository whose folder `maps` is committed."""
+    make(tmp_path / "maps")
+    run = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run([*run, "init", "-q"], check=True)
+    subprocess.run([*run, "add", "."], check=True)
+    subprocess.run([*run, "commit", "-qm", "first"], check=True)
+    return tmp_path
+
+
+def test_no_change_of_the_maps_changes_nothing(repository: Path):
+    folder = repository / "maps"
+    assert changes(folder, "HEAD", list(cases(folder))) == []
+
+
+def test_a_changed_line_shows_what_comes_out_otherwise_in_which_case(repository: Path):
+    folder = repository / "maps"
+    changed = MAP.replace("= 'finished'", "= 'planned'").replace("      period.end: first(left, day)\n", "")
+    make(folder, map_=changed.replace("remark: not", "left: not told\n  remark: not"))
+    found = [str(change) for change in changes(folder, "HEAD", list(cases(folder)))]
+    assert len(found) == 2
+    assert found[0].startswith("clinic/a-visit: Encounter/")
+    assert found[0].endswith('.period.end: "2026-01-03" -> absent')
+    assert found[1].endswith('.status: "finished" -> "planned"')
+
+
+def test_a_record_that_is_newly_refused_is_shown(repository: Path):
+    folder = repository / "maps"
+    make(folder, map_=MAP.replace("first(left, day)", "kind | dateTime").replace("undecided", "  left: no\nundecided"))
+    assert any(
+        "refused: not before -> record 1: not a date and time" in str(one) for one in changes(folder, "HEAD", list(cases(folder)))
+    )
+
+
+@pytest.mark.parametrize("revision", ["nowhere", "--help", "HEAD:maps"])
+def test_a_revision_that_does_not_exist_is_said(repository: Path, revision: str):
+    with pytest.raises(NoSuchRevision):
+        changes(repository / "maps", revision, [])
+
+
+def test_a_folder_outside_git_is_said(tmp_path: Path):
+    with pytest.raises(NoSuchRevision):
+        changes(make(tmp_path / "maps"), "HEAD", [])
+
+
+@each_plan
+def test_an_export_is_r4_and_every_line_is_said_or_named(plan):
+    made = export(MAPS, plan)
+    for entry in made.bundle.get("entry", ()):
+        assert shape_faults(entry["resource"]) == []
+    if plan.blocks:
+        assert made.bundle["entry"][0]["resource"]["resourceType"] == "StructureMap"
+
+
+def test_a_plain_map_is_exported_whole_but_for_its_person(tmp_path: Path):
+    maps: Maps = load(make(tmp_path, map_=MAP.replace("first(left, day)", "left")))
+    made = export(maps, maps.plans("clinic")[0])
+    assert made.by_hand == ("line 14: = ref('Patient')",)
+    group = made.bundle["entry"][0]["resource"]["group"][0]
+    assert group["rule"][0]["source"][0]["condition"] == "day.exists() and (kind != 'x')"
+
+
+def test_the_two_tables_say_where_each_element_comes_from_and_why_not(tmp_path: Path):
+    said = tables(load(make(tmp_path)).plans("clinic")[0])
+    assert "| `Encounter.period.end` | `first(left, day)` | dateTime |  | health | 16 |" in said
+    assert (
+        "| `Encounter.participant[0].individual.display` | `seen_by` | string |  | operational, locating, third-party | 17 |"
+        in said
+    )
+    assert "| `remark` | not for anybody |" in said
+    assert "only when `day.exists() and kind != 'x'` (line 6)" in said
+
+
+@each_plan
+def test_the_tables_of_a_shipped_map_hold_every_ignored_field(plan):
+    said = tables(plan)
+    assert all(f"| {reason} |" in said for _, reason in plan.source.ignore)
