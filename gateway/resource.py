@@ -69,4 +69,25 @@ class Typed(Mapping[str, Any]):
 
 def encoded(resource: Mapping[str, Any]) -> bytes:
     """A resource -> the bytes it leaves as."""
-    return _encode(resource.form if isinstance(resource, Typed) else resource)
+    if not isinstance(resource, Typed):
+        return _encode(resource)
+    made = _encode(resource.form)
+    return _encode(without_empties(resource.plain())) if b"{}" in made else made
+
+
+def has_empties(made: bytes) -> bool:
+    """Whether an encoded resource may hold an element with nothing in it."""
+    return b"{}" in made or b"[]" in made
+
+
+def without_empties(element: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource without the elements that have nothing in them."""
+    return {name: left for name, value in element.items() if (left := _left_of(value)) is not None}
+
+
+def _left_of(value: Any) -> Any:
+    if isinstance(value, dict):
+        return without_empties(value) or None
+    if isinstance(value, list):
+        return [left for item in value if (left := _left_of(item)) is not None] or None
+    return value

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from time import monotonic
 from typing import Any, Final
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import quote_plus, urlencode, urljoin, urlsplit
 
 import msgspec
 
@@ -46,6 +46,7 @@ UNKEYED: Final = "a resource does not say whose it is"
 NOT_A_BUNDLE: Final = "not a FHIR Bundle in JSON"
 
 _NUMBER = ":nhs_number"
+_NUMBER_ENCODED = quote_plus(_NUMBER).encode()
 _HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/fhir+json"}
 _LATER = frozenset((408, 425, 429, 500, 502, 503, 504))
 _ABOUT = ("subject", "patient", "beneficiary", "for")  # where R4 types name their patient
@@ -76,7 +77,7 @@ class Search:
 
     type: str
     types: frozenset[str]
-    form: tuple[tuple[str, str], ...]
+    body: bytes  # form-encoded, with the number's place still in it
 
 
 class FhirRest:
@@ -110,7 +111,7 @@ class FhirRest:
     async def _pages(self, search: Search, patient: PatientIdentity, want: Want, ends: float) -> AsyncIterator[Mapping[str, Any]]:
         number, left = patient.number.value, CAP_BYTES
         headers = {**_HEADERS, "X-Correlation-ID": want.correlation_id}
-        form = urlencode([(name, value.replace(_NUMBER, number)) for name, value in search.form]).encode()
+        form = search.body.replace(_NUMBER_ENCODED, number.encode())
         answer = await self._ask("POST", f"{self._base_url}{search.type}/_search", headers, form, ends, left)
         for _ in range(PAGES):
             left -= len(answer.body)
@@ -172,7 +173,7 @@ def read_searches(manifest: Manifest) -> tuple[Search, ...]:
         rows = tuple((key, str(one)) for key, value in form.items() for one in (value if isinstance(value, list) else [value]))
         if not any(_NUMBER in value for _, value in rows):
             raise StartupRefused(f"{where}: [search.{name}] must hold {_NUMBER}, so that it can answer for one person only")
-        searches.append(Search(type_, frozenset(table.get("types", [type_])), rows))
+        searches.append(Search(type_, frozenset(table.get("types", [type_])), urlencode(rows).encode()))
     if not searches:
         raise StartupRefused(f"{where}: the fhir-rest connector needs at least one [search.NAME]")
     return tuple(searches)
@@ -193,9 +194,7 @@ def parse(body: bytes) -> Mapping[str, Any]:
 def read_bundle(body: bytes, reader: mapping.Reader) -> Mapping[str, Any]:
     """The same, with every resource typed that can be."""
     try:
-        envelope = _decode_envelope(body) if mapping.is_smooth(body) else None
-        if envelope is None:
-            return parse(body)
+        envelope = _decode_envelope(body)
         entries = []
         for entry in envelope.entry:
             resource: Any = reader.read(entry.resource)
@@ -210,13 +209,14 @@ def records_of(bundle: Mapping[str, Any], gives: frozenset[str], now: datetime) 
 
     Raises `SourceContractBroken` for an entry that is no resource, or one that does not say whose it is.
     """
-    resources = [_resource(entry) for entry in bundle.get("entry", ())]
+    resources: list[Any] = [_resource(entry) for entry in bundle.get("entry", ())]
     patients = _patients(bundle)
     records: list[SourceRecord] = []
     of_nobody: list[tuple[int, Mapping[str, Any]]] = []
     outcome = False
+    said: dict[str, Claim] = {}
     for place, resource in enumerate(resources, start=1):
-        type_ = resource["resourceType"]
+        type_ = resource.kind if resource.__class__ is Typed else resource["resourceType"]
         if type_ in _NEVER:
             outcome = outcome or type_ == "OperationOutcome"
         elif type_ not in gives:
@@ -224,7 +224,9 @@ def records_of(bundle: Mapping[str, Any], gives: frozenset[str], now: datetime) 
         elif type_ in _OF_NOBODY:
             of_nobody.append((place, resource))
         else:
-            records.append(SourceRecord(SCHEMA, resource, f"entry {place}", _as_of(resource, now), _claim(resource, patients)))
+            records.append(
+                SourceRecord(SCHEMA, resource, f"entry {place}", _as_of(resource, now), _claim(resource, patients, said))
+            )
     if of_nobody:
         about = _only({*patients.values(), *(record.about for record in records)})
         records += [SourceRecord(SCHEMA, one, f"entry {place}", _as_of(one, now), about) for place, one in of_nobody]
@@ -247,7 +249,7 @@ def _patients(bundle: Mapping[str, Any]) -> dict[str, Claim]:
     claims: dict[str, Claim] = {}
     for entry in bundle.get("entry", ()):
         resource = entry["resource"]
-        if resource["resourceType"] != "Patient":
+        if resource.__class__ is Typed or resource["resourceType"] != "Patient":  # a reader of Patients is never made
             continue
         number = _number_in(resource.get("identifier"))
         if number is None:
@@ -259,7 +261,8 @@ def _patients(bundle: Mapping[str, Any]) -> dict[str, Claim]:
     return claims
 
 
-def _claim(resource: Mapping[str, Any], patients: Mapping[str, Claim]) -> Claim:
+def _claim(resource: Mapping[str, Any], patients: Mapping[str, Claim], said: dict[str, Claim]) -> Claim:
+    """Whose a resource says it is. `said`: the claims by number alone of this Bundle, made once each."""
     for name in _ABOUT:
         about = resource.get(name)
         if about.__class__ is dict:
@@ -274,7 +277,10 @@ def _claim(resource: Mapping[str, Any], patients: Mapping[str, Claim]) -> Claim:
     if known is None:
         if stated is None:
             raise SourceContractBroken(UNKEYED)
-        return Claim(nhs_number=stated)
+        claim = said.get(stated)
+        if claim is None:
+            claim = said[stated] = Claim(nhs_number=stated)
+        return claim
     if stated is not None and stated != known.nhs_number:
         raise SourceContractBroken("a resource names two patients")
     return known

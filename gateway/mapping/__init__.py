@@ -10,7 +10,7 @@ from gateway.mapping.rewrite import encode, parse
 from gateway.mapping.run import R4_SCHEMA, MapResult, Maps, map_record
 from gateway.mapping.shape import shape_faults
 from gateway.mapping.tree import Fault, MappingFaults
-from gateway.mapping.typed import Reader, is_smooth
+from gateway.mapping.typed import Reader
 
 __all__ = [
     "R4_SCHEMA",
@@ -24,7 +24,6 @@ __all__ = [
     "Run",
     "Unusable",
     "encode",
-    "is_smooth",
     "load",
     "map_record",
     "parse",

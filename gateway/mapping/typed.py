@@ -10,18 +10,17 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import cache
 from types import GenericAlias
-from typing import Any, Final, Union
+from typing import Annotated, Any, Final, Union
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from gateway.mapping.context import Run
+from gateway.mapping.context import Run, Unusable
 from gateway.mapping.r4 import PRIMITIVE_NAMES, index
-from gateway.mapping.rewrite import DROPPED, beside_primitive, handler, our_meta, resource_id
-from gateway.resource import Typed, encoded
+from gateway.mapping.rewrite import DROPPED, beside_primitive, handler, our_meta, our_reference
+from gateway.nhs_number import SYSTEM as NHS_NUMBER
+from gateway.resource import Typed, encoded, has_empties, without_empties
 
-_EMPTY: Final = (b"{}", b"[]", b'""')
-_SPACE: Final = b" \t\r\n"
 _reference, _extension = handler("Reference"), handler("Extension")
 _HOLDS_LITTLE: Final = frozenset({"versionId", "lastUpdated"})  # of meta: it has only what is ours to say
 
@@ -65,17 +64,19 @@ class _Whole(metaclass=_AnyShape):
     """An integer."""
 
 
-_AT_TOP: Final[Mapping[str, Any]] = {"id": str, "meta": Meta, **dict.fromkeys(DROPPED, _Gone)}
 _LOOKED_AT: Final[Mapping[str, Any]] = {
     "Reference": Reference,
     "Extension": Extensions,
     **dict.fromkeys(("Resource", "Narrative", "Meta")),
 }
+_FILLED: Final = msgspec.Meta(min_length=1)  # empty texts and lists are left out on the way, which is the long way's
+_TEXT: Final = Annotated[str, _FILLED]
 _PRIMITIVES: Final[Mapping[str, Any]] = {
     "boolean": bool,
     "decimal": _Number,
     **dict.fromkeys(("integer", "positiveInt", "unsignedInt"), _Whole),
 }
+_AT_TOP: Final[Mapping[str, Any]] = {"id": _TEXT, "meta": Meta, **dict.fromkeys(DROPPED, _Gone)}
 _ALONE: Final = (Extensions, _Gone, InnerId)  # whatever R4 says, there is one of it and nothing beside it
 _SHAPES: Final[Mapping[type, type]] = {Reference: dict, Extensions: list, Beside: dict, Meta: dict}
 
@@ -118,22 +119,19 @@ class Reader:
             if value.__class__ is int:
                 return value
             raise ValueError
-        if value.__class__ is not _SHAPES[shape]:
+        if value.__class__ is not _SHAPES[shape] or not value:
             raise ValueError
         self._met.append((shape, value))
         return value
 
 
-def is_smooth(body: bytes) -> bool:
-    """Whether no element, list or text of a body is empty. Empty ones are left out on the way, which is the long way's."""
-    tight = body.translate(None, _SPACE)
-    return not any(empty in tight for empty in _EMPTY)
-
-
 def rewrite_typed(resource: Typed, run: Run) -> Typed | dict[str, Any]:
     """A source's resource -> ours, in place: nobody else holds it. Plain when an element of it had to go. Raises `Unusable`."""
     form: Any = resource.form
-    form.id = resource_id(resource, run)
+    own = form.id
+    if own is UNSET:
+        raise Unusable("the resource has no id")
+    form.id = run.ctx.mint(resource.kind, own)
     ragged = False
     for shape, value in resource.met:
         if shape is Meta:
@@ -144,38 +142,34 @@ def rewrite_typed(resource: Typed, run: Run) -> Typed | dict[str, Any]:
         elif shape is InnerId:
             ragged = True
         else:
-            ours = _reference(value, run) if shape is Reference else beside_primitive(value, run)
+            ours = (
+                (_usual_reference(value, run) or _reference(value, run)) if shape is Reference else beside_primitive(value, run)
+            )
             value.clear()
-            if ours is None:
-                ragged = True
-            else:
-                value.update(ours)
-    if ragged and not is_smooth(encoded(resource)):
-        return _without_empties(resource.plain())
-    return resource
+            value.update(ours or ())
+            ragged = ragged or ours is None
+    return without_empties(resource.plain()) if ragged and has_empties(encoded(resource)) else resource
+
+
+def _usual_reference(value: dict[str, Any], run: Run) -> dict[str, Any] | None:
+    """A reference by itself, or beside the NHS number alone, as most are; None: look at it closer."""
+    text, identifier = value.get("reference"), value.get("identifier")
+    if len(value) == 2:
+        if identifier.__class__ is not dict or len(identifier) != 2 or identifier.get("system") != NHS_NUMBER:
+            return None
+        if identifier.get("value").__class__ is not str:
+            return None
+    elif len(value) != 1:
+        return None
+    ours = our_reference(text, run) if text.__class__ is str else None
+    return None if ours is None else {"reference": ours}
 
 
 def _meta(meta: dict[str, Any], run: Run) -> Any:
-    if meta.keys() <= _HOLDS_LITTLE and all(value.__class__ is str for value in meta.values()):
-        return UNSET
-    return our_meta(meta, run) or UNSET
-
-
-def _without_empties(element: dict[str, Any]) -> dict[str, Any]:
-    left = {}
-    for name, value in element.items():
-        kept = _left_of(value)
-        if kept is not None:
-            left[name] = kept
-    return left
-
-
-def _left_of(value: Any) -> Any:
-    if value.__class__ is dict:
-        return _without_empties(value) or None
-    if value.__class__ is list:
-        return [kept for item in value if (kept := _left_of(item)) is not None] or None
-    return value
+    for name, value in meta.items():
+        if name not in _HOLDS_LITTLE or value.__class__ is not str:
+            return our_meta(meta, run) or UNSET
+    return UNSET
 
 
 def _form(type_: str) -> type[msgspec.Struct]:
@@ -189,7 +183,7 @@ def _struct(type_: str, tag: str | None, within: frozenset[str]) -> type[msgspec
     for name, element in index().elements(type_).items():
         kind = _kind(name, element.type, within | {type_}, top=tag is not None)
         if kind is not None:
-            fields[name] = GenericAlias(list, kind) if element.many and kind not in _ALONE else kind
+            fields[name] = Annotated[GenericAlias(list, kind), _FILLED] if element.many and kind not in _ALONE else kind
             if element.primitive and not element.many and kind not in _ALONE:
                 fields[f"_{name}"] = Beside
     return msgspec.defstruct(
@@ -199,6 +193,7 @@ def _struct(type_: str, tag: str | None, within: frozenset[str]) -> type[msgspec
         tag=tag,
         forbid_unknown_fields=True,
         omit_defaults=True,
+        gc=False,  # read from JSON, they hold no cycle; untracked they cost the collector nothing
     )
 
 
@@ -211,7 +206,7 @@ def _kind(name: str, type_: str, within: frozenset[str], *, top: bool) -> Any:
     if name == "id":
         return InnerId
     if type_ in PRIMITIVE_NAMES:
-        return _PRIMITIVES.get(type_, str)
+        return _PRIMITIVES.get(type_, _TEXT)
     if type_ in _LOOKED_AT:
         return _LOOKED_AT[type_]
     if index().is_type(type_):

@@ -67,7 +67,7 @@ class Keys:
     def __init__(self, files: Mapping[str, Mapping[str, object]]) -> None:
         raw = {use: _raw(files[use]) for use in USES}
         self._hash = {use: next(iter(raw[use].values())) for use in ("number-hash", "audit-index", "resource-id")}
-        self._resource_id = hmac.new(self._hash["resource-id"], digestmod="sha256")  # keyed once, copied for each id
+        self._resource_id = _keyed(self._hash["resource-id"])
         self._seal_id = {use: bytes.fromhex(next(iter(raw[use]))) for use in _SEALING}
         self._aes = {use: {bytes.fromhex(key_id): AESGCM(key) for key_id, key in raw[use].items()} for use in _SEALING}
         self.receipt_signing = _signing(raw["receipt-signing"])
@@ -119,9 +119,11 @@ class Keys:
 
     def resource_id(self, resource_type: str, key: str, person: str, source: str) -> str:
         """A source's own key -> the id we give out: `<person>.<source>.<20 base32>`; another person, another hash."""
-        keyed = self._resource_id.copy()
-        keyed.update(_bytes(f"{resource_type}\0{key}\0{person}\0{source}"))
-        n = int.from_bytes(keyed.digest()[:13], "big") >> 4  # 100 bits are the first 20 letters of base32
+        inner, outer = self._resource_id
+        inner, outer = inner.copy(), outer.copy()
+        inner.update(_bytes(f"{resource_type}\0{key}\0{person}\0{source}"))
+        outer.update(inner.digest())
+        n = int.from_bytes(outer.digest()[:13], "big") >> 4  # 100 bits are the first 20 letters of base32
         three, m = _THREE, 0x7FFF
         return (
             f"{person}.{source}.{three[n >> 85]}{three[n >> 70 & m]}{three[n >> 55 & m]}{three[n >> 40 & m]}"
@@ -163,6 +165,12 @@ class Keys:
             return key.decrypt(sealed[_KEY_ID_BYTES:start], sealed[start:], aad)
         except InvalidTag:
             raise NotOpened from None
+
+
+def _keyed(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
+    """HMAC-SHA-256 (RFC 2104) with the key taken in: its inner and outer hash, to be copied for each message."""
+    padded = key.ljust(hashlib.sha256().block_size, b"\0")
+    return hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)), hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
 
 
 def _create(folder: Path, *, made_for: str) -> None:

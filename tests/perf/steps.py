@@ -16,13 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gateway import app
 from tests.perf import people
 from tests.perf.place import Place
 
-STEPS = ("_who", "decide", "record_decision", "plan", "fetch", "_map", "disclose", "record_disclosure", "bundle.answer")
+BATCHES = 12  # the best of them counts: whatever else the machine does only adds
 
 
-def measured(port: int = 9380, rounds: int = 400) -> dict[str, float]:
+def measured(port: int = 9380, rounds: int = 60) -> dict[str, float]:
     """Step -> microseconds of CPU for each request; "fetch: parse" is a part of "fetch"."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tests.perf.replay", "--port", str(port), "--people", "50"]
@@ -34,14 +35,15 @@ def measured(port: int = 9380, rounds: int = 400) -> dict[str, float]:
             numbers = people.numbers(50)
             place.set_up(numbers)
             os.environ.update(place.environment)
-            return asyncio.run(_measured(numbers, rounds))
+            with app.uvloop():
+                return asyncio.run(_measured(numbers, rounds))
         finally:
             simulators.terminate()
             simulators.wait(20)
 
 
 async def _measured(numbers: list[str], rounds: int) -> dict[str, float]:
-    from gateway import app, bundle
+    from gateway import bundle
     from gateway.caller.claims import Claimed
     from gateway.caller.remembered import Held
     from gateway.caller.token import authenticated
@@ -100,14 +102,18 @@ async def _measured(numbers: list[str], rounds: int) -> dict[str, float]:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        started = time.thread_time_ns()
-        process = time.process_time_ns()
-        for n in range(rounds):
-            await once(n)
-        whole, process = time.thread_time_ns() - started, time.process_time_ns() - process
-        spent["whole line"] = whole
-        spent["whole line with the writer thread"] = process
-    return {name: value / rounds / 1000 for name, value in spent.items()}
+        best: dict[str, float] = {}
+        for _ in range(BATCHES):
+            await upkeep(parts)
+            spent.clear()
+            started, process = time.thread_time_ns(), time.process_time_ns()
+            for n in range(rounds):
+                await once(n)
+            spent["whole line"] = time.thread_time_ns() - started
+            spent["whole line with the writer thread"] = time.process_time_ns() - process
+            for name, value in spent.items():
+                best[name] = min(best.get(name, float("inf")), value / rounds / 1000)
+    return best
 
 
 def main() -> None:
