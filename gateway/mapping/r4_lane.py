@@ -6,13 +6,14 @@ An element that the file does not list counts as every mark; a resource type tha
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import yaml
 
 from gateway.mapping.context import Run, Unusable
 from gateway.mapping.grammar import at, compose
-from gateway.mapping.r4 import Index, suggestion
+from gateway.mapping.r4 import Index, index, suggestion
 from gateway.mapping.reading import MapReader
 from gateway.mapping.rewrite import rewrite_resource
 from gateway.mapping.tree import Fault, Pos
@@ -21,6 +22,7 @@ from gateway.model import CareClass, Category, MappedResource, Mark, Resource
 from gateway.resource import Typed
 
 MAPPING = "r4@1"
+PATIENT = ("subject", "patient", "beneficiary", "for")  # where R4 types name whose they are
 ALWAYS_OURS = frozenset({"id", "resourceType", "meta", "text", "contained", "implicitRules", "language"})
 
 
@@ -43,16 +45,57 @@ class Lane:
     def rewrite(self, resource: Resource, run: Run, *, where: str, as_of: datetime, locked: bool = False) -> MappedResource:
         """A source's R4 resource -> ours, labelled. Raises `Unusable`."""
         run.listed = self.extensions
+        run.patient = _own_patient(resource)
         body = rewrite_typed(resource, run) if isinstance(resource, Typed) else rewrite_resource(resource, run)
         labels = self.types.get(body["resourceType"])
         if labels is None:
             raise Unusable("a resource type that mappings/r4-marks.yaml does not list")
+        _about_our_patient(body, run.ctx.person)
         paths = labels.paths
         if run.met_unlisted:
             body = body.plain() if isinstance(body, Typed) else body
             found = tuple(_unlisted(body, self.extensions, ()))
             paths = {mark: (*paths.get(mark, ()), *found) for mark in Mark}
         return MappedResource(body, run.ctx.source, labels.category, labels.care_class, paths, where, as_of, MAPPING, locked)
+
+
+def _own_patient(resource: Resource) -> str | None:
+    """The source's own id of the patient it names; "" when it names one by other means, and any `Patient/id` is another's."""
+    type_ = resource.get("resourceType") if isinstance(resource, Mapping) else None
+    name = _naming(type_) if isinstance(type_, str) else None
+    about = resource.get(name) if name else None
+    if not isinstance(about, Mapping):
+        return None
+    text = about.get("reference")
+    parts = text.partition("/_history/")[0].split("/") if isinstance(text, str) else ()
+    return parts[-1] if len(parts) > 1 and parts[-2] == "Patient" else ""
+
+
+def _about_our_patient(body: Resource, person: str) -> None:
+    """Fetch has proved whose the record is; where the source's word for it cannot leave (an identifier, an address), ours does.
+
+    Raises `Unusable` for a resource about a group, a device or a place.
+    """
+    name = _naming(body["resourceType"])
+    if name is None:
+        return
+    about = body.get(name)
+    if about is not None and "reference" in about:
+        if not about["reference"].startswith("Patient/"):
+            raise Unusable("it is about something other than a patient")
+        return
+    ours = {"reference": f"Patient/{person}"}
+    if isinstance(body, Typed):
+        setattr(body.form, name, ours)
+    elif isinstance(body, dict):
+        body[name] = ours
+
+
+@cache
+def _naming(type_: str) -> str | None:
+    """By which element a type names its one patient."""
+    elements = index().elements(type_) if index().is_resource(type_) else {}
+    return next((name for name in PATIENT if name in elements and not elements[name].many), None)
 
 
 def read_marks(text: str, file: str, index: Index) -> tuple[Lane, list[Fault]]:

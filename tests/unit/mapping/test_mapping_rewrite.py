@@ -143,6 +143,37 @@ def test_what_r4_does_not_have_is_refused(
     assert len(result.resources) == (0 if reason else 1)
 
 
+NUMBER = {"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000107"}
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [{"identifier": NUMBER}, {"reference": "https://source/fhir/Patient/p1"}, {"reference": "urn:uuid:1", "identifier": NUMBER}],
+    ids=["by number", "by address", "by the bundle's own name"],
+)
+def test_a_resource_whose_own_word_for_the_patient_cannot_leave_names_ours(
+    lane: Callable[..., MapResult], observation: dict[str, Any], subject: dict[str, Any], context: Context
+):
+    (made,) = lane({**observation, "subject": subject}).resources
+    assert made.body["subject"] == {"reference": f"Patient/{context.person}"}
+
+
+@pytest.mark.parametrize("subject", [{"identifier": NUMBER}, {"reference": "https://source/fhir/Patient/p1"}])
+def test_another_patient_beside_one_that_is_not_named_by_id_is_not_taken_for_ours(
+    lane: Callable[..., MapResult], observation: dict[str, Any], subject: dict[str, Any]
+):
+    result = lane({**observation, "subject": subject, "focus": [{"reference": "Patient/p2"}]})
+    assert [one.reason for one in result.refused] == ["two different patients are referred to"]
+
+
+@pytest.mark.parametrize("about", ["Group/g1", "Device/d1", "Location/l1"])
+def test_a_resource_about_something_else_than_a_patient_is_refused(
+    lane: Callable[..., MapResult], observation: dict[str, Any], about: str
+):
+    result = lane({**observation, "subject": {"reference": about, "identifier": NUMBER}})
+    assert [one.reason for one in result.refused] == ["it is about something other than a patient"]
+
+
 def nested(depth: int) -> list[dict[str, Any]]:
     extension: dict[str, Any] = {"url": "urn:listed", "valueString": "x"}
     for _ in range(depth):
