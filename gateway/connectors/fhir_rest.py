@@ -315,9 +315,9 @@ def _as_of(resource: Mapping[str, Any], now: datetime) -> datetime:
     text = meta.get("lastUpdated") if meta.__class__ is dict else None
     try:
         moment = datetime.fromisoformat(text) if text.__class__ is str else now
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo is not None else now
+    except (ValueError, OverflowError):  # or an offset that leads out of the calendar
         return now
-    return moment if moment.tzinfo is not None else now
 
 
 def _next(bundle: Mapping[str, Any]) -> str | None:

@@ -112,6 +112,12 @@ async def test_the_number_goes_in_the_form_and_never_in_the_url():
     assert cap_bytes == fhir_rest.CAP_BYTES
 
 
+@pytest.mark.parametrize("text", ["yesterday", "2026-01-02T03:04:05", "0001-01-01T00:00:00+14:00", 7])
+async def test_a_time_that_is_no_instant_of_the_calendar_counts_as_now(text):
+    [record], _ = await ask(FakeHttp(said(observation(meta={"lastUpdated": text}))))
+    assert record.as_of == NOW
+
+
 async def test_a_resource_that_states_the_number_is_claimed_by_it():
     records, _ = await ask(FakeHttp(said(observation(meta={"lastUpdated": "2026-01-02T03:04:05Z"}))))
     [record] = records
