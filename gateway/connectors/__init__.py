@@ -4,6 +4,8 @@ from typing import Final
 
 CONNECTORS: Final = {  # the name in a manifest -> its module, imported when a source first needs it
     "fhir-rest": "gateway.connectors.fhir_rest",
+    "http-json": "gateway.connectors.http_json",
+    "graphql": "gateway.connectors.graphql",
     "sql": "gateway.connectors.sql",
     "csv-drop": "gateway.connectors.csv_drop",
     "xml-drop": "gateway.connectors.xml_drop",
