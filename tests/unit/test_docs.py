@@ -41,7 +41,7 @@ def kept() -> tuple[Path, ...]:
     if said.returncode == 0:
         found = tuple(path for path in (ROOT / line for line in said.stdout.splitlines()) if path.is_file())
     else:  # not a git work tree, or somebody else's: everything but what the build makes
-        made = {"var", "__pycache__"}
+        made = {"var", "__pycache__", "node_modules"}
         parts = ((path, path.relative_to(ROOT).parts) for path in ROOT.rglob("*") if path.is_file())
         found = tuple(path for path, names in parts if not names[0].startswith(".") and not made & set(names))
     assert found
