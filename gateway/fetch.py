@@ -13,7 +13,7 @@ from time import monotonic
 from gateway.adapter import Claim, LocalIds, SourceFacts, SourceRecord, Want
 from gateway.errors import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut
 from gateway.model import Ask, FetchPlan, PatientIdentity, SourceReport, SourceState
-from gateway.registry import ActiveSource, Registry
+from gateway.registry import REGISTERED_PRACTICE, ActiveSource, Registry
 
 UNFORESEEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 OPENS_AFTER = 5  # failures in a row
@@ -87,12 +87,12 @@ class _Wanting:
 
 
 class Fetch:
-    """Asks sources; keeps one breaker for each."""
+    """Asks sources; keeps one breaker for each system behind them."""
 
     def __init__(self, registry: Registry, local_ids: Mapping[str, LocalIds]) -> None:
         self._registry = registry
         self._local_ids = local_ids
-        self._breakers = {name: Breaker() for name in registry.sources}
+        self._breakers: dict[tuple[str, str], Breaker] = {}
 
     async def __call__(self, plan: FetchPlan, *, deadline_s: float) -> Fetched:
         """Every planned source at once -> `Fetched`. A source that fails is a report, never an exception."""
@@ -112,7 +112,8 @@ class Fetch:
     async def _ask(
         self, ask: Ask, identity: PatientIdentity, want: _Wanting, deadline_s: float
     ) -> tuple[SourceReport, _Gathered, bool]:
-        source, breaker, started = self._registry.sources[ask.source], self._breakers[ask.source], monotonic()
+        source, started = self._registry.sources[ask.source], monotonic()
+        breaker = self._breaker(source, identity)
         if not breaker.allows(started):
             return SourceReport(ask.source, SourceState.FAILED, reason="resting-after-failures"), _Gathered(), False
         try:
@@ -131,6 +132,11 @@ class Fetch:
         state = SourceState.TIMED_OUT if isinstance(error, SourceTimedOut) else SourceState.FAILED
         report = SourceReport(ask.source, state, reason=error.reason, took_ms=_ms(started))
         return report, _Gathered(), isinstance(error, _WrongPerson)
+
+    def _breaker(self, source: ActiveSource, identity: PatientIdentity) -> Breaker:
+        """One for each system that can fail by itself: of a source that asks the registered practice, one a practice."""
+        practice = identity.practice or "" if source.settings.custodian == REGISTERED_PRACTICE else ""
+        return self._breakers.setdefault((source.settings.name, practice), Breaker())
 
     async def _gather(self, source: ActiveSource, identity: PatientIdentity, want: Want) -> _Gathered:
         gathered = _Gathered()

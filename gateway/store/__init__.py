@@ -24,7 +24,7 @@ from gateway.store.policy_activation import StoredPolicyActivation
 from gateway.store.protections import StoredProtections
 from gateway.store.queue import StoredQueue
 from gateway.store.relationships import StoredRelationships
-from gateway.store.schema import check_schema
+from gateway.store.schema import check_schema, is_current
 from gateway.store.shelf import StoredShelf
 from gateway.store.verify import Fault, verify
 
@@ -61,6 +61,10 @@ class Store:
     def start_upkeep(self) -> None:
         """Number committed events and clear spent rows, as long as this process serves."""
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up())
+
+    async def is_current(self) -> bool:
+        """Whether the schema still is this program's. Raises `StoreDown`."""
+        return await is_current(self.database)
 
     async def verify(self) -> list[Fault]:
         """Read the whole log and name every fault. Raises `StoreDown`."""

@@ -13,15 +13,17 @@ import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, String, column, create_engine, event, select, table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gateway.errors import StartupRefused
+from gateway.store.database import Database, Statement
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _SCHEMA_LOCK = 0x5CA6_0002  # two workers that start on an empty database take turns
 _VERSION = "SELECT version_num FROM alembic_version"
+_VERSION_ROW = Statement(select(column("version_num", String)).select_from(table("alembic_version")))
 _OTHER_SCHEMA = "The database's schema is of another version of this program. Make a backup, then run: gateway database upgrade"
 _NO_DATABASE = (
     "The database cannot be opened: check GATEWAY_DATABASE_URL, that the server is up, and that its folder can be written."
@@ -37,6 +39,11 @@ def check_schema(database_url: str) -> None:
     """An empty database gets its tables. Raises `StartupRefused` for any other schema than this program's."""
     if _run(database_url, only_if_empty=True) != _head():
         raise StartupRefused(_OTHER_SCHEMA)
+
+
+async def is_current(database: Database) -> bool:
+    """Whether the database still has this program's schema: another worker may have been upgraded. Raises `StoreDown`."""
+    return [tuple(row) for row in await database.read(_VERSION_ROW, {})] == [(_head(),)]
 
 
 def _run(database_url: str, *, only_if_empty: bool) -> str | None:

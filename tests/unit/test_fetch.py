@@ -145,6 +145,22 @@ async def test_a_source_that_keeps_failing_rests_and_is_not_asked():
     assert fetched.reports[0].reason == "resting-after-failures"
 
 
+async def test_a_practice_that_is_down_does_not_rest_the_others():
+    source = fakes.FakeSource(error=SourceUnavailable("down"))
+    registry = one(source, custodian=REGISTERED_PRACTICE)
+    fetch = Fetch(registry, {})
+
+    async def ask(practice: str) -> Fetched:
+        who = fakes.identity(practice=practice)
+        permit = fakes.permit(fakes.facts(None, who), sources=["gp"], categories=[Category.ALLERGIES])
+        return await fetch(plan(permit, who, registry), deadline_s=1.0)
+
+    for _ in range(OPENS_AFTER + 1):
+        await ask("ods:A99901")
+    assert (await ask("ods:A99901")).reports[0].reason == "resting-after-failures"
+    assert (await ask("ods:A99902")).reports[0].reason == "down"
+
+
 async def test_a_refusal_by_the_source_never_opens_the_breaker():
     source = fakes.FakeSource(error=SourceRefused("no"))
     registry = one(source)
