@@ -27,6 +27,7 @@ from gateway.model import (
     SourceReport,
     SourceState,
 )
+from gateway.resource import name_of
 
 CURSOR_LIVES_S = 300
 HELP = (
@@ -62,6 +63,7 @@ _WARNING_SAYS = {
     "not-supported": "The source does not offer this area.",
     "disabled": "The source has switched this area off.",
 }
+_ENTRY = b'{"fullUrl":%b%b","resource":%b,"search":{"mode":"match"}}'
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -99,13 +101,9 @@ def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
         if all(report.state in _AS_FOR_NOBODY for report in reports):
             names = _names(look, protected=False)  # these are the states of everybody, so their names tell of nobody
         return _bundle(request, recorded.receipt, [], reports, names, look, person=None)
-    entries = [
-        {
-            "fullUrl": f"{look.base_url}/fhir/{item.body['resourceType']}/{item.body['id']}",
-            "resource": msgspec.Raw(item.encoded),
-            "search": {"mode": "match"},
-        }
-        for item in disclosure.resources
+    base = _encode(f"{look.base_url}/fhir/")[:-1]  # an id of ours and a type of R4 need no escape
+    entries: list[Any] = [
+        msgspec.Raw(_ENTRY % (base, "/".join(name_of(item.body)).encode(), item.encoded)) for item in disclosure.resources
     ]
     withheld = [_issue("information", "suppressed", f"Some {name} are withheld.") for name in sorted(disclosure.withheld_known)]
     links = []
@@ -193,7 +191,7 @@ def _resource(recorded: Recorded[Disclosure], reports: Sequence[SourceReport], l
 def _bundle(
     request: AccessRequest,
     receipt: Receipt,
-    entries: list[dict[str, Any]],
+    entries: list[Any],
     reports: Sequence[SourceReport],
     names: Callable[[str], tuple[str, str]],
     look: Look,

@@ -5,7 +5,6 @@ decimals with the digits they came with. A digest over those bytes proves a copy
 """
 
 from collections.abc import Iterator, Mapping
-from copy import copy
 from decimal import Decimal
 from typing import Any
 
@@ -23,7 +22,7 @@ class Typed(Mapping[str, Any]):
     __slots__ = ("form", "kind", "met")
 
     def __init__(self, form: msgspec.Struct, kind: str, met: tuple[tuple[type, Any], ...] = ()) -> None:
-        self.form = form
+        self.form: Any = form
         self.kind = kind
         self.met = met
 
@@ -64,7 +63,14 @@ class Typed(Mapping[str, Any]):
 
     def copy(self) -> "Typed":
         """The same elements under a struct of its own: an element of the copy may be replaced, not changed inside."""
-        return Typed(copy(self.form), self.kind)
+        return Typed(self.form.__copy__(), self.kind)
+
+
+def name_of(resource: Mapping[str, Any]) -> tuple[str, str]:
+    """A resource -> its type and id."""
+    if isinstance(resource, Typed):
+        return resource.kind, resource.form.id
+    return resource["resourceType"], resource["id"]
 
 
 def encoded(resource: Mapping[str, Any]) -> bytes:

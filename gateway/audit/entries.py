@@ -11,7 +11,7 @@ from gateway.errors import GatewayError
 from gateway.model import AccessRequest, Caller, Deny, Disclosed, Disclosure, Facts, PatientIdentity, Permit, Query, RuleUse
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry
-from gateway.resource import encoded
+from gateway.resource import encoded, name_of
 
 _SALT_BYTES = 16
 
@@ -149,11 +149,12 @@ def _query(query: Query) -> dict[str, Any]:
 
 
 def _item(item: Disclosed, salt: bytes) -> dict[str, Any]:
+    kind, own_id = name_of(item.body)
     meta = item.body.get("meta")
     return {
-        "type": item.body.get("resourceType"),
-        "id": item.body.get("id"),
-        "version": meta.get("versionId") if isinstance(meta, Mapping) else None,
+        "type": kind,
+        "id": own_id,
+        "version": meta.get("versionId") if meta else None,
         "source": item.source,
         "category": item.category,
         "class": item.care_class,

@@ -30,7 +30,7 @@ from gateway.model import (
     SourceState,
 )
 from gateway.policy import GrainDecision, Policy, of
-from gateway.resource import encoded
+from gateway.resource import encoded, name_of
 
 __all__ = ["Page", "disclose"]
 
@@ -69,7 +69,7 @@ class _Run:
     wanted: frozenset[str]
     withheld: Counter[str] = field(default_factory=Counter)
     withheld_from: set[Category] = field(default_factory=set)
-    decided: dict[tuple[str, Category, CareClass, bool], _Ruling] = field(default_factory=dict)
+    decided: dict[tuple[str, int, int, bool], _Ruling] = field(default_factory=dict)
     work: dict[int, _Work] = field(default_factory=dict)
 
     def hold(self, rule: str, category: Category | None) -> None:
@@ -130,7 +130,7 @@ def _released(
     twice: list[RefusedRecord] = []
     family = Mark.NOT_FOR_FAMILY in run.permit.strip
     for item in resources:
-        kind, own_id = item.body["resourceType"], item.body["id"]
+        kind, own_id = name_of(item.body)
         if kind not in run.wanted or kind == "Patient":  # the answer's one Patient is the trace's
             continue
         if only is not None and own_id != only:
@@ -196,7 +196,7 @@ def _marked(run: _Run, paths: _Paths) -> _Work:
 
 
 def _ruled(run: _Run, source: str, category: Category, care_class: CareClass, locked: bool) -> _Ruling:
-    key = (source, category, care_class, locked)
+    key = (source, id(category), id(care_class), locked)  # members of enums live for ever, and hash slowly
     known = run.decided.get(key)
     if known is None:
         terms = run.permit.terms.get(source)

@@ -81,7 +81,7 @@ def strip(body: Resource, paths: Iterable[tuple[str, ...]]) -> Resource | None:
 
 def _strip_typed(body: Typed, paths: tuple[tuple[str, ...], ...]) -> Resource | None:
     """The same for a typed resource; it is taken apart only where something inside one of its elements has to go."""
-    whole, tops, inner = _fields(type(body.form), paths)
+    whole, tops, inner = _fields(body.form.__class__, paths)
     if whole:
         return None
     form = body.form
@@ -111,7 +111,7 @@ def _fields(form: type[msgspec.Struct], paths: tuple[tuple[str, ...], ...]) -> t
 
 def _complete(body: Typed) -> bool:
     """`complete`, of a typed resource."""
-    needs = _needs(body.kind, type(body.form))
+    needs = _needs(body.kind, body.form.__class__)
     if needs is None:
         return False
     form = body.form

@@ -16,6 +16,7 @@ from gateway.identity import admit
 from gateway.model import AccessRequest, Deny, Facts, MappedResource, NotUsable, PatientIdentity, Recorded, RefusedRecord
 from gateway.plan import plan
 from gateway.ports import Job
+from gateway.resource import name_of
 
 TRIES = 3  # the facts may move under a request this often before we give up
 YIELD_S = 0.002  # mapping lets other requests in this often
@@ -78,7 +79,7 @@ async def _map(
             await asyncio.sleep(0)
             since = monotonic()
     wanted = request.query.types
-    chosen = [item for item in mapped if item.body["resourceType"] in wanted]
+    chosen = [item for item in mapped if name_of(item.body)[0] in wanted]
     if request.query.interaction == "read":
         chosen = [item for item in chosen if item.body["id"] == request.query.resource_id]
     return chosen, refused

@@ -61,10 +61,10 @@ class Lane:
 
 def _own_patient(resource: Resource) -> str | None:
     """The source's own id of the patient it names; "" when it names one by other means, and any `Patient/id` is another's."""
-    type_ = resource.get("resourceType") if isinstance(resource, Mapping) else None
-    name = _naming(type_) if isinstance(type_, str) else None
+    type_ = resource.get("resourceType") if isinstance(resource, Typed | dict) else None
+    name = _naming(type_) if type_.__class__ is str else None
     about = resource.get(name) if name else None
-    if not isinstance(about, Mapping):
+    if about.__class__ is not dict:
         return None
     text = about.get("reference")
     parts = text.partition("/_history/")[0].split("/") if isinstance(text, str) else ()

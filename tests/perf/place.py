@@ -43,8 +43,8 @@ class Place:
             "GATEWAY_OPERATIONS_PORT": str(self.port + 1),
             "GATEWAY_ADAPTERS": str(HERE / "adapters"),
             "GATEWAY_TOKEN_PER_MINUTE": "1000000",
-            "GATEWAY_CLIENT_PER_MINUTE": "100000000",
-            "GATEWAY_ADDRESS_PER_MINUTE": "100000000",
+            "GATEWAY_CLIENT_PER_MINUTE": "10000000",
+            "GATEWAY_ADDRESS_PER_MINUTE": "10000000",
             **({"GATEWAY_DATABASE_URL": self.database_url} if self.database_url else {}),
         }
 
