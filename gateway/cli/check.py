@@ -1,7 +1,11 @@
-"""`gateway check`: everything that can be checked without running: manifests, mappings, policy and descriptions."""
+"""`gateway check`: everything that can be checked without running: manifests, mappings, policy, tiers and descriptions."""
 
+import importlib
+import json
+import time
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,18 +17,86 @@ if TYPE_CHECKING:
     from gateway.mapping import Maps
     from gateway.policy import Policy
 
+AGAIN_S = 0.5
+
 
 def command(
-    name: Annotated[str | None, typer.Argument(help="one adapter; default: all")] = None,
+    name: Annotated[str | None, typer.Argument(help="one adapter, with its tier; default: everything")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="check again after each change, until stopped")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="of one adapter: one JSON object, for machines")] = False,
+    adapters: Annotated[
+        Path | None, typer.Option(envvar="GATEWAY_ADAPTERS", help="a folder of adapter packages under development")
+    ] = None,
+    mappings: Annotated[
+        Path | None, typer.Option(envvar="GATEWAY_MAPPINGS", help="a mappings folder; default: the shipped one")
+    ] = None,
 ) -> None:
-    """Check manifests, mappings and policy, and openapi/ where it is. Exit 1 and say where, or say what held."""
+    """Check manifests, mappings and policy, and openapi/ and the data-flow matrix where they are; of one adapter: its rules.
+
+    Exit 0 and say what held, 1 and say where it does not, 2 when there is no such adapter.
+    """
+    folder = mappings or Path(str(files("mappings")))
+    while True:
+        seen = _seen(folder, adapters)
+        faults = _adapter(name, folder, adapters, as_json=as_json) if name is not None else _everything(folder)
+        for fault in faults:
+            typer.echo(fault, err=True)
+        if not watch:
+            raise typer.Exit(1 if faults else 0)
+        while _seen(folder, adapters) == seen:
+            time.sleep(AGAIN_S)
+        typer.echo("---")
+
+
+def _adapter(name: str, folder: Path, adapters: Path | None, *, as_json: bool) -> list[str]:
+    """One adapter's rules -> what does not hold up to the tier it claims."""
+    from gateway import mapping, registry
+    from gateway.connectors import CONNECTORS
+    from gateway.errors import StartupRefused
+    from gateway.kit.conformance import TIERS, examine, subject
+
+    def connector(named: str) -> ModuleType:
+        return importlib.import_module(CONNECTORS[named])
+
+    try:
+        packages = registry.installed(adapters.resolve() if adapters is not None else None)
+        if name not in packages:
+            fail(f"no adapter of this name is installed: there are {', '.join(sorted(packages))}", code=2)
+        manifest = registry.load_manifest(packages[name])
+        maps = mapping.load(folder)
+    except StartupRefused as refused:
+        return [str(refused)]
+    except mapping.MappingFaults as found:
+        return [str(fault) for fault in found.faults]
+    one = subject(name, packages[name], manifest, maps, folder, connector)
+    report = examine(one)
+    tier, needs = report.needs()
+    if as_json:
+        typer.echo(json.dumps({"adapter": name, "claimed": report.claimed, "met": report.met, "faults": report.faults}))
+    else:
+        typer.echo(f"cases      {len(one.cases)} of {name}")
+        for made in one.scores:
+            every = made.caught + len(made.survived)
+            typer.echo(f"lines      {made.title}: {made.caught} of {every} changes noticed by cases")
+        following = f" ({tier} needs: {', '.join(needs) or 'what quality.yaml says is missing'})" if tier else ""
+        typer.echo(f"tier       {report.met or 'none'}{following}")
+    order = list(TIERS)
+    claimed = order[: order.index(report.claimed) + 1] if report.claimed in order else order[:1]
+    faults = [
+        fault for step in claimed for rule in TIERS[step] if rule not in report.exempt for fault in report.faults.get(rule, ())
+    ]
+    if not faults and not report.holds:
+        faults.append(f"{name}: quality.yaml claims {report.claimed or 'no tier'}, and says itself what is missing for it")
+    return faults
+
+
+def _everything(folder: Path) -> list[str]:
+    """Manifests, mappings, policy, and the documents that are made of them -> what is wrong."""
     from gateway import mapping, policy, registry
     from gateway.cli.openapi import documents
     from gateway.errors import StartupRefused
 
     packages = registry.installed()
-    if name is not None and name not in packages:
-        fail(f"no adapter of this name is installed: there are {', '.join(sorted(packages))}")
     faults: list[str] = []
     maps, rules = None, None
     manifests = []
@@ -34,7 +106,7 @@ def command(
         except StartupRefused as refused:
             faults.append(str(refused))
     try:
-        maps = mapping.load(files("mappings"))
+        maps = mapping.load(folder)
         typer.echo(f"mappings   {sum(len(maps.plans(adapter)) for adapter in maps.adapters())} maps load without a fault")
     except mapping.MappingFaults as found:
         faults += [str(fault) for fault in found.faults]
@@ -49,11 +121,9 @@ def command(
     if (Path("openapi") / "gateway.json").exists():
         stale = [file for file, text in documents().items() if (Path("openapi") / file).read_text("utf-8") != text]
         faults += [f"openapi/{file}: not what the code says: run make openapi" for file in stale]
-    for fault in faults:
-        typer.echo(fault, err=True)
-    if faults:
-        raise typer.Exit(1)
-    typer.echo(f"adapters   {len(packages)} manifests are whole")
+    if not faults:
+        typer.echo(f"adapters   {len(packages)} manifests are whole")
+    return faults
 
 
 def _flow(maps: "Maps", rules: "Policy", manifests: "list[Manifest]") -> list[str]:
@@ -72,3 +142,16 @@ def _flow(maps: "Maps", rules: "Policy", manifests: "list[Manifest]") -> list[st
     else:
         typer.echo(f"flow       {len(made.cells)} rows reach whom docs/flow-matrix.md says, and nobody else")
     return faults
+
+
+def _seen(*folders: Path | None) -> dict[Path, float]:
+    """Every file below -> when it was last changed."""
+    found: dict[Path, float] = {}
+    for folder in folders:
+        for file in folder.rglob("*") if folder is not None else ():
+            try:
+                if file.suffix != ".pyc":
+                    found[file] = file.stat().st_mtime
+            except FileNotFoundError:
+                continue
+    return found

@@ -1,0 +1,166 @@
+"""Each rule of the conformance kit finds what it is for."""
+
+import json
+from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from gateway.adapter import Manifest, SourceContractBroken
+from gateway.kit.conformance import RULES, TIERS, Subject, examine, subject
+from gateway.mapping import load
+from gateway.mapping.cases import cases
+from tests.unit.kit.clinic import ROW, make
+
+ROWS = {
+    "a-visit": ROW,
+    "still-there": {name: value for name, value in ROW.items() if name != "left"},
+    "without-a-day": {name: value for name, value in ROW.items() if name != "day"},
+    "of-kind-x": {**ROW, "kind": "x"},
+    "on-a-day-that-is-none": {**ROW, "day": "soon"},
+}
+SANDBOX: dict[str, Any] = {"tier": "sandbox", "done": {"cases": "some"}, "exempt": {}, "missing": {}}
+
+
+def manifest() -> Manifest:
+    return Manifest(
+        name="clinic",
+        title="Clinic",
+        connector=None,
+        owner="A team",
+        identity="nhs_number",
+        kind="gp",
+        reads=("clinic-1",),
+        gives={"Encounter": "child-health-reviews"},
+        purposes=frozenset({"TREAT"}),
+        never_for=frozenset(),
+        feeds_protection=False,
+        budget_s=1.0,
+    )
+
+
+def package(place: Path, reader: Any = None) -> ModuleType:
+    (place / "__init__.py").touch()
+    spec = spec_from_file_location("clinic", place / "__init__.py", submodule_search_locations=[str(place)])
+    assert spec is not None
+    made = module_from_spec(spec)
+
+    def refuses(manifest: Manifest, name: str, body: bytes) -> list[Any]:
+        raise SourceContractBroken("not-a-file-of-ours")
+
+    made.read_file = reader or refuses  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Subject:
+    folder = make(tmp_path / "mappings", rows=ROWS)
+    place = tmp_path / "package"
+    place.mkdir()
+    (place / "README.md").write_text("# Clinic\n\n```toml\n[sources.clinic]\n```\n", "utf-8")
+    made = package(place)
+    maps = load(folder)
+    for case in cases(folder):
+        case.accept(case.run(maps))
+    return replace(subject("clinic", made, manifest(), maps, folder, lambda name: made), quality=SANDBOX)
+
+
+def found(one: Subject, rule: str) -> list[str]:
+    return list(RULES[rule](one))
+
+
+def test_a_whole_adapter_meets_sandbox_and_pilot_and_needs_to_be_tried_for_live(clinic: Subject):
+    report = examine(clinic)
+    assert (report.claimed, report.met, report.needs()) == ("sandbox", "pilot", ("live", ["tried"]))
+    assert report.holds
+
+
+def test_an_adapter_that_was_tried_and_whose_every_line_is_shown_is_exemplary(clinic: Subject):
+    told = {**SANDBOX, "tier": "exemplary", "done": {"tried": "against a real clinic, 2026-10, by A. Person"}}
+    report = examine(replace(clinic, quality=told))
+    assert (report.met, report.needs()) == ("exemplary", ("", []))
+
+
+def test_a_tier_for_which_the_author_says_something_is_missing_is_not_met(clinic: Subject):
+    report = examine(replace(clinic, quality={**SANDBOX, "tier": "pilot", "missing": {"pilot": "a test system"}}))
+    assert report.met == "sandbox"
+    assert not report.holds
+
+
+def test_nobody_is_exempt_from_the_rules_of_the_lowest_tier(clinic: Subject):
+    told = replace(clinic, quality={**SANDBOX, "exempt": {"hostile": "hard", "unknown": "what", "lines": "soon"}})
+    assert found(told, "quality") == [
+        "quality.yaml: nobody is exempt from hostile",
+        "quality.yaml: exempt names a rule that does not exist",
+    ]
+
+
+def test_a_tier_that_does_not_exist_is_no_claim(clinic: Subject):
+    assert not examine(replace(clinic, quality={**SANDBOX, "tier": "gold"})).holds
+    assert not examine(replace(clinic, quality={})).holds
+
+
+def test_a_manifest_that_gives_what_no_map_makes_is_found(clinic: Subject):
+    assert found(replace(clinic, manifest=replace(clinic.manifest, gives={"Flag": "child-protection"})), "manifest")
+    assert found(replace(clinic, manifest=replace(clinic.manifest, reads=("clinic-2",))), "manifest")
+    assert found(replace(clinic, manifest=replace(clinic.manifest, purposes=frozenset())), "manifest")
+
+
+def test_a_field_that_nobody_decided_about_is_found(clinic: Subject):
+    (clinic.cases[0].folder / "a-visit.in.json").write_text(
+        json.dumps({"schema": "clinic-1", "data": {**ROW, "shoe_size": "3"}}), "utf-8"
+    )
+    assert found(clinic, "leaves") == ["case a-visit: no line reads and no map ignores shoe_size"]
+
+
+def test_a_golden_that_differs_and_one_that_is_not_r4_are_found(clinic: Subject):
+    golden = clinic.cases[0].folder / "a-visit.out.json"
+    golden.write_text(golden.read_text("utf-8").replace("finished", "done"), "utf-8")
+    assert any("golden is not R4 UK Core" in fault for fault in found(clinic, "goldens"))
+    assert any("status: differs" in fault for fault in found(clinic, "goldens"))
+
+
+def test_a_reader_that_lets_another_error_through_is_found(clinic: Subject):
+    def careless(manifest: Manifest, name: str, body: bytes) -> list[Any]:
+        return [body.decode("ascii")]
+
+    faults = found(replace(clinic, package=package(clinic.folder, careless)), "hostile")
+    assert "hostile file not-text: UnicodeDecodeError instead of one of the four errors" in faults
+
+
+def test_a_reader_whose_error_tells_a_value_is_found(clinic: Subject):
+    def telling(manifest: Manifest, name: str, body: bytes) -> list[Any]:
+        raise SourceContractBroken(body.decode("latin-1"))
+
+    assert "hostile file zip: its error holds a value" in found(
+        replace(clinic, package=package(clinic.folder, telling)), "hostile"
+    )
+
+
+def test_what_could_be_somebodys_number_is_found_and_is_not_told(clinic: Subject):
+    (clinic.cases[0].folder / "a-visit.refused.txt").write_text("9434765919 and 9990000107\n", "utf-8")
+    faults = found(clinic, "synthetic")
+    assert len(faults) == 1
+    assert "943" not in faults[0]
+
+
+def test_an_owner_a_readme_and_a_refused_case_are_asked_for(clinic: Subject):
+    assert found(replace(clinic, manifest=replace(clinic.manifest, owner="TODO")), "owner")
+    (clinic.cases[0].folder / "on-a-day-that-is-none.refused.txt").unlink()
+    assert found(clinic, "refusals") == ["no case is refused: show a record that must be"]
+    assert found(clinic, "readme") == []
+    assert found(replace(clinic, readme="# Clinic"), "readme")
+
+
+def test_a_line_that_no_case_exercises_is_found(clinic: Subject, tmp_path: Path):
+    folder = make(tmp_path / "fewer", rows={"a-visit": {"visit": "1", "day": "2026-01-02"}})
+    fewer = subject("clinic", clinic.package, clinic.manifest, load(folder), folder, clinic.connector)
+    assert found(fewer, "lines") == ["clinic/visit.yaml:17: no case exercises this line"]
+    assert found(fewer, "mutation")
+
+
+def test_every_rule_belongs_to_one_tier():
+    assert sorted(RULES) == sorted(rule for rules in TIERS.values() for rule in rules)
