@@ -1,17 +1,19 @@
 """The child health service: STU3 messages as NEMS publishes them, delivered as files, some XML and some JSON.
 
-Events: vaccinations-1, observations-1 (what was measured at a mandated review), professional-contacts-1. Beside the good
-ones: an older and a repeated message, a deletion, and one whose header and body name different children.
+Events: vaccinations-1, observations-1 (what was measured at a mandated review), professional-contacts-1, and for some children
+those of `child_events`. Beside the good ones: an older and a repeated message, a deletion, one whose header and body name
+different children, and one of an event that the gateway does not take.
 Source: NHS Digital Events Management, generic event requirements; Digital Child Health STU3 profiles.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+from sandbox.child_events import Told, blood_spot, early_years, feeding, hearing, safety_alert
 from sandbox.families import BY_KEY, COMMUNITY, INVALIDATED, NAMES, PEOPLE, Person
 from sandbox.folders import put
 from sandbox.stu3 import SNOMED, codeable, new_id, to_xml
@@ -64,6 +66,12 @@ def letters() -> Iterator[Letter]:
     yield _letter(_vaccination(amara, _JABS[0], lot="OLD001", hours=-2, key="older"), ".xml")  # nor any order
     yield _letter(_vaccination(ben, _JABS[1], change="delete", hours=24, key="deleted"), ".json")
     yield _letter(_vaccination(BY_KEY["grace"], _JABS[0], key="mixed-up", header=BY_KEY["hugo"]), ".xml")
+    yield _letter(_told(ben, blood_spot), ".xml")
+    yield _letter(_told(ben, hearing), ".json")
+    yield _letter(_told(ben, feeding), ".xml")
+    yield _letter(_told(amara, lambda person, at: early_years(person, at, consent="Y")), ".xml")
+    yield _letter(_told(BY_KEY["jonah"], lambda person, at: early_years(person, at, consent="N")), ".json")
+    yield _letter(_told(BY_KEY["grace"], safety_alert), ".xml")
 
 
 def _letter(bundle: dict[str, Any], suffix: str) -> Letter:
@@ -179,6 +187,13 @@ def _contact(person: Person) -> dict[str, Any]:
         "period": {"start": at.date().isoformat()},
     }
     return _message(person, ("professional-contacts-1", "Professional Contacts", focus, at, "new", "contact"), [episode])
+
+
+def _told(person: Person, tell: Callable[[Person, datetime], Told]) -> dict[str, Any]:
+    _, _, days, _ = tell(person, _at(person, 0))
+    at = _at(person, days)
+    event, title, _, resources = tell(person, at)
+    return _message(person, (event, title, resources[0]["id"], at, "new", event), resources)
 
 
 def _message(

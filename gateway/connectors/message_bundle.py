@@ -35,6 +35,18 @@ _DIRECTORY: Final = re.compile(r"https://directory\.spineservices\.nhs\.uk/STU3/
 _ODS_ENDPOINT: Final = re.compile(r"urn:nhs-uk:addressing:ods:([A-Z0-9]{3,10})")
 _ODS: Final = re.compile(r"[A-Z0-9]{3,10}")
 _HERE: Final = ZoneInfo("Europe/London")
+_HELD: Final = frozenset(  # types that a record may hold; the rest is used, or not read
+    (
+        "Condition",
+        "DiagnosticReport",
+        "Encounter",
+        "EpisodeOfCare",
+        "Immunization",
+        "Observation",
+        "Procedure",
+        "QuestionnaireResponse",
+    )
+)
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -65,7 +77,7 @@ def event_of(bundle: Tree) -> str:
 
 def read_message(bundle: Tree) -> Message:
     """A bundle -> its message. Raises `SourceContractBroken` with the reason it cannot be used."""
-    header, index = _header(bundle), _index(bundle)
+    header, index, event = _header(bundle), _index(bundle), event_of(bundle)
     change, routing = _change(header), _extension(header, (_ROUTING,))
     focus = _focus(header, index)
     patient = _patient(focus, index)
@@ -77,7 +89,7 @@ def read_message(bundle: Tree) -> Message:
     meta = header.get("meta")
     stamp = (meta.get("lastUpdated") if isinstance(meta, dict) else None) or header.get("timestamp")
     return Message(
-        event=event_of(bundle),
+        event=event,
         change=change,
         id=_id(header, index),
         sender=_sender(header, index),
@@ -86,7 +98,7 @@ def read_message(bundle: Tree) -> Message:
         business_id=business_id,
         focus=focus["resourceType"] if focus else None,
         locked=any(_is_locked(node) for node in (bundle, header, focus or {})),
-        resources=_resources(index, patient),
+        resources=_resources(index, patient, event),
         types=frozenset(node["resourceType"] for node in index.values()),
     )
 
@@ -214,46 +226,75 @@ def _days(text: Tree) -> tuple[date, ...]:
     return tuple(day for day in (here, said) if day)
 
 
-def _resources(index: Mapping[str, dict[str, Tree]], patient: dict[str, Tree] | None) -> dict[str, list[Tree]]:
+def _resources(index: Mapping[str, dict[str, Tree]], patient: dict[str, Tree] | None, event: str) -> dict[str, list[Tree]]:
     found: dict[str, list[Tree]] = {}
     for url, node in index.items():
         kind = node["resourceType"]
-        if kind not in ("Encounter", "Immunization", "Observation"):
+        if kind not in _HELD:
             continue
-        about = _find(node.get("patient") or node.get("subject"), index)
-        if about is not None and about is not patient:
-            raise SourceContractBroken("a resource about another person than the message")
-        own = {name: _logical(value, index) for name, value in node.items() if name not in ("resourceType", "meta", "id")}
-        own["key"] = _business_id(node) or _own_id(node, url)
-        found.setdefault(kind, []).append(own)
+        parts = _parts(node) if kind == "Observation" else {}
+        for each in (node, *parts.values()):
+            about = _find(each.get("patient") or each.get("subject"), index)
+            if about is not None and about is not patient:
+                raise SourceContractBroken("a resource about another person than the message")
+        key = _key(node, url, event)
+        whole = {name: value for name, value in node.items() if name != "contained" or not parts}
+        found.setdefault(kind, []).append(_own(whole, key, key, index, event))
+        found[kind] += [_own(part, f"{key}#{own_id}", key, index, event) for own_id, part in parts.items()]
     return found
 
 
+def _own(node: Mapping[str, Tree], key: str, whole: str, index: Mapping[str, dict[str, Tree]], event: str) -> Tree:
+    """A resource as the record holds it. `whole` is the key of the resource whose `#part` its references may name."""
+    kept = {name: value for name, value in node.items() if name not in ("resourceType", "meta", "id", "text")}
+    return {**{name: _logical(value, index, event, whole) for name, value in kept.items()}, "key": key}
+
+
+def _parts(node: Mapping[str, Tree]) -> dict[str, dict[str, Tree]]:
+    """The observations inside an observation, such as the scores of one questionnaire, by their id within it."""
+    inside = list(_list(node.get("contained")))
+    if not all(each.get("resourceType") == "Observation" and isinstance(each.get("id"), str) for each in inside):
+        return {}
+    return {each["id"]: each for each in inside}
+
+
+def _key(node: Mapping[str, Tree], url: str, event: str) -> str:
+    """What a resource is called within its sender. A visit belongs to its event: several tell of one visit, each its own part."""
+    own = _business_id(node) or _own_id(node, url)
+    return f"{event} {own}" if node["resourceType"] == "Encounter" else own
+
+
 def _business_id(node: Mapping[str, Tree]) -> str | None:
-    for identifier in _list(node.get("identifier")):
+    said = node.get("identifier")
+    for identifier in _list([said] if isinstance(said, dict) else said):
         system, value = identifier.get("system"), identifier.get("value")
         if isinstance(system, str) and isinstance(value, str) and value.strip():
             return f"{system}|{value}"
     return None
 
 
-def _logical(value: Tree, index: Mapping[str, dict[str, Tree]]) -> Tree:
+def _logical(value: Tree, index: Mapping[str, dict[str, Tree]], event: str, whole: str) -> Tree:
     """A value with every reference inside the bundle made to stand by itself: the identifier and name of what it points to."""
     if isinstance(value, list):
-        return [_logical(each, index) for each in value]
+        return [_logical(each, index, event, whole) for each in value]
     if not isinstance(value, dict):
         return value
+    reference = value.get("reference")
+    if isinstance(reference, str) and reference.startswith("#"):
+        return {"key": whole + reference}
     target = _find(value, index)
     if target is None:
-        return {name: _logical(each, index) for name, each in value.items()}
+        return {name: _logical(each, index, event, whole) for name, each in value.items()}
     kind = target["resourceType"]
     if kind == "Patient":
         return {"reference": "Patient"}  # the person of the message; no name beside it
-    if kind == "Encounter":
+    if kind in ("Encounter", "Observation", "DiagnosticReport"):
         url = next(url for url, node in index.items() if node is target)
-        return {"key": _business_id(target) or _own_id(target, url)}  # as its own resource says it
+        return {"key": _key(target, url, event)}  # as its own resource says it
     display = _display(target) or value.get("display")
-    identifiers = [each for each in _list(target.get("identifier")) if each.get("system") and each.get("value")]
+    said = target.get("identifier")
+    listed = _list([said] if isinstance(said, dict) else said)
+    identifiers = [each for each in listed if each.get("system") and each.get("value")]
     identifier = {"system": identifiers[0]["system"], "value": identifiers[0]["value"]} if identifiers else None
     return {name: part for name, part in (("identifier", identifier), ("display", display)) if part}
 

@@ -1,8 +1,9 @@
 """Connector `message-drop`: STU3 message Bundles (XML or JSON) from a drop folder to the shelf, and from the shelf to the line.
 
 The manifest names the events: `[events.CODE]` with `also` (other codes of the same event), `schema`, `focus` (types the header
-may point at) and `reads` (field of the record -> resource type); `not_mapped` lists events known and not taken yet. What is not
-taken is refused with its reason and waits in the drop's refused/ folder: nothing is dropped silently.
+may point at), `reads` (field of the record -> resource type) and `consent` (a question that must be answered yes);
+`not_mapped` lists events known and not taken yet. What is not taken is refused with its reason and waits in the drop's
+refused/ folder: nothing is dropped silently.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -26,6 +27,7 @@ from gateway.adapter import (
 )
 from gateway.connectors.drop import Opened, opened_drop
 from gateway.connectors.message_bundle import Message, event_of, read_message
+from gateway.connectors.message_consent import is_agreed
 from gateway.connectors.stu3 import read_stu3
 
 NOT_MAPPED: Final = "an event that is known but not mapped yet"
@@ -45,6 +47,7 @@ class Event:
     schema: str
     focus: frozenset[str]
     reads: Mapping[str, str]  # field of the record -> resource type
+    consent: str  # item of its questionnaire that must say yes, else the record is locked; "" where there is none
 
 
 def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
@@ -119,13 +122,17 @@ def _record(event: Event, message: Message) -> SourceRecord:
         where=f"{event.kind} of {message.as_of.isoformat()}",
         as_of=message.as_of,
         about=message.about,
-        locked=message.locked,
+        locked=message.locked or not _may_go_on(event, message),
     )
+
+
+def _may_go_on(event: Event, message: Message) -> bool:
+    return event.consent == "" or is_agreed(message.resources.get("QuestionnaireResponse", ()), event.consent)
 
 
 def _events(manifest: Manifest) -> dict[str, Event]:
     found: dict[str, Event] = {}
     for kind, table in manifest.options.get("events", {}).items():
-        event = Event(kind, table["schema"], frozenset(table["focus"]), dict(table["reads"]))
+        event = Event(kind, table["schema"], frozenset(table["focus"]), dict(table["reads"]), table.get("consent", ""))
         found |= dict.fromkeys((kind, *table.get("also", ())), event)
     return found

@@ -25,7 +25,8 @@ def _names(text: str) -> frozenset[str]:
 
 
 KNOWN: Final = _names(
-    """Bundle MessageHeader Patient Organization Practitioner PractitionerRole Location Encounter Immunization Observation"""
+    """Bundle CareTeam Communication Condition DiagnosticReport Encounter EpisodeOfCare Immunization Location MessageHeader
+    Observation Organization Patient Practitioner PractitionerRole Procedure QuestionnaireResponse RelatedPerson"""
 )
 
 _NS: Final = "{http://hl7.org/fhir}"
@@ -51,11 +52,24 @@ _REPEATS_IN: Final[Mapping[str, frozenset[str]]] = {  # elements that repeat bel
         "Immunization": "identifier practitioner",
         "explanation": "reason",
         "Observation": "identifier category",
+        "Procedure": """identifier definition bodySite complication complicationDetail focalDevice followUp partOf reasonCode
+            reasonReference report usedCode usedReference""",
+        "DiagnosticReport": "identifier codedDiagnosis image imagingStudy presentedForm result specimen",
+        "EpisodeOfCare": "identifier referralRequest team type",
+        "QuestionnaireResponse": "item parent",
+        "item": "answer item",
+        "answer": "item",
+        "Condition": "identifier bodySite category evidence",
+        "stage": "assessment",
+        "evidence": "code detail",
+        "CareTeam": "identifier category managingOrganization reasonCode reasonReference",
+        "Communication": "identifier category definition medium partOf payload reasonCode reasonReference recipient topic",
+        "RelatedPerson": "identifier name address photo",
         "hospitalization": "dietPreference specialArrangement specialCourtesy",
     }.items()
 }
 _BOOLEANS: Final = _names(
-    """active allDay deceasedBoolean multipleBirthBoolean notGiven preferred primarySource reported userSelected
+    """active allDay deceasedBoolean multipleBirthBoolean notDone notGiven preferred primarySource reported userSelected
     valueBoolean"""
 )
 _INTEGERS: Final = _names(
@@ -119,8 +133,17 @@ def _known(bundle: Tree) -> Tree:
         kept = (
             resource if resource["resourceType"] in KNOWN else {k: resource[k] for k in ("resourceType", "id") if k in resource}
         )
-        entries.append({**entry, "resource": {name: value for name, value in kept.items() if name != "text"}})
+        entries.append({**entry, "resource": _uncommented({name: value for name, value in kept.items() if name != "text"})})
     return {**bundle, "entry": entries}
+
+
+def _uncommented(node: Tree) -> Tree:
+    """The same without `fhir_comments`, which older tools leave in JSON where XML has comments: nobody's data."""
+    if isinstance(node, list):
+        return [_uncommented(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    return {name: _uncommented(value) for name, value in node.items() if name != "fhir_comments"}
 
 
 def _xml(text: str) -> Tree:

@@ -1,9 +1,48 @@
 """What one line of a child health map cannot say: a vaccine not given is never shown as given, a word is no measurement."""
 
+import re
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any, Final
 
 from gateway.mapping.context import Unusable
-from gateway.mapping.functions import Boolean, Code, Quantity
+from gateway.mapping.functions import Boolean, Code, CodeableConcept, Coding, Quantity
+
+_UCUM: Final = "http://unitsofmeasure.org"
+_UNITS: Final[Mapping[str, str]] = {  # a sender's word for a unit -> UCUM. Only words that mean one thing
+    **dict.fromkeys(("g", "gram", "grams"), "g"),
+    **dict.fromkeys(("kg", "kilogram", "kilograms"), "kg"),
+    **dict.fromkeys(("mm", "millimetre", "millimetres", "millimeter", "millimeters"), "mm"),
+    **dict.fromkeys(("cm", "centimetre", "centimetres", "centimeter", "centimeters"), "cm"),
+    **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), "m"),
+    **dict.fromkeys(("d", "day", "days"), "d"),
+    **dict.fromkeys(("wk", "week", "weeks"), "wk"),
+}
+_LENGTHS: Final = {"mm": Decimal("0.1"), "cm": Decimal(1), "m": Decimal(100)}
+_WEIGHTS: Final = {"g": Decimal(1), "kg": Decimal(1000)}
+# measure -> (what one of each unit comes to, least, most). Wide on purpose: what is outside is a wrong unit or a slip of the pen,
+# not a small or a big child. Scores have no unit, and ASQ-3 counts each domain from 0 to 60.
+_PLAUSIBLE: Final[Mapping[str, tuple[Mapping[str, Decimal], int, int]]] = {
+    "weight": (_WEIGHTS, 200, 250_000),
+    "birth weight": (_WEIGHTS, 200, 8_000),
+    "length": (_LENGTHS, 20, 220),
+    "head": (_LENGTHS, 15, 70),
+    "gestation": ({"d": Decimal(1), "wk": Decimal(7)}, 140, 315),
+    "score": ({"": Decimal(1)}, 0, 60),
+}
+_FLAGS: Final = "urn:shared-care-gateway:CodeSystem:plausibility"
+_BLOOD_SPOT: Final = re.compile(r"https://fhir\.nhs\.uk/STU3/(?:CodeSystem|ValueSet)/DCH-BloodSpotOutcome-1")
+_SNOMED: Final = "http://snomed.info/sct"
+_IN_R4: Final = {"suspended": "on-hold", "aborted": "stopped"}
+_EVENT_STATUS: Final = frozenset(
+    ("preparation", "in-progress", "suspended", "aborted", "completed", "entered-in-error", "unknown")
+)
+_VERIFIED: Final = {
+    "confirmed": "final",
+    "provisional": "preliminary",
+    "unknown": "unknown",
+    "entered-in-error": "entered-in-error",
+}
 
 
 def given_status(value: Boolean) -> Code:
@@ -38,3 +77,145 @@ def measured(value: Quantity) -> Quantity:
     if number is not None and (isinstance(number, bool) or not isinstance(number, int | Decimal)):
         raise Unusable("a measurement that is no number")
     return value
+
+
+def class_unknown(_: Code) -> Coding:
+    """A visit that says neither its class nor its type -> the class "unknown": R4 must have one, and nothing tells which.
+
+    >>> class_unknown(Code("finished"))["code"]
+    'UNK'
+    """
+    return Coding({"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK", "display": "unknown"})
+
+
+def ucum(value: Quantity) -> Quantity:
+    """A quantity whose unit is only a word gets its UCUM code beside it; number and word stay as sent.
+
+    >>> ucum(Quantity({"value": 3640, "unit": "grams"}))
+    {'value': 3640, 'unit': 'grams', 'system': 'http://unitsofmeasure.org', 'code': 'g'}
+    >>> ucum(Quantity({"value": 8, "unit": "lb"}))
+    {'value': 8, 'unit': 'lb'}
+    """
+    known = _UNITS.get(str(value.get("unit", "")).strip().lower())
+    if known is None or "code" in value or "system" in value:
+        return value
+    return Quantity({**value, "system": _UCUM, "code": known})
+
+
+def implausible(value: Quantity, measure: str) -> CodeableConcept | None:
+    """A measurement outside the range in which it can be true, or in a unit nobody can read -> the flag that says so.
+
+    >>> implausible(Quantity({"value": 12, "code": "kg"}), "birth weight")["text"]
+    'outside the plausible range: check with the sender'
+    >>> implausible(Quantity({"value": 3640, "code": "g"}), "birth weight") is None
+    True
+    """
+    factors, least, most = _PLAUSIBLE[measure]
+    number, factor = value.get("value"), factors.get(_unit(value))
+    if not isinstance(number, int | Decimal) or isinstance(number, bool):
+        return None  # a comparator alone, or a word: nothing to compare
+    if factor is None:
+        return _flag("unit-unclear", "no unit that can be read: check with the sender")
+    if least <= number * factor <= most:
+        return None
+    return _flag("outside-plausible-range", "outside the plausible range: check with the sender")
+
+
+def withdrawn(value: Code) -> Code | None:
+    """STU3 event status: only that it was entered in error outranks `notDone`.
+
+    >>> withdrawn(Code("entered-in-error")), withdrawn(Code("completed"))
+    ('entered-in-error', None)
+    """
+    return value if value == "entered-in-error" else None
+
+
+def not_done(value: Boolean) -> Code | None:
+    """STU3 `notDone` -> R4 `status`, which has no other place for it.
+
+    >>> not_done(Boolean(True)), not_done(Boolean(False))
+    ('not-done', None)
+    """
+    return Code("not-done") if value else None
+
+
+def event_status(value: Code) -> Code:
+    """STU3 event status -> R4's, which renamed two.
+
+    >>> event_status(Code("aborted")), event_status(Code("completed"))
+    ('stopped', 'completed')
+    """
+    if value not in _EVENT_STATUS:
+        raise Unusable("a status that STU3 does not have")
+    return Code(_IN_R4.get(value, value))
+
+
+def skill_status(value: Code) -> Code:
+    """How sure a developmental skill is -> the status of the observation; one that was refuted was not seen, and is refused.
+
+    >>> skill_status(Code("provisional"))
+    'preliminary'
+    """
+    if value not in _VERIFIED:
+        raise Unusable("a developmental skill that the sender does not stand by")
+    return Code(_VERIFIED[value])
+
+
+def outcome_in_snomed(value: CodeableConcept) -> CodeableConcept:
+    """A blood spot outcome: its SNOMED code comes under SNOMED's own system, and the coding as sent after it.
+
+    NEMS publishes these SNOMED codes under a system of its own. The laboratories' two and three digit codes are no SNOMED codes.
+
+    >>> sent = {"system": "https://fhir.nhs.uk/STU3/CodeSystem/DCH-BloodSpotOutcome-1", "code": "429106008"}
+    >>> [coding["system"] for coding in outcome_in_snomed(CodeableConcept({"coding": [sent]}))["coding"]][0]
+    'http://snomed.info/sct'
+    >>> len(outcome_in_snomed(CodeableConcept({"coding": [{**sent, "code": "301"}]}))["coding"])
+    1
+    """
+    sent = value.get("coding") if isinstance(value, dict) else None
+    if not isinstance(sent, list) or any(isinstance(coding, dict) and coding.get("system") == _SNOMED for coding in sent):
+        return value
+    added = [_as_snomed(coding) for coding in sent if isinstance(coding, dict) and _is_hidden_snomed(coding)]
+    return CodeableConcept({**value, "coding": [*added, *sent]})
+
+
+def _as_snomed(coding: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {"display": coding["display"]} if isinstance(coding.get("display"), str) else {}
+    return {"system": _SNOMED, "code": str(coding["code"]).strip(), **shown}
+
+
+def _is_hidden_snomed(coding: Mapping[str, Any]) -> bool:
+    system, said = coding.get("system"), coding.get("code")
+    if not isinstance(system, str) or not _BLOOD_SPOT.fullmatch(system.strip()) or not isinstance(said, str):
+        return False
+    return bool(re.fullmatch(r"[1-9][0-9]{5,17}", said.strip())) and _verhoeff(said.strip())
+
+
+def _verhoeff(digits: str) -> bool:
+    """Whether the check digit of a SNOMED CT identifier holds: a dihedral product over permuted digits.
+
+    Source: SNOMED CT Release File Specification, appendix on check digits.
+    """
+    check = 0
+    for place, digit in enumerate(reversed(digits)):
+        permuted = int(digit)
+        for _ in range(place % 8):
+            permuted = int("1576283094"[permuted])
+        check = _dihedral(check, permuted)
+    return check == 0
+
+
+def _dihedral(left: int, right: int) -> int:
+    turned = left - right if left >= 5 else left + right
+    flipped = (left >= 5) != (right >= 5)
+    return turned % 5 + (5 if flipped else 0)
+
+
+def _unit(value: Quantity) -> str:
+    if value.get("system") in (None, _UCUM) and isinstance(value.get("code"), str):
+        return str(value["code"]).strip()
+    return _UNITS.get(str(value.get("unit", "")).strip().lower(), str(value.get("unit", "")).strip())
+
+
+def _flag(code: str, text: str) -> CodeableConcept:
+    return CodeableConcept({"coding": [{"system": _FLAGS, "code": code}], "text": text})

@@ -67,6 +67,7 @@ def test_the_maps_give_what_the_manifest_says_and_nothing_else() -> None:
     assert {category for category, _ in maps().gives("child_health")} == {
         Category.IMMUNISATIONS,
         Category.CHILD_HEALTH_REVIEWS,
+        Category.OTHER_HEALTH,
     }
 
 
@@ -80,8 +81,8 @@ def test_a_vaccine_that_was_refused_is_never_shown_as_given() -> None:
 
 
 def test_measurements_keep_their_unit_and_point_at_their_review() -> None:
-    (visit,) = [made for made in of("ben") if made.body["resourceType"] == "Encounter"]
-    measured = [made.body for made in of("ben") if made.body["resourceType"] == "Observation"]
+    (visit,) = [made for made in of("oscar") if made.body["resourceType"] == "Encounter"]
+    measured = [made.body for made in of("oscar") if made.body["resourceType"] == "Observation"]
     assert {(body["valueQuantity"]["code"], str(body["valueQuantity"]["value"])) for body in measured} == {
         ("kg", "9.4"),
         ("cm", "74.5"),
@@ -101,3 +102,37 @@ def test_who_and_where_is_marked_as_locating() -> None:
 def test_the_same_message_again_makes_the_same_ids() -> None:
     first, again = ([made.body for record in records() for made in mapped(record)] for _ in range(2))
     assert first == again
+
+
+def test_what_screening_found_is_kept_from_the_readers_of_reviews() -> None:
+    made = [each for each in of("ben") if each.body["resourceType"] in ("Procedure", "DiagnosticReport")]
+    assert len(made) == 6
+    assert {each.category for each in made} == {Category.OTHER_HEALTH}
+    assert [each.body["resourceType"] for each in of("ben")].count("Encounter") == 2  # no visit tells that there was a screening
+
+
+def test_a_blood_spot_outcome_stands_under_snomed_and_a_laboratory_code_does_not() -> None:
+    outcomes = [
+        [(coding["system"], coding["code"]) for coding in each.body["outcome"]["coding"]]
+        for each in of("ben")
+        if each.body["resourceType"] == "Procedure" and "report" in each.body
+    ]
+    own = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-BloodSpotOutcome-1"
+    assert sorted(outcomes) == [[("http://snomed.info/sct", "429106008"), (own, "429106008")], [(own, "8")]]
+
+
+def test_early_years_progress_without_a_parents_yes_is_locked_and_with_it_is_not() -> None:
+    forms = [
+        (record.about.nhs_number, made.locked)
+        for record in records()
+        for made in mapped(record)
+        if made.body["resourceType"] == "QuestionnaireResponse" and "early-years" in made.where
+    ]
+    assert sorted(forms) == sorted([(BY_KEY["amara"].nhs_number, False), (BY_KEY["jonah"].nhs_number, True)])
+
+
+def test_why_a_family_left_a_service_is_not_given() -> None:
+    (contact,) = [made for made in of("oscar") if made.body["resourceType"] == "EpisodeOfCare"]
+    assert contact.category is Category.OTHER_HEALTH
+    assert contact.body["type"][0]["coding"][0]["code"] == "1078501000000104"
+    assert any(path[0] == "managingOrganization" for path in contact.paths[Mark.LOCATING])

@@ -156,7 +156,7 @@ def test_a_reference_stands_by_itself_with_identifier_and_name(manifest: Manifes
     given = read(manifest, message()).data["immunizations"][0]
     assert given["practitioner"] == [{"actor": {"display": "Nurse Pat Pricker"}}]
     assert given["patient"] == {"reference": "Patient"}
-    assert given["encounter"] == {"key": "visit"}
+    assert given["encounter"] == {"key": "vaccinations-1 visit"}
 
 
 def test_a_resource_whose_type_is_not_read_is_accounted_for(manifest: Manifest) -> None:
@@ -223,7 +223,7 @@ BAD_NUMBER = body("ben", identifier=[{"system": NHS, "value": "9990001112"}])
         ({"head": header(extension=[])}, "no message type of new, update or delete"),
         ({"head": header(meta={}, timestamp="2026-03-02")}, "a time without its offset from UTC"),
         ({"head": header(event={"system": EVENT, "code": "pds-birth-notification-1"})}, message_drop.NOT_MAPPED),
-        ({"head": header(event={"system": EVENT, "code": "nipe-outcome-1"})}, message_drop.NOT_MAPPED),
+        ({"head": header(event={"system": EVENT, "code": "nipe-outcome-1"})}, message_drop.WRONG_FOCUS),
         ({"head": header(event={"system": EVENT, "code": "made-up-1"})}, message_drop.NOT_KNOWN),
         ({"head": header(event={"system": "urn:x", "code": "vaccinations-1"})}, "no event that the header names"),
         (
@@ -473,3 +473,46 @@ XML = f"""<?xml version="1.0" encoding="UTF-8"?>
   <name value="Meadowvale"/></Organization></resource></entry>
 </Bundle>
 """
+
+
+def early_years(manifest: Manifest, *items: dict[str, Any]) -> SourceRecord:
+    form = {"resourceType": "QuestionnaireResponse", "status": "completed", "subject": {"reference": "urn:uuid:ben"}}
+    head = header(event={"system": EVENT, "code": "early-years-progress-1"}, focus=[{"reference": "urn:uuid:visit"}])
+    return read(manifest, message(head=head, form={**form, "item": list(items)}))
+
+
+def test_early_years_progress_goes_on_only_with_a_parents_yes(manifest: Manifest) -> None:
+    system = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ParentalConsentToShareInformation-1"
+    yes, no = ({"linkId": "parentalConsent", "answer": [{"valueCoding": {"system": system, "code": code}}]} for code in "YN")
+    assert early_years(manifest).locked
+    assert early_years(manifest, no).locked
+    assert not early_years(manifest, yes).locked
+
+
+def test_several_events_of_one_visit_each_keep_their_own_part_of_it(manifest: Manifest) -> None:
+    visit = body("visit", identifier=[{"system": "https://tests.example/visit", "value": "E1"}])
+    keys = set()
+    for code in ("observations-1", "feeding-status-1"):
+        head = header(event={"system": EVENT, "code": code}, focus=[{"reference": "urn:uuid:visit"}])
+        keys |= {each["key"] for each in read(manifest, message(head=head, visit=visit)).data["encounters"]}
+    assert keys == {f"{code} https://tests.example/visit|E1" for code in ("observations-1", "feeding-status-1")}
+
+
+def test_a_score_inside_another_observation_is_held_beside_it(manifest: Manifest) -> None:
+    about = {"subject": {"reference": "urn:uuid:ben"}, "status": "final"}
+    part = {"resourceType": "Observation", "id": "gross", "valueQuantity": {"value": 40}, **about}
+    whole = {"resourceType": "Observation", "contained": [part], **about}
+    whole["related"] = [{"type": "derived-from", "target": {"reference": "#gross"}}]
+    head = header(event={"system": OLD_EVENT, "code": "CH004"}, focus=[{"reference": "urn:uuid:visit"}])
+    first, second = read(manifest, message(head=head, total=whole)).data["observations"]
+    assert first["related"] == [{"type": "derived-from", "target": {"key": second["key"]}}]
+    assert (second["key"], second["valueQuantity"]) == ("total#gross", {"value": 40})
+    assert "contained" not in first
+
+
+def test_a_score_inside_another_that_is_about_another_person_refuses_the_message(manifest: Manifest) -> None:
+    part = {"resourceType": "Observation", "id": "gross", "subject": {"reference": "urn:uuid:other"}}
+    whole = {"resourceType": "Observation", "contained": [part], "subject": {"reference": "urn:uuid:ben"}}
+    head = header(event={"system": OLD_EVENT, "code": "CH004"}, focus=[{"reference": "urn:uuid:visit"}])
+    about = "a resource about another person than the message"
+    assert refused(manifest, message(head=head, total=whole, other=OTHER_CHILD)) == about

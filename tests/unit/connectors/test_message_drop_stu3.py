@@ -67,14 +67,14 @@ def test_narrative_goes_but_the_text_of_a_concept_stays() -> None:
 
 
 def test_nothing_of_an_unread_type_is_read() -> None:
-    xml = read('<Condition><id value="c1"/><code><text value="private"/></code><anything value="at all"/></Condition>')
+    xml = read('<Basic><id value="c1"/><code><text value="private"/></code><anything value="at all"/></Basic>')
     body = {
         "resourceType": "Bundle",
-        "entry": [{"resource": {"resourceType": "Condition", "id": "c1", "code": {"text": "private"}}}],
+        "entry": [{"resource": {"resourceType": "Basic", "id": "c1", "code": {"text": "private"}}}],
     }
     plain = read_stu3(json.dumps(body).encode())["entry"][0]["resource"]
-    assert xml == plain == {"resourceType": "Condition", "id": "c1"}
-    assert "Condition" not in KNOWN
+    assert xml == plain == {"resourceType": "Basic", "id": "c1"}
+    assert "Basic" not in KNOWN
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,146 @@
+"""What else a child health service tells of a child: newborn screening, feeding, early years progress, a safety alert.
+
+Each is (event code, its title, days after birth, the resources), the focus first. `child_health` puts them into messages.
+Source: Digital Child Health STU3 profiles.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sandbox.families import Person
+from sandbox.stu3 import SNOMED, codeable, new_id
+
+Told = tuple[str, str, int, list[dict[str, Any]]]
+
+_OURS = "https://child-health.sandbox.invalid/id"
+_DCH = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-"
+_SPOTS = (
+    ("314081000", "Phenylketonuria screening test", "429106008", "Phenylketonuria not suspected"),
+    ("171191008", "Cystic fibrosis screening test", "8", "suspected"),  # a laboratory's own status code, not SNOMED
+)
+_EARS = (
+    ("right", "446077009", "1085501000000100", "Automated otoacoustic emission test right ear clear response"),
+    ("left", "446077009", "1085491000000106", "Automated otoacoustic emission test left ear clear response"),
+)
+
+
+def blood_spot(person: Person, at: datetime) -> Told:
+    """The outcome of the blood spot test, its codes under the system that NEMS gives them."""
+    visit = _visit(person, at, "spot-visit", "008", "Blood Spot")
+    report = {
+        **_known(person, "spot-report", "DiagnosticReport"),
+        "status": "final",
+        "code": codeable(SNOMED, "863571000000105", "Child screening report"),
+        "subject": _child(person),
+        "context": _to(visit),
+        "issued": at.isoformat(),
+    }
+    tests = [
+        {
+            **_known(person, "spot-" + test, "Procedure"),
+            "status": "completed",
+            "code": codeable(SNOMED, test, term),
+            "subject": _child(person),
+            "context": _to(visit),
+            "outcome": codeable(_DCH + "BloodSpotOutcome-1", code, outcome),
+            "report": [_to(report)],
+        }
+        for test, term, code, outcome in _SPOTS
+    ]
+    return "blood-spot-test-outcome-1", "Blood Spot Test Outcome", 20, [visit, *tests, report]
+
+
+def hearing(person: Person, at: datetime) -> Told:
+    """The newborn hearing screen: one test for each ear, and what they come to."""
+    visit = _visit(person, at, "hearing-visit", "007", "Newborn Hearing")
+    tests = [
+        {
+            **_known(person, "hearing-" + side, "Procedure"),
+            "status": "completed",
+            "code": codeable(SNOMED, code, "Automated otoacoustic emission test"),
+            "subject": _child(person),
+            "context": _to(visit),
+            "performedDateTime": at.isoformat(),
+            "outcome": codeable(SNOMED, outcome, term),
+        }
+        for side, code, outcome, term in _EARS
+    ]
+    whole = {
+        **_known(person, "hearing-outcome", "Observation"),
+        "status": "final",
+        "code": codeable(SNOMED, "276771000000107", "Newborn hearing screening programme outcome"),
+        "subject": _child(person),
+        "context": _to(visit),
+        "effectiveDateTime": at.isoformat(),
+        "valueCodeableConcept": codeable(SNOMED, "276781000000109", "Clear response, no follow up required"),
+    }
+    return "newborn-hearing-1", "Newborn Hearing", 21, [visit, *tests, whole]
+
+
+def feeding(person: Person, at: datetime) -> Told:
+    """How the baby is fed, asked at the new baby review."""
+    visit = _visit(person, at, "feeding-visit", "0023", "New Baby HV Review")
+    status = {
+        "system": "https://fhir.nhs.uk/STU3/CodeSystem/NHSDataDictionary-BreastfeedingStatus-1",
+        "code": "02",
+        "display": "Partially breast milk feeding",
+    }
+    asked = [{"linkId": "feedingStatus", "text": "Feeding status of the baby", "answer": [{"valueCoding": status}]}]
+    return "feeding-status-1", "Feeding Status", 12, [visit, _form(person, at, "feeding", visit, asked)]
+
+
+def early_years(person: Person, at: datetime, *, consent: str) -> Told:
+    """Early years progress at two, which goes on only where a parent said yes."""
+    visit = _visit(person, at, "progress-visit", "0019", "2 to 2.5 Year Early Years Progress")
+    said = {"system": _DCH + "ParentalConsentToShareInformation-1", "code": consent}
+    asked = [
+        {"linkId": "parentalConsent", "text": "Parental consent to share information", "answer": [{"valueCoding": said}]},
+        {
+            "linkId": "physicalDevelopment",
+            "text": "Physical development",
+            "answer": [{"valueString": "Runs and climbs steadily."}],
+        },
+    ]
+    return "early-years-progress-1", "Early Years Progress", 740, [visit, _form(person, at, "progress", visit, asked)]
+
+
+def safety_alert(person: Person, at: datetime) -> Told:
+    """An event the gateway knows and does not take: it must be refused for its owner, never dropped."""
+    visit = _visit(person, at, "alert-visit", "0026", "Ad-hoc Review")
+    return "safety-alerts-1", "Safety Alerts", 30, [visit]
+
+
+def _form(person: Person, at: datetime, name: str, visit: dict[str, Any], asked: list[dict[str, Any]]) -> dict[str, Any]:
+    known = _known(person, name, "QuestionnaireResponse")
+    return {
+        **{**known, "identifier": known["identifier"][0]},
+        "status": "completed",
+        "subject": _child(person),
+        "context": _to(visit),
+        "authored": at.isoformat(),
+        "author": {"reference": "urn:uuid:" + new_id("visitor")},
+        "item": asked,
+    }
+
+
+def _visit(person: Person, at: datetime, name: str, code: str, term: str) -> dict[str, Any]:
+    return {
+        **_known(person, name, "Encounter"),
+        "status": "finished",
+        "type": [codeable(_DCH + "ChildHealthEncounterType-1", code, term)],
+        "subject": _child(person),
+        "period": {"start": at.isoformat()},
+    }
+
+
+def _known(person: Person, name: str, kind: str) -> dict[str, Any]:
+    own = new_id("child-health", person.key, name)
+    return {"resourceType": kind, "id": own, "identifier": [{"system": f"{_OURS}/{kind.lower()}", "value": own}]}
+
+
+def _child(person: Person) -> dict[str, Any]:
+    return {"reference": "urn:uuid:" + new_id("child-health", person.key, "patient")}
+
+
+def _to(resource: dict[str, Any]) -> dict[str, Any]:
+    return {"reference": "urn:uuid:" + resource["id"]}
