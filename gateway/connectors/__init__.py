@@ -6,6 +6,7 @@ CONNECTORS: Final = {  # the name in a manifest -> its module, imported when a s
     "fhir-rest": "gateway.connectors.fhir_rest",
     "http-json": "gateway.connectors.http_json",
     "graphql": "gateway.connectors.graphql",
+    "hl7v2-drop": "gateway.connectors.hl7v2_drop",
     "sql": "gateway.connectors.sql",
     "csv-drop": "gateway.connectors.csv_drop",
     "xml-drop": "gateway.connectors.xml_drop",
