@@ -49,7 +49,7 @@ def token(n: int) -> str:
         "exp": int(time.time()) + 3600,
         "scope": "system/*.rs",
     }
-    return jwt.encode({"alg": "EdDSA", "typ": "at+jwt"}, claims, KEY, algorithms=["EdDSA"])
+    return jwt.encode({"alg": "Ed25519", "typ": "at+jwt"}, claims, KEY, algorithms=["Ed25519"])
 
 
 def form(number: str) -> bytes:
@@ -133,7 +133,7 @@ def lean(sources: str, path: Path, people: int) -> Any:
         digest = hashlib.sha256(text.encode()).digest()
         claims = known.get(digest)
         if claims is None:
-            claims = jwt.decode(text, KEY, algorithms=["EdDSA"]).claims
+            claims = jwt.decode(text, KEY, algorithms=["Ed25519"]).claims
             if claims["aud"] != AUDIENCE or claims["exp"] < time.time():
                 raise PermissionError
             known[digest] = claims
@@ -203,7 +203,7 @@ def naive(sources: str, path: Path, people: int) -> Any:
     app = FastAPI()
 
     def caller(authorization: str = Header()) -> str:
-        claims = jwt.decode(authorization[7:], KEY, algorithms=["EdDSA"]).claims
+        claims = jwt.decode(authorization[7:], KEY, algorithms=["Ed25519"]).claims
         if claims["aud"] != AUDIENCE or claims["exp"] < time.time():
             raise HTTPException(401)
         return str(claims["sub"])

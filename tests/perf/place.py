@@ -26,6 +26,7 @@ class Place:
     port: int
     sources: str
     database_url: str = ""
+    dead: str = ""  # address of a source that accepts and never answers
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -62,6 +63,11 @@ class Place:
             f'title = "Source {name}"\n[sources.{name}.options]\nbase_url = "{self.sources}/{name}"\n'
             for name in SOURCES
         )
+        if self.dead:
+            sources += (
+                f'\n[sources.dead]\nadapter = "bench_dead"\ncustodian = "ods:RXX99"\nagreement = "child-health-record"\n'
+                f'title = "Source that never answers"\n[sources.dead.options]\nbase_url = "{self.dead}"\n'
+            )
         pds = f'[pds]\nbase_url = "{self.sources}/pds/personal-demographics/FHIR/R4"\nods = "X99990"\nper_second = 100000\n'
         (self.folder / "gateway.toml").write_text(pds + sources)
         self.command("keys", "create", "--sandbox")

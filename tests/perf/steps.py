@@ -6,6 +6,7 @@ What uvicorn, the middleware and the log's writer thread spend is not in it.
 
 import asyncio
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -117,7 +118,11 @@ async def _measured(numbers: list[str], rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    for name, micros in measured().items():
+    found = measured()
+    if "--json" in sys.argv:
+        print(json.dumps(found))
+        return
+    for name, micros in found.items():
         print(f"{name:36} {micros:8.0f} us")
 
 

@@ -1,0 +1,1 @@
+"""A source of the benchmark that speaks R4."""
