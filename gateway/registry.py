@@ -4,6 +4,7 @@ Installed is not active: an adapter does nothing until the settings point a sour
 """
 
 import importlib
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from gateway.model import Category
 GROUP = "gateway.adapters"
 REGISTERED_PRACTICE = "registered-practice"  # custodian of a source that asks whichever practice the trace names
 
+_KIND = re.compile(r"[a-z][a-z-]{0,15}", re.ASCII)
 _REQUIRED = ("name", "title", "owner", "identity", "kind", "reads", "gives", "purposes", "budget_s")
 
 
@@ -77,6 +79,8 @@ def load_manifest(package: ModuleType) -> Manifest:
         raise StartupRefused(f"{where}: name must be the folder's name")
     if table["identity"] not in ("nhs_number", "local_id"):
         raise StartupRefused(f"{where}: identity must be nhs_number or local_id: a source that gives no key cannot be enabled")
+    if not _KIND.fullmatch(table["kind"]):
+        raise StartupRefused(f"{where}: kind is at most 16 small letters and hyphens: it is part of resource ids")
     unknown = sorted(set(table["gives"].values()) - {category.value for category in Category})
     if unknown:
         raise StartupRefused(f"{where}: gives names categories that do not exist: {', '.join(unknown)}")

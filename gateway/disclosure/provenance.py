@@ -37,7 +37,7 @@ def provenance(
     as_of = max(item.as_of for item, _ in released)
     body: dict[str, Any] = {
         "resourceType": "Provenance",
-        "id": f"{person}.{terms.source}.{_id(person, terms.source)}",
+        "id": f"{person}.{terms.kind}.{_id(released)}",
         "target": [{"reference": f"{out.body['resourceType']}/{out.body['id']}"} for _, out in released],
         "recorded": as_of.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "agent": [
@@ -66,5 +66,7 @@ def _who(terms: SourceTerms, identity: PatientIdentity, policy: Policy) -> dict[
     return who
 
 
-def _id(person: str, source: str) -> str:
-    return hashlib.sha256(f"Provenance/{person}/{source}".encode()).hexdigest()[:20]
+def _id(released: Sequence[tuple[MappedResource, Disclosed]]) -> str:
+    """Of the keyed ids it is about, and so as unguessable: a source's name is not found by trying names."""
+    first = min(str(out.body["id"]) for _, out in released)
+    return hashlib.sha256(f"Provenance/{first}".encode()).hexdigest()[:20]

@@ -117,8 +117,11 @@ class Keys:
         """The log's index of a member of staff, given as "<system>|<id>"."""
         return hmac.digest(self._hash["audit-index"], b"agent\0" + _bytes(staff), "sha256")
 
-    def resource_id(self, resource_type: str, key: str, person: str, source: str) -> str:
-        """A source's own key -> the id we give out: `<person>.<source>.<20 base32>`; another person, another hash."""
+    def resource_id(self, resource_type: str, key: str, person: str, source: str, kind: str) -> str:
+        """A source's own key -> the id we give out: `<person>.<kind of source>.<20 base32>`; another person, another hash.
+
+        The source's own name is hashed in and never shown: of a protected person it could tell the place.
+        """
         inner, outer = self._resource_id
         inner, outer = inner.copy(), outer.copy()
         inner.update(_bytes(f"{resource_type}\0{key}\0{person}\0{source}"))
@@ -126,7 +129,7 @@ class Keys:
         n = int.from_bytes(outer.digest()[:13], "big") >> 4  # 100 bits are the first 20 letters of base32
         three, m = _THREE, 0x7FFF
         return (
-            f"{person}.{source}.{three[n >> 85]}{three[n >> 70 & m]}{three[n >> 55 & m]}{three[n >> 40 & m]}"
+            f"{person}.{kind}.{three[n >> 85]}{three[n >> 70 & m]}{three[n >> 55 & m]}{three[n >> 40 & m]}"
             f"{three[n >> 25 & m]}{three[n >> 10 & m]}{three[(n & 0x3FF) << 5][:2]}"
         )
 

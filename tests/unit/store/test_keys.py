@@ -94,12 +94,12 @@ def test_the_store_and_the_log_know_a_person_by_different_hashes(keys: Keys) -> 
 
 def test_a_resource_id_is_stable_fits_fhir_and_tells_nothing_of_another_persons(keys: Keys) -> None:
     person, other = "a" * 26, "b" * 26
-    one = keys.resource_id("Immunization", "77", person, "child-health")
-    assert one == keys.resource_id("Immunization", "77", person, "child-health")
+    one = keys.resource_id("Immunization", "77", person, "leeds-chis", "child-health")
+    assert one == keys.resource_id("Immunization", "77", person, "leeds-chis", "child-health")
     assert re.fullmatch(r"[A-Za-z0-9\-.]{1,64}", one)
     assert re.fullmatch(r"a{26}\.child-health\.[a-z2-7]{20}", one)
     ends = {
-        keys.resource_id(kind, key, who, source).rsplit(".", 1)[1]
+        keys.resource_id(kind, key, who, source, "gp").rsplit(".", 1)[1]
         for kind in ("Immunization", "Observation")
         for key in ("77", "78")
         for who in (person, other)
