@@ -125,6 +125,7 @@ class Arrival:
     about: Claim
     record: SourceRecord | None  # None: the sender deleted it
     protected: frozenset[str] = frozenset()  # locks this record asserts about the person
+    expires_trace: bool = False  # only news that the person changed: their trace is read again, and nothing is shelved
 
 
 @runtime_checkable

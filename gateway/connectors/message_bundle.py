@@ -78,7 +78,7 @@ def event_of(bundle: Tree) -> str:
 def read_message(bundle: Tree) -> Message:
     """A bundle -> its message. Raises `SourceContractBroken` with the reason it cannot be used."""
     header, index, event = _header(bundle), _index(bundle), event_of(bundle)
-    change, routing = _change(header), _extension(header, (_ROUTING,))
+    change = _change(header)
     focus = _focus(header, index)
     patient = _patient(focus, index)
     if focus is None and change != "delete":
@@ -86,20 +86,40 @@ def read_message(bundle: Tree) -> Message:
     business_id = _business_id(focus) if focus else None
     if business_id is None and change != "new":
         raise SourceContractBroken("an update or delete of nothing that has an identifier")
-    meta = header.get("meta")
-    stamp = (meta.get("lastUpdated") if isinstance(meta, dict) else None) or header.get("timestamp")
     return Message(
         event=event,
         change=change,
         id=_id(header, index),
         sender=_sender(header, index),
-        as_of=utc(stamp if isinstance(stamp, str) else ""),
-        about=_claim(patient, routing, change),
+        as_of=_stamp(header),
+        about=_claim(patient, header, change),
         business_id=business_id,
         focus=focus["resourceType"] if focus else None,
         locked=any(_is_locked(node) for node in (bundle, header, focus or {})),
         resources=_resources(index, patient, event),
         types=frozenset(node["resourceType"] for node in index.values()),
+    )
+
+
+def read_change(bundle: Tree) -> Message:
+    """A bundle that says a person's own entry changed -> its message, which holds no more than whose it is.
+
+    Where they live, who their GP is and whether they live is asked of the tracer, never read here: addresses "flip-flop", and a
+    death can be taken back. Raises `SourceContractBroken`.
+    """
+    header, index = _header(bundle), _index(bundle)
+    return Message(
+        event=event_of(bundle),
+        change=_change(header),
+        id=_id(header, index),
+        sender=_sender(header, index),
+        as_of=_stamp(header),
+        about=Claim(nhs_number=_one_number([node for node in index.values() if node["resourceType"] == "Patient"], header)),
+        business_id=None,
+        focus=None,
+        locked=False,
+        resources={},
+        types=frozenset(),
     )
 
 
@@ -184,21 +204,35 @@ def _sender(header: Mapping[str, Tree], index: Mapping[str, dict[str, Tree]]) ->
     raise SourceContractBroken("no responsible organisation with an ODS code")
 
 
-def _claim(patient: Mapping[str, Tree] | None, routing: Mapping[str, Tree], change: Change) -> Claim:
-    routed = _extension(routing, ("nhsNumber",)).get("valueIdentifier")
-    said = [_number(identifier) for identifier in ([routed] if isinstance(routed, dict) else []) if identifier.get("value")]
-    said += [_number(each) for each in _list((patient or {}).get("identifier")) if each.get("system") == NHS_NUMBER]
-    if not said or (patient is None and change != "delete"):
+def _stamp(header: Mapping[str, Tree]) -> datetime:
+    meta = header.get("meta")
+    stamp = (meta.get("lastUpdated") if isinstance(meta, dict) else None) or header.get("timestamp")
+    return utc(stamp if isinstance(stamp, str) else "")
+
+
+def _one_number(people: Sequence[Mapping[str, Tree]], header: Mapping[str, Tree]) -> str:
+    """The NHS number that header and body agree on."""
+    routed = _extension(_extension(header, (_ROUTING,)), ("nhsNumber",)).get("valueIdentifier")
+    said = [_number(routed)] if isinstance(routed, dict) and routed.get("value") else []
+    said += [_number(each) for node in people for each in _list(node.get("identifier")) if each.get("system") == NHS_NUMBER]
+    if not said:
         raise SourceContractBroken("no NHS number in the message")
     if len(set(said)) > 1:
         raise SourceContractBroken("the NHS numbers in the message differ")
-    routed_days = _days(_extension(routing, ("birthDateTime",)).get("valueDateTime"))
+    return said[0]
+
+
+def _claim(patient: Mapping[str, Tree] | None, header: Mapping[str, Tree], change: Change) -> Claim:
+    number = _one_number([patient] if patient is not None else [], header)
+    if patient is None and change != "delete":
+        raise SourceContractBroken("no NHS number in the message")
+    routed_days = _days(_extension(_extension(header, (_ROUTING,)), ("birthDateTime",)).get("valueDateTime"))
     born = _day((patient or {}).get("birthDate"))
     if born and routed_days and born not in routed_days:
         raise SourceContractBroken("the birth dates in the message differ")
     if not (born or routed_days) and change != "delete":
         raise SourceContractBroken("no birth date in the message")
-    return Claim(nhs_number=said[0], birth_date=born or next(iter(routed_days), None))
+    return Claim(nhs_number=number, birth_date=born or next(iter(routed_days), None))
 
 
 def _number(identifier: Mapping[str, Tree]) -> str:

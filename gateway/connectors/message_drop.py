@@ -2,8 +2,8 @@
 
 The manifest names the events: `[events.CODE]` with `also` (other codes of the same event), `schema`, `focus` (types the header
 may point at), `reads` (field of the record -> resource type) and `consent` (a question that must be answered yes);
-`not_mapped` lists events known and not taken yet. What is not taken is refused with its reason and waits in the drop's
-refused/ folder: nothing is dropped silently.
+`expires_trace` lists events that only say a person changed; `not_mapped` lists events known and not taken yet. What is not
+taken is refused with its reason and waits in the drop's refused/ folder: nothing is dropped silently.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ from gateway.adapter import (
     Want,
 )
 from gateway.connectors.drop import Opened, opened_drop
-from gateway.connectors.message_bundle import Message, event_of, read_message
+from gateway.connectors.message_bundle import Message, event_of, read_change, read_message
 from gateway.connectors.message_consent import is_agreed
 from gateway.connectors.stu3 import read_stu3
 
@@ -96,6 +96,9 @@ class MessageDrop:
 
 def _arrival(manifest: Manifest, bundle: Tree) -> Arrival:
     code = event_of(bundle)
+    if code in manifest.options.get("expires_trace", ()):
+        news = read_change(bundle)
+        return Arrival(code, news.id, news.sender, news.as_of, news.about, record=None, expires_trace=True)
     event = _events(manifest).get(code)
     if event is None:
         raise SourceContractBroken(NOT_MAPPED if code in manifest.options.get("not_mapped", ()) else NOT_KNOWN)

@@ -23,6 +23,7 @@ class _Sorted:
     rows: list[ShelfRow] = field(default_factory=list)
     locks: dict[NhsNumber, frozenset[str]] = field(default_factory=dict)
     doubts: dict[str, int] = field(default_factory=dict)  # reason -> how many
+    expired: int = 0  # traces that may not be used again
 
 
 async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals: Sequence[Arrival]) -> str:
@@ -43,7 +44,8 @@ async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrival
         await parts.log.append([_entry(parts, source, "failure", refusal)])
         delivery.refuse(unfit)
         return "refused"
-    entry = _entry(parts, source, "success", {"kept": len(sorted_.rows), "doubtful": sorted_.doubts, "delivery": delivery.name})
+    kept: dict[str, object] = {"kept": len(sorted_.rows), "doubtful": sorted_.doubts, "delivery": delivery.name}
+    entry = _entry(parts, source, "success", kept | ({"expired": sorted_.expired} if sorted_.expired else {}))
     # Locks first: no instant in which a fresh copy can be read and its lock is not yet known.
     if source.manifest.feeds_protection:
         at = delivery.as_of if delivery.snapshot else parts.now()
@@ -52,7 +54,7 @@ async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrival
         await parts.shelf.replace(source.settings.name, sorted_.rows, delivery.as_of, entry)
     else:
         await parts.shelf.put(sorted_.rows, entry)
-    if sorted_.doubts and not sorted_.rows:
+    if sorted_.doubts and not sorted_.rows and not sorted_.expired:
         delivery.refuse(min(sorted_.doubts))
         return "quarantined"
     delivery.done()
@@ -80,6 +82,9 @@ async def _sort(parts: Parts, source: ActiveSource, arrivals: Sequence[Arrival])
     sorted_ = _Sorted()
     senders = frozenset({source.settings.custodian, *source.settings.options.get("senders", ())})
     for arrival in arrivals:
+        if arrival.expires_trace:
+            await _expire(parts, arrival, senders, sorted_)
+            continue
         doubt, holder, number = await _whose(parts, source, arrival, senders)
         if number is not None and arrival.protected:  # of a doubtful record too: in doubt a person is protected
             sorted_.locks[number] = sorted_.locks.get(number, frozenset()) | arrival.protected
@@ -99,6 +104,20 @@ async def _sort(parts: Parts, source: ActiveSource, arrivals: Sequence[Arrival])
             )
         )
     return sorted_
+
+
+async def _expire(parts: Parts, arrival: Arrival, senders: frozenset[str], sorted_: _Sorted) -> None:
+    """A person changed: the next to ask traces them anew. Nobody is traced for it, since it may name a number just retired."""
+    doubt = "sender" if arrival.sender not in senders else ""
+    try:
+        number = nhs_number.parse(arrival.about.nhs_number or "", allow_test=parts.allow_test_numbers)
+    except nhs_number.NotAnNhsNumber:
+        doubt = doubt or "nhs-number"
+    if doubt:
+        sorted_.doubts[doubt] = sorted_.doubts.get(doubt, 0) + 1
+        return
+    await parts.identity.persons.expire(number)
+    sorted_.expired += 1
 
 
 async def _whose(

@@ -32,7 +32,7 @@ def test_known_to_all_four_shows_every_sources_state_and_record(world: World) ->
     kinds = {resource["resourceType"] for resource in resources(answer)}
     assert kinds == {
         *("Patient", "AllergyIntolerance", "Condition", "Encounter", "EpisodeOfCare", "Flag", "Immunization", "Medication"),
-        *("MedicationRequest", "MedicationStatement", "Observation", "Provenance"),
+        *("MedicationRequest", "MedicationStatement", "Observation", "Provenance", "QuestionnaireResponse"),
     }
     sources = {resource["id"].split(".")[1] for resource in resources(answer) if resource["resourceType"] != "Patient"}
     assert {"gp", "child-health", "authority"} <= sources

@@ -77,6 +77,13 @@ class Delivery:
 
 
 class Tracer:
+    def __init__(self) -> None:
+        self.persons = self
+        self.expired: list[NhsNumber] = []
+
+    async def expire(self, number: NhsNumber) -> None:
+        self.expired.append(number)
+
     async def trace(self, number: NhsNumber, **_: Any) -> Any:
         return fakes.identity(number=number) if number == fakes.AMARA else NotUsable("unknown", number)
 
@@ -217,3 +224,28 @@ async def test_rows_that_the_reader_refused_are_counted_beside_the_doubtful_ones
     assert shelf.entries[0].detail["doubtful"] == {"sender": 2, "a bad row": 2}
     _, delivery, became = await take(delivery=Delivery(doubts={"a bad row": 2}))
     assert (became, delivery.became) == ("quarantined", "refused: a bad row")
+
+
+async def news(*arrivals: Arrival) -> tuple[Any, Delivery, str]:
+    """Arrivals that only say a person changed, taken in."""
+    built, delivery = parts(Shelf()), Delivery()
+    became = await intake(built, fakes.active("child", fakes.FakeSource(), custodian=SENDER), delivery, arrivals)
+    return built, delivery, became
+
+
+async def test_news_that_a_person_changed_expires_their_trace_and_keeps_nothing():
+    built, delivery, became = await news(arrival(Claim(nhs_number=OTHER), record=None, expires_trace=True))
+    assert (became, delivery.became) == ("taken", "done")
+    assert built.identity.expired == [NhsNumber(OTHER)]  # though the tracer knows nobody of that number now
+    assert built.shelf.rows == []
+    assert (built.shelf.entries[0].detail["expired"], built.shelf.entries[0].detail["kept"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"sender": "ods:OTHER"}, "sender"), ({"about": Claim(nhs_number="9990000108")}, "nhs-number")],
+)
+async def test_doubtful_news_expires_nothing_and_waits_for_its_owner(changes, reason):
+    built, delivery, became = await news(arrival(**changes, record=None, expires_trace=True))
+    assert (became, delivery.became) == ("quarantined", f"refused: {reason}")
+    assert built.identity.expired == []

@@ -376,7 +376,7 @@ async def test_a_message_without_identifier_is_its_own_business_key(manifest: Ma
 
 async def test_an_event_not_mapped_yet_is_handed_over_as_a_fault_and_lands_in_refused(manifest: Manifest, tools: Any) -> None:
     adapter = make(manifest, tools)
-    event = {"system": EVENT, "code": "pds-death-notification-1"}
+    event = {"system": EVENT, "code": "safety-alerts-1"}
     leave(tools.var, "a.json", as_bytes(message(head=header(event=event))))
     leave(tools.var, "b.xml", XML.encode())
     found = await arrivals(adapter)
@@ -516,3 +516,30 @@ def test_a_score_inside_another_that_is_about_another_person_refuses_the_message
     head = header(event={"system": OLD_EVENT, "code": "CH004"}, focus=[{"reference": "urn:uuid:visit"}])
     about = "a resource about another person than the message"
     assert refused(manifest, message(head=head, total=whole, other=OTHER_CHILD)) == about
+
+
+def change(code: str, **changes: Any) -> dict[str, Any]:
+    """A message of the demographics service about Ben, with a place in it that must go no further."""
+    about = {"resourceType": "Communication", "status": "completed", "subject": {"reference": "urn:uuid:ben"}}
+    head = header(event={"system": EVENT, "code": code}, focus=[{"reference": "urn:uuid:told"}])
+    return message(**{"head": head, "told": about, "imm": None, "visit": None, "prac": None, **changes})
+
+
+@pytest.mark.parametrize(
+    "code", ["pds-change-of-address-1", "pds-change-of-gp-1", "pds-death-notification-1", "pds-record-change-1"]
+)
+async def test_news_that_a_person_changed_holds_nothing_but_whose_news_it_is(manifest: Manifest, tools: Any, code: str) -> None:
+    leave(tools.var, "a.json", as_bytes(change(code)))
+    ((delivery, (told,)),) = await arrivals(make(manifest, tools))
+    assert delivery.fault is None
+    assert told.expires_trace
+    assert told.record is None
+    assert told.about == Claim(nhs_number=BEN)
+    assert list(message_drop.read_file(manifest, "m", as_bytes(change(code)))) == []
+
+
+def test_news_about_two_people_or_nobody_is_refused(manifest: Manifest) -> None:
+    other = body("ben", identifier=[{"system": NHS, "value": AMARA}])
+    assert refused(manifest, change("pds-change-of-gp-1", ben=other)) == "the NHS numbers in the message differ"
+    unnamed = header(event={"system": EVENT, "code": "pds-record-change-1"}, extension=as_change("new")[1:])
+    assert refused(manifest, change("pds-record-change-1", ben=None, head=unnamed)) == "no NHS number in the message"
