@@ -160,8 +160,21 @@ class Identity:
             if row is not None:  # nobody is stored before the first permit
                 await self.persons.retrace(row.person, traced, now)
             return _Found(traced, row.person if row is not None else None, now)
+        await self._same_birth(row, traced)
         # Also where neither number has a row yet: consents and locks recorded under the old number must count from now on.
         return _Found(traced, await self.persons.supersede(number, traced, now), now)
+
+
+    async def _same_birth(self, row: PersonRow | None, traced: Traced) -> None:
+        """Two numbers are joined for good, on one answer: not where what is stored of either has another birth date.
+
+        Raises `TracerDown`: such an answer is not to be trusted; the owner of the tracer's connection acts.
+        """
+        newer = await self.persons.by_number(traced.number)
+        for stored in (row, newer):
+            born = stored.trace.birth_date if stored is not None and stored.trace is not None else None
+            if born is not None and traced.birth_date is not None and born != traced.birth_date:
+                raise TracerDown(reason="a superseding number with another birth date")
 
 
 async def admit(identity: PatientIdentity | NotUsable, permit: Recorded[Permit], parts: Entrance) -> PatientIdentity:

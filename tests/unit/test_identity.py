@@ -271,6 +271,14 @@ async def test_a_superseded_number_answers_as_the_new_one(world: World) -> None:
     assert world.persons.rows[old].successor == identity.person
 
 
+async def test_two_numbers_of_different_birth_dates_are_never_joined(world: World) -> None:
+    old = world.persons.add("old", OLD, traced_at=NOW - timedelta(hours=2))
+    world.tracer.answers[OLD] = replace(traced(NEW), birth_date=date(2020, 1, 1))
+    with pytest.raises(TracerDown):
+        await world.trace(OLD, again=True)
+    assert world.persons.rows[old].status == "live"
+
+
 async def test_an_old_id_answers_as_an_alias_of_the_new_row(world: World) -> None:
     old = world.persons.add("old", OLD, traced_at=NOW - timedelta(hours=2))
     world.tracer.answers[OLD] = traced(NEW)
