@@ -13,6 +13,7 @@ NOUNS = {
     "consent": "Consents and objections.",
     "crosswalk": "Local ids and the verified NHS numbers they belong to.",
     "database": "The gateway's own database: its schema.",
+    "drop": "The files that a drop folder keeps sealed for a few days.",
     "key": "A key pair for a partner system.",
     "keys": "The gateway's own secret keys.",
     "log": "The audit log: why a decision was made, and whether the log holds together.",
