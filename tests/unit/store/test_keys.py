@@ -1,5 +1,7 @@
 """Secret keys: separate, private, marked, and with room for those they replaced."""
 
+import base64
+import hmac
 import json
 import os
 import re
@@ -90,6 +92,15 @@ def test_the_store_and_the_log_know_a_person_by_different_hashes(keys: Keys) -> 
     assert keys.number_key(CHILD) != keys.number_key(OTHER)
     assert CHILD.value.encode() not in keys.number_key(CHILD)
     assert keys.word_key("a", "b", "c") != keys.word_key("a", "bc")
+
+
+def test_a_resource_id_ends_in_the_base32_of_an_hmac(keys: Keys, tmp_path: Path) -> None:
+    file = json.loads((tmp_path / "keys" / "resource-id.json").read_bytes())
+    for number in range(50):
+        text = "\0".join(("Observation", str(number), "a" * 26, "leeds-chis")).encode()
+        digest = hmac.digest(base64.b64decode(file["current"]["key"]), text, "sha256")
+        made = keys.resource_id("Observation", str(number), "a" * 26, "leeds-chis", "child-health")
+        assert made == f"{'a' * 26}.child-health.{base64.b32encode(digest)[:20].decode().lower()}"
 
 
 def test_a_resource_id_is_stable_fits_fhir_and_tells_nothing_of_another_persons(keys: Keys) -> None:
