@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 # noun -> one line of help, as `gateway --help` prints it without loading the noun's file
 NOUNS = {
+    "adapter": "Adapters: a new one from a sample; can a source be reached.",
     "check": "Check manifests, mappings, policy and descriptions.",
     "client": "Registered systems: add, list, rotate, revoke.",
     "consent": "Consents and objections.",

@@ -49,6 +49,9 @@ def run(
     crosswalk: Annotated[
         Path | None, typer.Option(help="CSV: local_id,nhs_number and optionally birth_date,verified_on,verified_by")
     ] = None,
+    adapters: Annotated[
+        Path | None, typer.Option(envvar="GATEWAY_ADAPTERS", help="a folder of adapter packages under development")
+    ] = None,
     mappings: Folder = None,
 ) -> None:
     """Map a file with the same code as the service; print one JSON object: bundle, accounting, refused.
@@ -57,7 +60,7 @@ def run(
     """
     number = _number(nhs_number)
     matches = _crosswalk(crosswalk) if crosswalk is not None else {}
-    package, manifest = _adapter(source)
+    package, manifest = _adapter(source, adapters)
     maps = _load(mappings)
     records = _records(package, manifest, file)
     ctx = context(source, number=number, as_of=datetime.now(UTC))
@@ -299,8 +302,8 @@ def _load(folder: Path | None) -> mapping.Maps:
         fail("the mappings folder cannot be read", code=UNUSABLE)
 
 
-def _adapter(name: str) -> tuple[ModuleType, Manifest]:
-    packages = registry.installed()
+def _adapter(name: str, folder: Path | None) -> tuple[ModuleType, Manifest]:
+    packages = registry.installed(folder.resolve() if folder is not None else None)
     if name not in packages:
         fail(f"no such source: there are {', '.join(sorted(packages))}", code=UNUSABLE)
     try:

@@ -36,4 +36,6 @@ def _row(*cells: str) -> str:
 
 
 def _code(text: str) -> str:
+    if "`" in text:
+        return f"`` {text} ``"
     return f"`{text}`" if text else ""

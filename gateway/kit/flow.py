@@ -243,4 +243,5 @@ def _kept(maps: Maps, manifests: Mapping[str, Manifest]) -> dict[tuple[str, Care
 
 
 def _code(text: str) -> str:
-    return "`" + text.replace("|", "\\|") + "`"
+    shown = text.replace("|", "\\|")
+    return f"`` {shown} ``" if "`" in shown else f"`{shown}`"

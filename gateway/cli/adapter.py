@@ -1,0 +1,74 @@
+"""`gateway adapter`: a new adapter from a sample, and whether a configured source can be reached."""
+
+import json
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli.say import fail, settings
+
+app = typer.Typer(help="Adapters: a new one from a sample; can a source be reached.", no_args_is_help=True)
+
+UNUSABLE = 2
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="its name: lower-case, with _")],
+    connector: Annotated[str, typer.Option(help="how it is read: csv-drop, http-json, message-drop")],
+    sample: Annotated[Path, typer.Option("--from", help="a sample: its names and forms are read, its values are not copied")],
+    title: Annotated[str, typer.Option(help="what people call it")] = "",
+    adapters: Annotated[Path, typer.Option(help="where its package goes")] = Path("adapters"),
+    mappings: Annotated[Path, typer.Option(help="where its maps go")] = Path("mappings"),
+) -> None:
+    """Write manifest, source.yaml, a map with every field undecided, a case, quality.yaml and README, guessed from a sample.
+
+    Exit 0 when written, 2 when the sample or the name cannot be used, or when there is such an adapter already.
+    """
+    from gateway.kit.scaffold import NotUsable, scaffold
+
+    try:
+        made = scaffold(name, connector, sample.read_bytes(), title=title)
+    except OSError:
+        fail("the sample cannot be read", code=UNUSABLE)
+    except NotUsable as error:
+        fail(str(error), code=UNUSABLE)
+    if (adapters / name).exists() or (mappings / name).exists():
+        fail("there is an adapter of this name already: nothing was written", code=UNUSABLE)
+    for folder, texts in ((adapters / name, made.adapter), (mappings / name, made.mapping)):
+        for path, text in texts.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, "utf-8")
+            typer.echo(f"wrote {(folder / path).as_posix()}")
+    fields = len(made.guesses)
+    typer.echo(
+        f"{fields} fields: types, repeats and labels are guesses; {made.confirm()} classes need a person; {fields} undecided"
+    )
+
+
+@app.command()
+def doctor(
+    name: Annotated[str, typer.Argument(help="a source of the settings")],
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line, for machines")] = False,
+) -> None:
+    """Can this source be reached with these settings: manifest, agreement, address or folder. Nobody's record is asked for.
+
+    Exit 0 when nothing stands in its way, 1 when something does, 2 when the settings name no such source.
+    """
+    from gateway import policy, registry
+    from gateway.kit.doctor import examine
+
+    site = settings()
+    if name not in site.sources:
+        fail(f"the settings name no such source: there are {', '.join(sorted(site.sources)) or 'none'}", code=UNUSABLE)
+    try:
+        rules = policy.load(site.policy or files("consent_policy"))
+    except policy.PolicyFaults as broken:
+        fail(f"{len(broken.faults)} faults in the policy: gateway policy check lists them", code=UNUSABLE)
+    found = list(examine(site.sources[name], registry.installed(site.adapters), rules))
+    for one in found:
+        typer.echo(json.dumps(asdict(one)) if as_json else f"{'ok  ' if one.fine else 'FAIL'} {one.what}: {one.said}")
+    raise typer.Exit(0 if all(one.fine for one in found) else 1)
