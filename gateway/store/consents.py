@@ -55,6 +55,7 @@ class StoredConsents:
             "number_key": number_key,
             "scope": scope,
             "decision": decision,
+            "giver": self._keys.word_key("giver", given_by.strip().casefold()).hex()[:32],
             "starts": micros(starts),
             "ends": maybe_micros(ends),
             "withdrawn_at": None,

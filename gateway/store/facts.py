@@ -32,6 +32,7 @@ OBJECTION_SCOPE = "direct-care"
 _NEEDS_STAFF_AND_CASE = "allocated-worker"
 _NOBODY = bytes(32)  # the key of no number: the same statement, the same cost, no rows
 _NO_CASE = bytes(32)
+_JOINT = "|"  # between a scope and who gave the consent
 
 
 def _word(text: str) -> ColumnElement[str]:
@@ -52,7 +53,8 @@ def _statement() -> Statement:
         no_word.label("b"),
         cast(func.coalesce(func.sum(SUBJECT.c.version), literal_column("0")), BigInteger).label("n"),
     ).where(SUBJECT.c.number_key.in_(numbers))
-    consents = select(_word("consent"), consent.scope, consent.decision, consent.starts).where(
+    scope_and_giver = consent.scope + _word(_JOINT) + consent.giver
+    consents = select(_word("consent"), scope_and_giver, consent.decision, consent.starts).where(
         consent.number_key.in_(numbers),
         consent.starts <= at,
         or_(consent.ends.is_(None), consent.ends > at),
@@ -109,7 +111,7 @@ class StoredFacts:
 
 def _facts(rows: Sequence[Sequence[Any]]) -> PersonFacts:
     version, client_version = 0, None
-    newest: dict[str, tuple[int, str]] = {}  # scope -> (since, decision); "deny" < "permit", and the smaller wins a tie
+    newest: dict[str, tuple[int, str]] = {}  # scope|giver -> (since, decision); "deny" < "permit": the smaller wins a tie
     relationships, locks, feeds = set(), set(), {}
     for what, a, b, n in rows:
         if what == "version":
@@ -126,10 +128,15 @@ def _facts(rows: Sequence[Sequence[Any]]) -> PersonFacts:
             feeds[a] = moment(n)
         else:
             client_version = n
+    # Each giver's newest word counts. Where two disagree, the refusal stands until its own giver takes it back.
+    decided: dict[str, str] = {}
+    for scope_and_giver, (_, decision) in newest.items():
+        scope = scope_and_giver.partition(_JOINT)[0]
+        decided[scope] = min(decided.get(scope, decision), decision)
     return PersonFacts(
         version=version,
-        consents=frozenset(ConsentFact(scope, decision) for scope, (_, decision) in newest.items()),  # type: ignore[arg-type]
-        objection=newest.get(OBJECTION_SCOPE, (0, ""))[1] == "deny",
+        consents=frozenset(ConsentFact(scope, decision) for scope, decision in decided.items()),  # type: ignore[arg-type]
+        objection=decided.get(OBJECTION_SCOPE) == "deny",
         relationships=frozenset(relationships),
         locks=frozenset(locks),
         feeds=feeds,

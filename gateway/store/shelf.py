@@ -20,10 +20,14 @@ from gateway.store.tables import SHELF, SHELF_DELIVERY
 _SOURCE = bindparam("source", type_=String)
 _AT = bindparam("at", type_=BigInteger)
 _INSERT = insert(SHELF).values({column.name: bindparam(column.name, type_=column.type) for column in SHELF.c})
-_newer_wins = _INSERT.on_conflict_do_update(
-    index_elements=[SHELF.c.source, SHELF.c.sender, SHELF.c.kind, SHELF.c.business_key],
-    set_={name: _INSERT.excluded[name] for name in ("holder_key", "as_of", "keep_until", "body_sealed")},
-    where=_INSERT.excluded.as_of > SHELF.c.as_of,
+_KEY = [SHELF.c.source, SHELF.c.sender, SHELF.c.kind, SHELF.c.business_key]
+_TAKEN = {name: _INSERT.excluded[name] for name in ("holder_key", "as_of", "keep_until", "body_sealed")}
+_newer_wins = _INSERT.on_conflict_do_update(index_elements=_KEY, set_=_TAKEN, where=_INSERT.excluded.as_of > SHELF.c.as_of)
+_TAKES_ITS_PLACE = Statement(_INSERT.on_conflict_do_update(index_elements=_KEY, set_=_TAKEN).returning(SHELF.c.as_of))
+_OF_KEY = Statement(
+    select(SHELF.c.holder_key, SHELF.c.as_of, SHELF.c.body_sealed).where(
+        *(column == bindparam(column.name, type_=column.type) for column in _KEY)
+    )
 )
 _NEWER_WINS = Statement(_newer_wins.returning(SHELF.c.as_of))
 _FILL = Statement(_newer_wins)  # many at once, telling nothing
@@ -122,10 +126,27 @@ class StoredShelf:
     def _put(self, rows: Sequence[dict[str, Any]]) -> Work[int]:
         changed = 0
         for row in rows:
-            changed += len((yield Call(_NEWER_WINS, row)))
+            newer = len((yield Call(_NEWER_WINS, row)))
+            changed += newer or (yield from self._settled(row))
         for source in sorted({row["source"] for row in rows}):
             yield Call(_DELIVERY, {"source": source, "at": max(row["as_of"] for row in rows if row["source"] == source)})
         return changed
+
+    def _settled(self, row: dict[str, Any]) -> Work[int]:
+        """What is not newer changes nothing, unless it is of the very same instant and says something else.
+
+        Senders promise no order, so which of two came first may not decide: a deletion wins, then the greater bytes.
+        """
+        held = yield Call(_OF_KEY, {column.name: row[column.name] for column in _KEY})
+        if not held or held[0][1] != row["as_of"] or self._rank(row, *held[0]) >= self._rank(row, *_own(row)):
+            return 0
+        return len((yield Call(_TAKES_ITS_PLACE, row)))
+
+    def _rank(self, row: dict[str, Any], holder_key: bytes, as_of: int, sealed: bytes | None) -> tuple[bool, bytes, bytes]:
+        if sealed is None:
+            return True, b"", bytes(holder_key)
+        bound = _bound(row["source"], row["sender"], row["kind"], row["business_key"], holder_key, as_of)
+        return False, opened(self._keys, "shelf-sealing", sealed, *bound), bytes(holder_key)
 
     def _replace(self, source: str, rows: Sequence[dict[str, Any]], delivered_at: int) -> Work[int]:
         held = yield Call(_DELIVERED, {"source": source})
@@ -165,6 +186,10 @@ class StoredShelf:
         if isinstance(holder, NhsNumber):
             return self._keys.number_key(holder)
         return self._keys.word_key("local-id", source, holder)
+
+
+def _own(row: dict[str, Any]) -> tuple[bytes, int, bytes | None]:
+    return row["holder_key"], row["as_of"], row["body_sealed"]
 
 
 def _bound(source: str, sender: str, kind: str, business_key: bytes, holder_key: bytes, as_of: int) -> tuple[bytes, ...]:

@@ -71,6 +71,7 @@ class ConsentTable(Base, table=True):
     number_key: bytes = _key()
     scope: str
     decision: str
+    giver: str  # keyed hash of who gave it: two who disagree are told apart, and neither is named
     starts: int = _time()
     ends: int | None = _maybe_time()
     withdrawn_at: int | None = _maybe_time()

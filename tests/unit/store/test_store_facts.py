@@ -22,9 +22,11 @@ async def read(store: Store, **given: Any) -> PersonFacts:
     return await store.facts.read(given.pop("number", CHILD), **{**plain, **given})
 
 
-async def consent(store: Store, scope: str, decision: Any, starts: datetime = NOW, ends: datetime | None = None) -> None:
+async def consent(
+    store: Store, scope: str, decision: Any, starts: datetime = NOW, ends: datetime | None = None, by: str = "p"
+) -> None:
     await store.consents.put(
-        CHILD, scope=scope, decision=decision, given_by="p", recorded_by="x", starts=starts, ends=ends, evidence="e"
+        CHILD, scope=scope, decision=decision, given_by=by, recorded_by="x", starts=starts, ends=ends, evidence="e"
     )
 
 
@@ -49,6 +51,14 @@ async def test_a_deny_wins_over_a_permit_of_the_same_instant(store: Store) -> No
     await consent(store, "store", "permit")
     await consent(store, "store", "deny")
     assert (await read(store)).consents == {ConsentFact("research", "deny"), ConsentFact("store", "deny")}
+
+
+async def test_where_two_parents_disagree_the_refusal_stands_until_its_own_giver_takes_it_back(store: Store) -> None:
+    await consent(store, "share-health", "deny", NOW - 3 * DAY, by="Father")
+    await consent(store, "share-health", "permit", NOW - 2 * DAY, by="Mother")
+    assert (await read(store)).consents == {ConsentFact("share-health", "deny")}
+    await consent(store, "share-health", "permit", NOW - DAY, by=" father ")
+    assert (await read(store)).consents == {ConsentFact("share-health", "permit")}
 
 
 async def test_an_ended_consent_no_longer_counts_at_the_instant_it_ends(store: Store) -> None:

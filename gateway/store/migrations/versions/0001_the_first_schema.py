@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("number_key", sa.LargeBinary(), nullable=False),
         sa.Column("scope", sa.String(), nullable=False),
         sa.Column("decision", sa.String(), nullable=False),
+        sa.Column("giver", sa.String(), nullable=False),
         sa.Column("starts", sa.BigInteger(), nullable=False),
         sa.Column("ends", sa.BigInteger(), nullable=True),
         sa.Column("withdrawn_at", sa.BigInteger(), nullable=True),
