@@ -175,3 +175,16 @@ async def test_a_full_bucket_needs_no_row(store: Store) -> None:
     await store.limits.purge(NOW + timedelta(minutes=1))
     taken = [await store.limits.take("c", per_minute=60, now=NOW + timedelta(minutes=1)) for _ in range(60)]
     assert taken == [None] * 60
+
+
+async def test_of_two_rows_of_one_instant_neither_order_decides(store: Store) -> None:
+    one, two, gone = replace(ROW, body=b'{"dose":1}'), replace(ROW, body=b'{"dose":2}'), replace(ROW, body=None)
+    orders = [(one, two), (two, one), (two, one, two), (one, gone, two), (gone, one), (two, one, gone)]
+    ends = []
+    for number, rows in enumerate(orders):
+        for row in rows:
+            await store.shelf.put([replace(row, source=f"child-health-{number}")], entry(kind="intake"))
+        ends.append([kept.body for kept in await store.shelf.newest(f"child-health-{number}", CHILD, NOW)])
+    assert ends == [[b'{"dose":2}']] * 3 + [[]] * 3
+    again = await store.shelf.put([replace(two, source="child-health-0")], entry(kind="intake"))
+    assert again == 0  # a repeat changes nothing
