@@ -96,7 +96,7 @@ def table(type_: str) -> Table:
             rows[name] = (_modifier, True, TEXT)
         elif element.type in PRIMITIVE_NAMES:
             rows[name] = (None, element.many, KINDS.get(element.type, TEXT))
-            rows[f"_{name}"] = (beside_primitive, element.many, TEXT)
+            rows[f"_{name}"] = (_beside_primitive, element.many, TEXT)
         else:
             rows[name] = (handler(element.type), element.many, TEXT)
     if resource:
@@ -164,8 +164,7 @@ def _modifier(value: Any, run: Run) -> None:
     raise Unusable("a modifier extension that this gateway does not know")
 
 
-def beside_primitive(value: Any, run: Run) -> dict[str, Any] | None:
-    """What stands beside a primitive -> its extensions alone; None when it has none. Raises `Unusable`."""
+def _beside_primitive(value: Any, run: Run) -> dict[str, Any] | None:
     if value is None:
         return None
     extensions = as_object(value).get("extension", [])

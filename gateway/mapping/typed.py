@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from gateway.mapping.context import Run, Unusable
 from gateway.mapping.r4 import PRIMITIVE_NAMES, index
-from gateway.mapping.rewrite import DROPPED, beside_primitive, handler, our_meta, our_reference
+from gateway.mapping.rewrite import DROPPED, handler, our_meta, our_reference
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
 from gateway.resource import Typed, encoded, has_empties, without_empties
 
@@ -38,10 +38,6 @@ class Reference(metaclass=_AnyShape):
 
 class Extensions(metaclass=_AnyShape):
     """A list of Extensions, plain."""
-
-
-class Beside(metaclass=_AnyShape):
-    """What stands beside a primitive: `_birthDate`."""
 
 
 class Meta(metaclass=_AnyShape):
@@ -78,7 +74,7 @@ _PRIMITIVES: Final[Mapping[str, Any]] = {
 }
 _AT_TOP: Final[Mapping[str, Any]] = {"id": _TEXT, "meta": Meta, **dict.fromkeys(DROPPED, _Gone)}
 _ALONE: Final = (Extensions, _Gone, InnerId)  # whatever R4 says, there is one of it and nothing beside it
-_SHAPES: Final[Mapping[type, type]] = {Reference: dict, Extensions: list, Beside: dict, Meta: dict}
+_SHAPES: Final[Mapping[type, type]] = {Reference: dict, Extensions: list, Meta: dict}
 
 
 class Reader:
@@ -142,9 +138,7 @@ def rewrite_typed(resource: Typed, run: Run) -> Typed | dict[str, Any]:
         elif shape is InnerId:
             ragged = True
         else:
-            ours = (
-                (_usual_reference(value, run) or _reference(value, run)) if shape is Reference else beside_primitive(value, run)
-            )
+            ours = _usual_reference(value, run) or _reference(value, run)
             value.clear()
             value.update(ours or ())
             ragged = ragged or ours is None
@@ -178,14 +172,12 @@ def _form(type_: str) -> type[msgspec.Struct]:
 
 @cache
 def _struct(type_: str, tag: str | None, within: frozenset[str]) -> type[msgspec.Struct]:
-    """A type -> its struct. A type inside itself is left out, and so taken by the long way."""
+    """A type -> its struct. Left to the long way, as they are rare: a type inside itself, what stands beside a primitive."""
     fields: dict[str, Any] = {}
     for name, element in index().elements(type_).items():
         kind = _kind(name, element.type, within | {type_}, top=tag is not None)
         if kind is not None:
             fields[name] = Annotated[GenericAlias(list, kind), _FILLED] if element.many and kind not in _ALONE else kind
-            if element.primitive and not element.many and kind not in _ALONE:
-                fields[f"_{name}"] = Beside
     return msgspec.defstruct(
         re.sub(r"\W", "_", type_),
         [(name, Union[fields[name], UnsetType], UNSET) for name in sorted(fields)],  # noqa: UP007 - types, not annotations
