@@ -322,6 +322,8 @@ def _logical(value: Tree, index: Mapping[str, dict[str, Tree]], event: str, whol
     kind = target["resourceType"]
     if kind == "Patient":
         return {"reference": "Patient"}  # the person of the message; no name beside it
+    if kind == "RelatedPerson":
+        return {}  # a mother is not the child's record: neither her name nor her number
     if kind in ("Encounter", "Observation", "DiagnosticReport"):
         url = next(url for url, node in index.items() if node is target)
         return {"key": _key(target, url, event)}  # as its own resource says it

@@ -543,3 +543,12 @@ def test_news_about_two_people_or_nobody_is_refused(manifest: Manifest) -> None:
     assert refused(manifest, change("pds-change-of-gp-1", ben=other)) == "the NHS numbers in the message differ"
     unnamed = header(event={"system": EVENT, "code": "pds-record-change-1"}, extension=as_change("new")[1:])
     assert refused(manifest, change("pds-record-change-1", ben=None, head=unnamed)) == "no NHS number in the message"
+
+
+def test_a_mother_who_is_pointed_at_leaves_no_name_and_no_number(manifest: Manifest) -> None:
+    mother = {"resourceType": "RelatedPerson", "identifier": [{"system": NHS, "value": AMARA}], "name": [{"family": "Momson"}]}
+    seen: dict[str, Any] = {"resourceType": "Observation", "status": "final", "subject": {"reference": "urn:uuid:ben"}}
+    seen["performer"] = [{"reference": "urn:uuid:mum", "display": "MOMSON, Mary"}]
+    head = header(event={"system": EVENT, "code": "observations-1"}, focus=[{"reference": "urn:uuid:visit"}])
+    told = repr(read(manifest, message(head=head, mum=mother, seen=seen)).data["observations"])
+    assert not any(word in told for word in (AMARA, "Momson", "MOMSON"))
