@@ -21,7 +21,8 @@
     no_lock = ["N"]
     deleted = { column = "State", values = ["D"] }      increments only: the sender deleted the record
 
-Cells are text, trimmed, and absent when blank. A row that cannot be used is refused by its place ("row 14") and the others
+Cells are text, trimmed, and absent when blank. The connector adds `_locks` (kinds of lock) and, past its age, `_stale`, which
+source.yaml lists like any other field. A row that cannot be used is refused by its place ("row 14") and the others
 go on; in a snapshot it refuses the whole file, since who is in that row would count as gone.
 """
 

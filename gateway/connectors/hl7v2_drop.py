@@ -18,6 +18,7 @@
 
 A path is SEG-field.component.subcomponent, of the first repetition; `each` makes one item of each such segment, in which a
 path to another segment is the nearest one before it. Only production messages are taken (MSH-11 P). MSH-7 says when it was true.
+The connector adds `_locks` and, past its age, `_stale`, which source.yaml lists like any other field.
 """
 
 import re

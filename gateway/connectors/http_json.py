@@ -64,6 +64,7 @@ from gateway.errors import StartupRefused
 _OWN: Final = frozenset(
     ("types", "method", "path", "query", "headers", "json", "form", "key_in_path", "nothing", "next", "page", "first_page")
 ) | {"last_page", "schema"}
+_NOTHING: Final = frozenset((204, 404, 410))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,10 @@ def _route(where: str, table: Mapping[str, Any], manifest: Manifest) -> Route:
         raise StartupRefused(f"{where} has the key in its path only where key_in_path = true says so")
     if not marked and not any(names_key(table.get(part, {}), key) for part in ("headers", "json", "form")):
         raise StartupRefused(f"{where} must send :{key}, so that it can answer for one person only")
+    if set(table.get("nothing", ())) - _NOTHING:
+        raise StartupRefused(f"{where} nothing is held by 204, 404 or 410: no other status may mean that")
+    if type(table.get("first_page", 1)) is not int:
+        raise StartupRefused(f"{where} first_page is a whole number")
     if "next" in table and "page" in table:
         raise StartupRefused(f"{where} pages by next or by page")
 
@@ -213,7 +218,7 @@ def _route(where: str, table: Mapping[str, Any], manifest: Manifest) -> Route:
         nothing=frozenset(table.get("nothing", ())),
         next=path_at("next"),
         page=table.get("page"),
-        first_page=int(table.get("first_page", 1)),
+        first_page=table.get("first_page", 1),
         last_page=path_at("last_page"),
     )
 

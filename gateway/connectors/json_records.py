@@ -87,6 +87,8 @@ class Service:
         self.credential: Mapping[str, str] = {}
         auth = manifest.options.get("auth")
         if auth is not None:
+            if not isinstance(auth, Mapping) or not isinstance(auth.get("header"), str):
+                raise StartupRefused(f"adapters/{manifest.name}/manifest.toml: [auth] needs header")
             credential = source.options.get("credential")
             if not isinstance(credential, str) or not credential.isascii() or not credential.isprintable() or not credential:
                 raise StartupRefused(f"{where}: add credential, which the manifest's [auth] sends")

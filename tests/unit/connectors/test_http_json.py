@@ -137,6 +137,8 @@ async def test_the_credential_is_sent_as_the_manifest_says():
     http = FakeHttp(page())
     await ask(http, manifest(auth={"header": "Authorization", "prefix": "Bearer "}), credential="secret-1")
     assert http.asked[0].headers["Authorization"] == "Bearer secret-1"
+    with pytest.raises(StartupRefused, match="header"):
+        source(http, manifest(auth={"prefix": "x"}), credential="secret-1")
     for credential in (None, "", "a\r\nb", "é"):
         with pytest.raises(StartupRefused) as raised:
             source(http, manifest(auth={"header": "X"}), credential=credential)
@@ -426,6 +428,9 @@ async def test_a_number_in_a_path_is_in_no_log_and_no_error(caplog: pytest.LogCa
         {"locked": 3},
         {"next": "a", "page": "p"},
         {"next": "$$"},
+        {"nothing": [401]},
+        {"nothing": [500]},
+        {"page": "p", "first_page": "1"},
         {"colour": "red"},
     ],
 )
