@@ -66,7 +66,7 @@ def export(maps: Maps, plan: MapPlan) -> Export:
 
 def _group(work: _Work, block: BlockPlan) -> dict[str, Any]:
     written = block.block
-    label = written.label.replace("#", "_")
+    label = written.label.replace("#", "-")
     context = "record" if written.each is None else "item"
     rules = [rule for one in written.lines for rule in _rule(work, one, context, "target")]
     rules = _when(written.when, context, rules)
@@ -86,6 +86,10 @@ def _group(work: _Work, block: BlockPlan) -> dict[str, Any]:
 def _rule(work: _Work, one: Line | Group, context: str, target: str) -> Iterator[dict[str, Any]]:
     name = f"line{one.pos.line}"
     if isinstance(one, Group):
+        if one.each.scope == "outer":
+            work.by_hand.append(f"line {one.pos.line}: each {path_text(one.each)}")
+            yield {"name": name, "source": [{"context": context}], "documentation": f"each {path_text(one.each)}: {DIALECT}"}
+            return
         item, place = work.name("item"), work.name("element")
         inner = [rule for line in one.lines for rule in _rule(work, line, item, place)]
         made = {
@@ -154,6 +158,8 @@ def _chain(work: _Work, name: str, path: Path, context: str, variable: str, rest
             {"name": name if last else f"{name}part{number + 1}", "source": [{"context": here, **source, "variable": var}]}
         )
         here = var
+    if not made:
+        return {"name": name, "source": [{"context": here, "variable": variable}], **rest}
     made[-1] |= rest
     for outer, inner in zip(reversed(made[:-1]), reversed(made[1:]), strict=True):
         outer["rule"] = [inner]

@@ -1,5 +1,7 @@
 """`gateway map diff`, `docs` and `export`."""
 
+import json
+import re
 import subprocess
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from gateway.kit.diff import NoSuchRevision, changes
 from gateway.kit.docs import tables
 from gateway.kit.export import export
+from gateway.kit.lines import lines
 from gateway.mapping import Maps, load, shape_faults
 from gateway.mapping.cases import cases
 from tests.unit.kit.clinic import MAP, make
@@ -69,8 +72,13 @@ def test_an_export_is_r4_and_every_line_is_said_or_named(plan):
     made = export(MAPS, plan)
     for entry in made.bundle.get("entry", ()):
         assert shape_faults(entry["resource"]) == []
-    if plan.blocks:
-        assert made.bundle["entry"][0]["resource"]["resourceType"] == "StructureMap"
+    said = json.dumps(made.bundle)
+    for line in lines(plan):
+        assert f'"line{line.line.pos.line}"' in said
+    by_hand = {one.partition(":")[0] for one in made.by_hand}
+    assert by_hand == {
+        f"line {one}" for one in re.findall(r'"name": "line(\d+)", "source": [^{]*{[^}]*}], "documentation"', said)
+    }
 
 
 def test_a_plain_map_is_exported_whole_but_for_its_person(tmp_path: Path):
