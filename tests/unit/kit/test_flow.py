@@ -8,11 +8,12 @@ import pytest
 
 from gateway import policy, registry
 from gateway.adapter import Manifest
-from gateway.kit.flow import Matrix, matrix, news, page
+from gateway.kit.flow import Matrix, Recipient, matrix, news, page
 from gateway.kit.flow_picture import picture
 from gateway.mapping import load
+from gateway.model import Coding
 from gateway.policy import Policy
-from tests.unit.kit.clinic import make
+from tests.unit.kit.clinic import MAP, make
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -104,3 +105,35 @@ def test_what_no_line_passes_on_is_counted(tmp_path: Path, rules: Policy, manife
         ("health", ()): 1,  # kind: a condition alone
         ("social-care", ()): 1,
     }
+
+
+def test_a_condition_on_a_marked_field_marks_every_line(tmp_path: Path, rules: Policy, manifests: list[Manifest]):
+    folder = make(tmp_path, map_=MAP.replace("when: day.exists()", "when: seen_by.exists()"))
+    made = matrix(load(folder), rules, [clinic(manifests)])
+    assert {row.marks for row in made.cells} == {("locating", "third-party")}
+    assert made.reached() == []
+
+
+def test_whatever_a_policy_case_permits_of_a_source_the_matrix_shows(rules: Policy, shipped: Matrix, manifests: list[Manifest]):
+    """The cases are written by hand and run on the real engine: the matrix may be wider, never narrower."""
+    known = {manifest.name: manifest for manifest in manifests}
+    compared = 0
+    for case in rules.cases:
+        organisation = rules.organisation(case.organisation)
+        if not case.permit or case.action != "see" or case.agreement is None or organisation is None:
+            continue
+        system, _, code = case.role.rpartition("|")
+        recipient = Recipient(rules.role_group(Coding(system, code)), organisation.kind.value)
+        for row, cells in shipped.cells.items():
+            alike = (row.category, row.care_class, row.marks) == (case.category, case.care_class, ())
+            if alike and case.purpose in known[row.source].purposes and _gives(rules, case.agreement, known[row.source]):
+                compared += 1
+                assert case.purpose in cells.get(recipient, ()), case.name
+    assert compared > 5
+
+
+def _gives(rules: Policy, agreement: str, manifest: Manifest) -> bool:
+    """Whether a source of this kind is under the agreement of a case."""
+    gives = rules.agreements[agreement].gives
+    kinds = {"registered-practice": "gp", "ods:RXX99": "child-health", "dfe-urn:199901": "childrens-centre"}
+    return kinds.get(gives, "local-authority") == manifest.kind
