@@ -20,7 +20,7 @@ from gateway.systems import ODS_CODE, V3_CONFIDENTIALITY
 
 Change = Literal["new", "update", "delete"]
 
-_ROUTING: Final = "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-RoutingDemographics-1"
+ROUTING: Final = "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-RoutingDemographics-1"
 _CHANGE: Final = (
     "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-MessageEventType-1",
     "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-DCH-MessageEventType-1",
@@ -69,7 +69,7 @@ class Message:
 
 def event_of(bundle: Tree) -> str:
     """A bundle -> the event its header names. Raises `SourceContractBroken` when it is no message."""
-    event = _header(bundle).get("event")
+    event = header_of(bundle).get("event")
     if not isinstance(event, dict) or event.get("system") not in _EVENT_SYSTEMS or not isinstance(event.get("code"), str):
         raise SourceContractBroken("no event that the header names")
     return str(event["code"])
@@ -77,7 +77,7 @@ def event_of(bundle: Tree) -> str:
 
 def read_message(bundle: Tree) -> Message:
     """A bundle -> its message. Raises `SourceContractBroken` with the reason it cannot be used."""
-    header, index, event = _header(bundle), _index(bundle), event_of(bundle)
+    header, index, event = header_of(bundle), index_of(bundle), event_of(bundle)
     change = _change(header)
     focus = _focus(header, index)
     patient = _patient(focus, index)
@@ -107,7 +107,7 @@ def read_change(bundle: Tree) -> Message:
     Where they live, who their GP is and whether they live is asked of the tracer, never read here: addresses "flip-flop", and a
     death can be taken back. Raises `SourceContractBroken`.
     """
-    header, index = _header(bundle), _index(bundle)
+    header, index = header_of(bundle), index_of(bundle)
     return Message(
         event=event_of(bundle),
         change=_change(header),
@@ -123,7 +123,8 @@ def read_change(bundle: Tree) -> Message:
     )
 
 
-def _header(bundle: Tree) -> dict[str, Tree]:
+def header_of(bundle: Tree) -> dict[str, Tree]:
+    """A message Bundle -> its MessageHeader. Raises `SourceContractBroken` when it is no message."""
     if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle" or bundle.get("type") != "message":
         raise SourceContractBroken("not a message Bundle")
     first = (bundle.get("entry") or [{}])[0].get("resource", {})
@@ -132,7 +133,8 @@ def _header(bundle: Tree) -> dict[str, Tree]:
     return cast(dict[str, Tree], first)
 
 
-def _index(bundle: Tree) -> dict[str, dict[str, Tree]]:
+def index_of(bundle: Tree) -> dict[str, dict[str, Tree]]:
+    """A message -> its resources by their fullUrl. Raises `SourceContractBroken` for an entry without one of its own."""
     found: dict[str, dict[str, Tree]] = {}
     for entry in bundle["entry"]:
         url = entry.get("fullUrl")
@@ -142,7 +144,8 @@ def _index(bundle: Tree) -> dict[str, dict[str, Tree]]:
     return found
 
 
-def _find(reference: Tree, index: Mapping[str, dict[str, Tree]]) -> dict[str, Tree] | None:
+def found_in(reference: Tree, index: Mapping[str, dict[str, Tree]]) -> dict[str, Tree] | None:
+    """A reference -> the resource of the message that it points to."""
     url = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(url, str):
         return None
@@ -153,11 +156,11 @@ def _find(reference: Tree, index: Mapping[str, dict[str, Tree]]) -> dict[str, Tr
 
 
 def _focus(header: Mapping[str, Tree], index: Mapping[str, dict[str, Tree]]) -> dict[str, Tree] | None:
-    return next((node for node in (_find(each, index) for each in _list(header.get("focus"))) if node), None)
+    return next((node for node in (found_in(each, index) for each in objects(header.get("focus"))) if node), None)
 
 
 def _patient(focus: Mapping[str, Tree] | None, index: Mapping[str, dict[str, Tree]]) -> dict[str, Tree] | None:
-    named = _find((focus or {}).get("patient") or (focus or {}).get("subject"), index)
+    named = found_in((focus or {}).get("patient") or (focus or {}).get("subject"), index)
     if named is not None:
         if named["resourceType"] != "Patient":
             raise SourceContractBroken("the focus is about something other than a person")
@@ -169,15 +172,16 @@ def _patient(focus: Mapping[str, Tree] | None, index: Mapping[str, dict[str, Tre
 
 
 def _change(header: Mapping[str, Tree]) -> Change:
-    value = _extension(header, _CHANGE).get("valueCodeableConcept")
-    codes = [coding.get("code") for coding in _list(value.get("coding") if isinstance(value, dict) else None)]
+    value = extension_of(header, _CHANGE).get("valueCodeableConcept")
+    codes = [coding.get("code") for coding in objects(value.get("coding") if isinstance(value, dict) else None)]
     if len(codes) == 1 and codes[0] in ("new", "update", "delete"):
         return cast(Change, codes[0])
     raise SourceContractBroken("no message type of new, update or delete")
 
 
-def _extension(node: Mapping[str, Tree], urls: Sequence[str]) -> dict[str, Tree]:
-    return next((each for each in _list(node.get("extension")) if each.get("url") in urls), {})
+def extension_of(node: Mapping[str, Tree], urls: Sequence[str]) -> dict[str, Tree]:
+    """The first extension of a node that has one of these URLs; empty without one."""
+    return next((each for each in objects(node.get("extension")) if each.get("url") in urls), {})
 
 
 def _id(header: Mapping[str, Tree], index: Mapping[str, dict[str, Tree]]) -> str:
@@ -191,8 +195,8 @@ def _own_id(node: Mapping[str, Tree], url: str) -> str:
 
 def _sender(header: Mapping[str, Tree], index: Mapping[str, dict[str, Tree]]) -> str:
     responsible = header.get("responsible")
-    organisation = _find(responsible, index) or {}
-    for identifier in _list(organisation.get("identifier")):
+    organisation = found_in(responsible, index) or {}
+    for identifier in objects(organisation.get("identifier")):
         value = identifier.get("value")
         if identifier.get("system") == ODS_CODE and isinstance(value, str) and _ODS.fullmatch(value):
             return f"ods:{value}"
@@ -212,9 +216,9 @@ def _stamp(header: Mapping[str, Tree]) -> datetime:
 
 def _one_number(people: Sequence[Mapping[str, Tree]], header: Mapping[str, Tree]) -> str:
     """The NHS number that header and body agree on."""
-    routed = _extension(_extension(header, (_ROUTING,)), ("nhsNumber",)).get("valueIdentifier")
-    said = [_number(routed)] if isinstance(routed, dict) and routed.get("value") else []
-    said += [_number(each) for node in people for each in _list(node.get("identifier")) if each.get("system") == NHS_NUMBER]
+    routed = extension_of(extension_of(header, (ROUTING,)), ("nhsNumber",)).get("valueIdentifier")
+    said = [number_of(routed)] if isinstance(routed, dict) and routed.get("value") else []
+    said += [number_of(each) for node in people for each in objects(node.get("identifier")) if each.get("system") == NHS_NUMBER]
     if not said:
         raise SourceContractBroken("no NHS number in the message")
     if len(set(said)) > 1:
@@ -226,7 +230,7 @@ def _claim(patient: Mapping[str, Tree] | None, header: Mapping[str, Tree], chang
     number = _one_number([patient] if patient is not None else [], header)
     if patient is None and change != "delete":
         raise SourceContractBroken("no NHS number in the message")
-    routed_days = _days(_extension(_extension(header, (_ROUTING,)), ("birthDateTime",)).get("valueDateTime"))
+    routed_days = _days(extension_of(extension_of(header, (ROUTING,)), ("birthDateTime",)).get("valueDateTime"))
     born = _day((patient or {}).get("birthDate"))
     if born and routed_days and born not in routed_days:
         raise SourceContractBroken("the birth dates in the message differ")
@@ -235,7 +239,8 @@ def _claim(patient: Mapping[str, Tree] | None, header: Mapping[str, Tree], chang
     return Claim(nhs_number=number, birth_date=born or next(iter(routed_days), None))
 
 
-def _number(identifier: Mapping[str, Tree]) -> str:
+def number_of(identifier: Mapping[str, Tree]) -> str:
+    """An identifier -> its NHS number. Raises `SourceContractBroken` when the check digit fails."""
     value = identifier.get("value")
     try:
         return NhsNumber(value if isinstance(value, str) else "").value
@@ -268,7 +273,7 @@ def _resources(index: Mapping[str, dict[str, Tree]], patient: dict[str, Tree] | 
             continue
         parts = _parts(node) if kind == "Observation" else {}
         for each in (node, *parts.values()):
-            about = _find(each.get("patient") or each.get("subject"), index)
+            about = found_in(each.get("patient") or each.get("subject"), index)
             if about is not None and about is not patient:
                 raise SourceContractBroken("a resource about another person than the message")
         key = _key(node, url, event)
@@ -286,7 +291,7 @@ def _own(node: Mapping[str, Tree], key: str, whole: str, index: Mapping[str, dic
 
 def _parts(node: Mapping[str, Tree]) -> dict[str, dict[str, Tree]]:
     """The observations inside an observation, such as the scores of one questionnaire, by their id within it."""
-    inside = list(_list(node.get("contained")))
+    inside = list(objects(node.get("contained")))
     if not all(each.get("resourceType") == "Observation" and isinstance(each.get("id"), str) for each in inside):
         return {}
     return {each["id"]: each for each in inside}
@@ -300,7 +305,7 @@ def _key(node: Mapping[str, Tree], url: str, event: str) -> str:
 
 def _business_id(node: Mapping[str, Tree]) -> str | None:
     said = node.get("identifier")
-    for identifier in _list([said] if isinstance(said, dict) else said):
+    for identifier in objects([said] if isinstance(said, dict) else said):
         system, value = identifier.get("system"), identifier.get("value")
         if isinstance(system, str) and isinstance(value, str) and value.strip():
             return f"{system}|{value}"
@@ -316,7 +321,7 @@ def _logical(value: Tree, index: Mapping[str, dict[str, Tree]], event: str, whol
     reference = value.get("reference")
     if isinstance(reference, str) and reference.startswith("#"):
         return {"key": whole + reference}
-    target = _find(value, index)
+    target = found_in(value, index)
     if target is None:
         return {name: _logical(each, index, event, whole) for name, each in value.items()}
     kind = target["resourceType"]
@@ -329,7 +334,7 @@ def _logical(value: Tree, index: Mapping[str, dict[str, Tree]], event: str, whol
         return {"key": _key(target, url, event)}  # as its own resource says it
     display = _display(target) or value.get("display")
     said = target.get("identifier")
-    listed = _list([said] if isinstance(said, dict) else said)
+    listed = objects([said] if isinstance(said, dict) else said)
     identifiers = [each for each in listed if each.get("system") and each.get("value")]
     identifier = {"system": identifiers[0]["system"], "value": identifiers[0]["value"]} if identifiers else None
     return {name: part for name, part in (("identifier", identifier), ("display", display)) if part}
@@ -339,7 +344,7 @@ def _display(node: Mapping[str, Tree]) -> str | None:
     name = node.get("name")
     if isinstance(name, str):
         return name
-    for human in _list(name):
+    for human in objects(name):
         if isinstance(human.get("text"), str):
             return str(human["text"])
         lists = [part for part in (human.get("prefix"), human.get("given"), [human.get("family")]) if isinstance(part, list)]
@@ -350,11 +355,11 @@ def _display(node: Mapping[str, Tree]) -> str | None:
 
 def _is_locked(node: Mapping[str, Tree]) -> bool:
     meta = node.get("meta")
-    labels = _list(meta.get("security") if isinstance(meta, dict) else None)
+    labels = objects(meta.get("security") if isinstance(meta, dict) else None)
     return any(label.get("system") in _CONFIDENTIALITY and label.get("code") in _LOCKED for label in labels)
 
 
-def _list(value: Tree) -> Iterator[dict[str, Tree]]:
+def objects(value: Tree) -> Iterator[dict[str, Tree]]:
     """What repeats, as objects; anything of another shape is not sound STU3."""
     if value is None:
         return

@@ -1,7 +1,8 @@
 """Connector `message-drop`: STU3 message Bundles (XML or JSON) from a drop folder to the shelf, and from the shelf to the line.
 
 The manifest names the events: `[events.CODE]` with `also` (other codes of the same event), `schema`, `focus` (types the header
-may point at), `reads` (field of the record -> resource type) and `consent` (a question that must be answered yes);
+may point at), `reads` (field of the record -> resource type), `consent` (a question that must be answered yes) and
+`about_baby` (a birth, addressed by the mother);
 `expires_trace` lists events that only say a person changed; `not_mapped` lists events known and not taken yet. What is not
 taken is refused with its reason and waits in the drop's refused/ folder: nothing is dropped silently.
 """
@@ -26,6 +27,7 @@ from gateway.adapter import (
     Want,
 )
 from gateway.connectors.drop import Opened, opened_drop
+from gateway.connectors.message_birth import about_baby
 from gateway.connectors.message_bundle import Message, event_of, read_change, read_message
 from gateway.connectors.message_consent import is_agreed
 from gateway.connectors.stu3 import read_stu3
@@ -47,6 +49,7 @@ class Event:
     schema: str
     focus: frozenset[str]
     reads: Mapping[str, str]  # field of the record -> resource type
+    about_baby: bool  # a birth: addressed by the mother, kept for the baby
     consent: str  # item of its questionnaire that must say yes, else the record is locked; "" where there is none
 
 
@@ -102,7 +105,7 @@ def _arrival(manifest: Manifest, bundle: Tree) -> Arrival:
     event = _events(manifest).get(code)
     if event is None:
         raise SourceContractBroken(NOT_MAPPED if code in manifest.options.get("not_mapped", ()) else NOT_KNOWN)
-    message = read_message(bundle)
+    message = read_message(about_baby(bundle) if event.about_baby else bundle)
     if message.focus is not None and message.focus not in event.focus:
         raise SourceContractBroken(WRONG_FOCUS)
     return Arrival(
@@ -136,6 +139,7 @@ def _may_go_on(event: Event, message: Message) -> bool:
 def _events(manifest: Manifest) -> dict[str, Event]:
     found: dict[str, Event] = {}
     for kind, table in manifest.options.get("events", {}).items():
-        event = Event(kind, table["schema"], frozenset(table["focus"]), dict(table["reads"]), table.get("consent", ""))
+        reads, about_baby = dict(table["reads"]), bool(table.get("about_baby"))
+        event = Event(kind, table["schema"], frozenset(table["focus"]), reads, about_baby, table.get("consent", ""))
         found |= dict.fromkeys((kind, *table.get("also", ())), event)
     return found
