@@ -117,7 +117,7 @@ def _turned(node: Mapping[str, Tree], notice: Mapping[str, Tree], baby_url: str,
     """The resource without a reference to what is gone; the notice points at the baby, and the header routes to nobody."""
     if node is notice:
         return {"resourceType": node["resourceType"], "id": node.get("id"), "subject": {"reference": baby_url}}
-    kept = _without(node, {id(index[url]) for url in gone}, index)
+    kept: dict[str, Any] = _without(node, {id(index[url]) for url in gone}, index)
     if node["resourceType"] == "MessageHeader":
         kept["extension"] = [each for each in objects(node.get("extension")) if each.get("url") != ROUTING]
     return kept
