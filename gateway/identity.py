@@ -164,7 +164,6 @@ class Identity:
         # Also where neither number has a row yet: consents and locks recorded under the old number must count from now on.
         return _Found(traced, await self.persons.supersede(number, traced, now), now)
 
-
     async def _same_birth(self, row: PersonRow | None, traced: Traced) -> None:
         """Two numbers are joined for good, on one answer: not where what is stored of either has another birth date.
 
