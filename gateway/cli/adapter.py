@@ -28,13 +28,13 @@ def new(
 
     Exit 0 when written, 2 when the sample or the name cannot be used, or when there is such an adapter already.
     """
-    from gateway.kit.scaffold import NotUsable, scaffold
+    from gateway.kit.scaffold import SampleRefused, scaffold
 
     try:
         made = scaffold(name, connector, sample.read_bytes(), title=title)
     except OSError:
         fail("the sample cannot be read", code=UNUSABLE)
-    except NotUsable as error:
+    except SampleRefused as error:
         fail(str(error), code=UNUSABLE)
     if (adapters / name).exists() or (mappings / name).exists():
         fail("there is an adapter of this name already: nothing was written", code=UNUSABLE)

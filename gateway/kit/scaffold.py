@@ -45,7 +45,7 @@ WORDS: Final[tuple[tuple[str, CareClass, frozenset[Mark]], ...]] = (
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{1,39}")
 
 
-class NotUsable(Exception):
+class SampleRefused(Exception):
     """The sample or the name cannot be used; the text says why, and holds no value."""
 
 
@@ -77,12 +77,12 @@ class Made:
 
 
 def scaffold(name: str, connector: str, sample: bytes, *, title: str = "") -> Made:
-    """A name, a connector and a sample -> the files. Raises `NotUsable`."""
+    """A name, a connector and a sample -> the files. Raises `SampleRefused`."""
     if not NAME.fullmatch(name):
-        raise NotUsable("a name is lower-case letters, digits and _: early_help")
+        raise SampleRefused("a name is lower-case letters, digits and _: early_help")
     kind = TABLES.get(connector)
     if kind is None:
-        raise NotUsable(f"a sample can be read for {', '.join(sorted(TABLES))}")
+        raise SampleRefused(f"a sample can be read for {', '.join(sorted(TABLES))}")
     rows = _csv(sample) if kind == "csv" else _json(sample)
     guesses = tuple(
         _guess(field, [row.get(field) for row in rows]) for field in dict.fromkeys(key for row in rows for key in row)
@@ -115,10 +115,10 @@ def _csv(sample: bytes) -> list[dict[str, Any]]:
     reader = csv.DictReader(io.StringIO(text), delimiter=_delimiter(text))
     names = reader.fieldnames or []
     if len(names) < 2 or len(set(names)) != len(names) or any(not column.strip() for column in names):
-        raise NotUsable("the sample's first line must name its columns, each once")
+        raise SampleRefused("the sample's first line must name its columns, each once")
     rows = [{column: (value or "").strip() or None for column, value in row.items() if column is not None} for row in reader]
     if not rows:
-        raise NotUsable("the sample has no row below its column names")
+        raise SampleRefused("the sample has no row below its column names")
     return rows
 
 
@@ -126,10 +126,10 @@ def _json(sample: bytes) -> list[dict[str, Any]]:
     try:
         read = json.loads(sample)
     except (ValueError, RecursionError):
-        raise NotUsable("the sample is not JSON") from None
+        raise SampleRefused("the sample is not JSON") from None
     listed = read if isinstance(read, list) else [read]
     if not listed or not all(isinstance(row, dict) for row in listed):
-        raise NotUsable("a JSON sample is one record, or a list of records")
+        raise SampleRefused("a JSON sample is one record, or a list of records")
     return listed
 
 

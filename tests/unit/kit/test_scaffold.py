@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.kit.scaffold import Guess, Made, NotUsable, scaffold
+from gateway.kit.scaffold import Guess, Made, SampleRefused, scaffold
 from gateway.mapping import MappingFaults, load
 
 SAMPLE = """\
@@ -87,5 +87,5 @@ def test_a_json_sample_gives_lists_and_numbers_their_types():
     ],
 )
 def test_what_cannot_be_used_is_said_without_a_value(name: str, connector: str, sample: bytes):
-    with pytest.raises(NotUsable):
+    with pytest.raises(SampleRefused):
         scaffold(name, connector, sample)
