@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -195,22 +195,25 @@ def _rules(place: Place, receipt: str) -> list[str]:
 def _record(resources: Sequence[dict[str, Any]]) -> Iterator[str]:
     """A record as lines a person can read: one for each type, what is in it in words."""
     words: dict[str, list[str]] = {}
+    by_reference = {f"{resource['resourceType']}/{resource['id']}": resource for resource in resources}
     for resource in resources:
         kind = resource["resourceType"]
         if kind != "Provenance":
-            words.setdefault(kind, []).append(_in_words(resource))
+            words.setdefault(kind, []).append(_in_words(resource, by_reference))
     for kind, lines in words.items():
         yield f"{kind}: {'; '.join(sorted(lines))}"
 
 
-def _in_words(resource: dict[str, Any]) -> str:
+def _in_words(resource: dict[str, Any], others: Mapping[str, dict[str, Any]]) -> str:
     """What one resource says first."""
     if resource["resourceType"] == "Patient":
         name = resource.get("name", [{}])[0]
         where = "address shown" if resource.get("address") else "no address"
         return f"{' '.join(name.get('given', []))} {name.get('family', '')}, born {resource.get('birthDate', '-')}, {where}"
     candidates = [resource.get(name) for name in ("code", "medicationCodeableConcept", "vaccineCode", "type")]
-    candidates[2:2] = [item.get("valueCodeableConcept") for item in resource.get("extension", [])]
+    medication = others.get(resource.get("medicationReference", {}).get("reference", ""), {})
+    candidates[0:0] = [medication.get("code")]
+    candidates[3:3] = [item.get("valueCodeableConcept") for item in resource.get("extension", [])]
     texts = [text for text in map(_text, candidates) if text and text != "unknown"]
     said = texts[0] if texts else "see the resource"
     status = resource.get("status", "")
@@ -238,9 +241,7 @@ def _audit(place: Place, http: httpx.Client) -> None:
             continue
         who: dict[str, Any] = next((agent for agent in event.get("agent", []) if agent.get("requestor")), {})
         purpose = ", ".join(coding["code"] for item in event.get("purposeOfEvent", []) for coding in item.get("coding", []))
-        print(
-            f"   event     {event.get('action', '-')} by {who.get('name', '-')} for {purpose or '-'}: outcome {event.get('outcome', '-')}"
-        )
+        print(f"   event     {who.get('name', '-')} for {purpose or '-'}: {event.get('outcomeDesc', '-')}")
 
 
 def _how_to_call(place: Place) -> None:
@@ -307,9 +308,8 @@ def _consents(path: Path) -> Path:
     for person in PEOPLE:
         if person.centre_id:
             decision = "deny" if person.key == "jonah" else "permit"
-            rows.append(
-                [person.nhs_number, "share-centres", decision, "parent", CENTRE.organisation, today, "", "registration form"]
-            )
+            given = ["parent", CENTRE.organisation, today, "", "registration form"]
+            rows += [[person.nhs_number, scope, decision, *given] for scope in ("share-centres", "share-health")]
     rows.append([BY_KEY["isla"].nhs_number, "direct-care", "deny", "parent", GP.organisation, today, "", "letter"])
     return _csv(path, rows)
 

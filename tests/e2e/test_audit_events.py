@@ -70,7 +70,9 @@ def test_the_disclosure_names_each_resource_its_rules_and_a_digest_and_no_conten
     shown = {(resource["resourceType"], resource["id"]) for resource in resources(answer)}
     assert {(item["type"], item["id"]) for item in disclosure["detail"]["items"]} == shown
     assert all(item["rules"] and item["digest"] for item in disclosure["detail"]["items"])
-    assert {"direct-care-gp", "warnings-to-gp"} == {rule["id"] for rule in decision["detail"]["rules"]}
+    assert {"direct-care-gp", "warnings-to-gp", "centre-involvement-to-health"} == {
+        rule["id"] for rule in decision["detail"]["rules"]
+    }
     for word in ("Testwell", "Amara", "Eczema", "peanut", AMARA):
         assert word not in str(decision) + str(disclosure)
 

@@ -126,14 +126,14 @@ def test_news_of_a_move_has_the_person_traced_again_and_keeps_nothing(world: Wor
     assert world.search(VISITOR, "Immunization", oscar.nhs_number).status_code == 200
     rows = world.ask_database("select count(*) from shelf")
     expired = "select count(*) from person where expired"
-    assert world.ask_database(expired) == [(0,)]
+    ((others,),) = world.ask_database(expired)  # left so by other tests
     moved = {"resourceType": "Communication", "id": "told", "status": "completed"}
     about = ("pds-change-of-address-1", "PDS Change of Address", "told", datetime.now(UTC), "new", "moved")
     deliver(world, "child-health", moved_json=json.dumps(child_health._message(oscar, about, [moved])).encode())
-    eventually(lambda: world.ask_database(expired) == [(1,)])
+    eventually(lambda: world.ask_database(expired) == [(others + 1,)])
     assert world.ask_database("select count(*) from shelf") == rows
     assert world.search(VISITOR, "Immunization", oscar.nhs_number).status_code == 200
-    assert world.ask_database(expired) == [(0,)]  # traced anew, and only because somebody asked
+    assert world.ask_database(expired) == [(others,)]  # traced anew, and only because somebody asked
 
 
 def test_a_late_older_extract_changes_nothing_and_a_newer_one_counts_at_once(world: World) -> None:

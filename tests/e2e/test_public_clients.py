@@ -20,7 +20,7 @@ from sandbox.families import BY_KEY
 pytestmark = pytest.mark.usefixtures("breaker_closed")
 
 OSCAR = f"{NHS_NUMBER}|{BY_KEY['oscar'].nhs_number}"  # whose GP system is down
-SOURCES = {"gp": "failed", "child-health": "answered", "authority": "answered", "centre": "nothing-to-show"}
+SOURCES = {"gp": "failed", "child-health": "answered", "authority": "answered", "centre": "answered"}
 STATE = "urn:shared-care-gateway:CodeSystem:source-state"
 NODE = Path(__file__).parent / "node"
 
