@@ -75,7 +75,8 @@ def oracle(here, category, care_class, *, locked, agreed, allow):
         if here.organisation_kind == home and category in WARNINGS:
             return True
         plain = care_class in {"identity", "operational", "social-care"}
-        return category == "centre-involvement" and plain and why in {"TREAT", "COC"} and "share-health" in given_
+        asked = category == "centre-involvement" and here.organisation_kind == home and why in {"TREAT", "COC"}
+        return asked and plain and "share-health" in given_
     if who == "centre-worker" and why in {"COC", "EARLYHELP"} and here.organisation_kind == "childrens-centre":
         mine = {"demographics", "immunisations", "child-health-reviews"} | CENTRE
         fit = "centre-registration" in what and "share-centres" in given_ and not here.deceased

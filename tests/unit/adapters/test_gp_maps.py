@@ -234,8 +234,15 @@ def test_the_examples_of_the_functions_hold():
     assert tried.failed == 0
 
 
+def readable(value: Any) -> Any:
+    """Without `_value[x]` of extensions: R4 has it (2.4.1), and the models of fhir.resources 8.3 do not."""
+    if isinstance(value, dict):
+        return {name: readable(item) for name, item in value.items() if not ("url" in value and name.startswith("_value"))}
+    return [readable(item) for item in value] if isinstance(value, list) else value
+
+
 def test_common_client_libraries_read_every_golden(maps: Maps):
     for case in cases(FOLDER, "gp"):
-        for body in json.loads(case.run(maps).out()):
+        for body in readable(json.loads(case.run(maps).out())):
             get_fhir_model_class(body["resourceType"]).model_validate(body)
             FHIRElementFactory.instantiate(body["resourceType"], body)
