@@ -26,7 +26,7 @@ def why(event: Annotated[str, typer.Argument(help="the event named by a receipt 
 
     lines = stored.run(work)
     if lines is None:
-        fail("no event of this name is in the log")
+        fail("no event of this name is in the log: of a receipt, give the part before its first dot")
     for line in lines:
         typer.echo(line)
 

@@ -93,7 +93,7 @@ def _of_the_log(event: str) -> Mapping[str, Any]:
 
     body = stored.run(work)
     if body is None:
-        fail("no event of this name is in the log")
+        fail("no event of this name is in the log: of a receipt, give the part before its first dot")
     return body
 
 
@@ -109,8 +109,8 @@ def _explain_stored(loaded: policy.Policy, tree: Mapping[str, Any], where: str) 
     rules = [rule for rule in detail.get("rules", ()) if isinstance(rule, dict)]
     if rules:
         typer.echo("The log says it was decided by:")
-        for rule in rules:
-            typer.echo(f"  {rule.get('id')}: {rule.get('because')}")
+        for line in dict.fromkeys(f"  {rule.get('id')}: {rule.get('because')}" for rule in rules):
+            typer.echo(line)
         typer.echo("")
     typer.echo("\n".join(policy.explain_decision(loaded, circumstances, str(detail.get("policy", "")))))
 

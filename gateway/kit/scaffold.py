@@ -96,7 +96,9 @@ def scaffold(name: str, connector: str, sample: bytes, *, title: str = "") -> Ma
             "__init__.py": f'"""Adapter: {title or name}. The manifest is the whole adapter."""\n',
             "manifest.toml": manifest,
             "quality.yaml": _QUALITY,
-            "README.md": _README.format(name=name, title=title or name, connector=connector),
+            "README.md": _README.format(
+                name=name, source=name.replace("_", "-")[:14].rstrip("-"), title=title or name, connector=connector
+            ),
         },
         {
             "source.yaml": _source(schema, guesses),
@@ -293,7 +295,7 @@ What the source is, who owns it, how it delivers: to be written. It is read by t
 ## Settings
 
 ```toml
-[sources.{name}]
+[sources.{source}]
 adapter = "{name}"
 custodian = "ods:TODO"
 agreement = "TODO"
