@@ -34,6 +34,7 @@ HELP = (
     "This answer holds what this caller may be shown by this route for this purpose. If you expected more, check the NHS "
     "number and your relationship with the person, then ask your organisation's information governance lead."
 )
+MORE_EVENTS = "There are more events than these, the newest. Narrow the dates, or name a caller or an outcome, to see the others."
 KIND_TITLES = {
     "gp": "The registered practice",
     "child-health": "Child health",
@@ -144,17 +145,16 @@ def outcome(error: GatewayError) -> bytes:
     return _encode({"resourceType": "OperationOutcome", "issue": [issue]})
 
 
-def searchset(
-    resources: Sequence[Mapping[str, Any]], receipt: Receipt, look: Look, self_path: str, next_cursor: str | None
-) -> Answer:
-    """Resources that are no person's record (AuditEvents) -> a searchset."""
+def searchset(resources: Sequence[Mapping[str, Any]], receipt: Receipt, look: Look, self_path: str, *, more: bool) -> Answer:
+    """Resources that are no person's record (AuditEvents) -> a searchset that says so when it is not all there is."""
     links = [{"relation": "self", "url": f"{look.base_url}/fhir/{self_path}"}]
-    if next_cursor:
-        links.append({"relation": "next", "url": f"{look.base_url}/fhir/{self_path}?_cursor={next_cursor}"})
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"fullUrl": f"{look.base_url}/fhir/{body['resourceType']}/{body['id']}", "resource": body, "search": {"mode": "match"}}
         for body in resources
     ]
+    if more:
+        issue = _issue("warning", "incomplete", MORE_EVENTS)
+        entries.append({"resource": {"resourceType": "OperationOutcome", "issue": [issue]}, "search": {"mode": "outcome"}})
     bundle = {"resourceType": "Bundle", "identifier": _receipt_identifier(receipt), "type": "searchset", "link": links}
     if entries:
         bundle["entry"] = entries

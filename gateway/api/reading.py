@@ -143,7 +143,7 @@ def _audit_search(values: dict[str, list[str]], strict: bool, reading: Reading) 
         for value in values.pop(key):
             audit.update(_audit_value(key, value))
     count = _count(values, reading)
-    _leftover(values, strict)
+    _leftover(values, strict=True)  # a question of the log that is misread would be answered about everybody
     return _digested(Query("audit-search", who, frozenset({"AuditEvent"}), count=count, strict=strict, audit=audit))
 
 
@@ -154,13 +154,18 @@ def _audit_value(key: str, value: str) -> dict[str, str]:
         prefix, day = (value[:2], value[2:]) if value[:2] in ("ge", "le", "gt", "lt", "eq") else ("eq", value)
         try:
             given = datetime.fromisoformat(day)
-            instant = (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
-            day_after = instant + timedelta(days=1)
+            start = (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
+            # A date stands for its whole day, a time for its instant (FHIR R4 3.1.1.5.2: comparison of intervals).
+            end = start + (timedelta(days=1) if len(day) <= len("2026-11-22") else timedelta(microseconds=1))
         except (ValueError, OverflowError) as error:  # or a day at the end of the calendar
             raise InvalidParameter(reason="not-a-date", expression="date") from error
-        if prefix == "eq":
-            return {"since": instant.isoformat(), "until": day_after.isoformat()}
-        return {"since" if prefix in ("ge", "gt") else "until": instant.isoformat()}
+        return {
+            "eq": {"since": start.isoformat(), "until": end.isoformat()},
+            "ge": {"since": start.isoformat()},
+            "gt": {"since": end.isoformat()},
+            "le": {"until": end.isoformat()},
+            "lt": {"until": start.isoformat()},
+        }[prefix]
     if key == "outcome" and value not in ("0", "4", "8", "12"):
         raise InvalidParameter(reason="not-an-outcome", expression="outcome")
     if key == "purpose" and value.rsplit("|", 1)[-1] not in set(Purpose):

@@ -30,7 +30,8 @@ async def question_log(parts: Parts, request: AccessRequest) -> bundle.Answer:
     await record_decision(parts.log, decision, now=parts.now())
     events = [event for question in _questions(request) for event in await parts.log.ask(question)]
     events.sort(key=lambda event: event.index, reverse=True)
-    events = events[: request.query.count or MOST]
+    most = request.query.count or MOST
+    more, events = len(events) > most, events[:most]
     number = request.query.person if isinstance(request.query.person, NhsNumber) else None
     receipt = await record_audit_read(
         parts.log, request, person=number, asked=request.query.audit, found=len(events), now=parts.now()
@@ -38,7 +39,7 @@ async def question_log(parts: Parts, request: AccessRequest) -> bundle.Answer:
     person = _reference(request)
     kinds = {name: source.manifest.kind for name, source in parts.registry.sources.items()}
     rendered = [audit_event(event, gateway=parts.base_url, person=person, kinds=kinds) for event in events]
-    return bundle.searchset(rendered, receipt, look(parts), "AuditEvent", None)
+    return bundle.searchset(rendered, receipt, look(parts), "AuditEvent", more=more)
 
 
 def _questions(request: AccessRequest) -> list[LogQuestion]:
@@ -54,7 +55,7 @@ def _questions(request: AccessRequest) -> list[LogQuestion]:
             purpose=asked.get("purpose"),
             since=_instant(asked.get("since")),
             until=_instant(asked.get("until")),
-            limit=request.query.count or MOST,
+            limit=(request.query.count or MOST) + 1,  # one beyond, to know whether there are more
         )
         for outcome in _OUTCOMES.get(asked.get("outcome", ""), (None,))
     ]

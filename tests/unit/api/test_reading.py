@@ -172,6 +172,10 @@ def test_an_auditors_question_is_read_into_its_criteria():
     assert query.person == NhsNumber(NUMBER)
     assert query.audit["since"].startswith("2026-11-01")
     assert query.audit["until"].startswith("2026-11-22")
+    whole = read("AuditEvent", "date=gt2026-11-01&date=le2026-11-22").audit
+    assert (whole["since"][:10], whole["until"][:10]) == ("2026-11-02", "2026-11-23")
+    with pytest.raises(NotSupported):
+        read("AuditEvent", "pateint:identifier=x")
     assert (query.audit["outcome"], query.audit["purpose"], query.audit["organisation"]) == ("4", "TREAT", "ods:A99901")
 
 
