@@ -9,7 +9,7 @@ from gateway.cli.say import fail, settings
 
 def command() -> None:
     """Serve FHIR R4, tokens and discovery on GATEWAY_PORT; /health, /ready and /metrics on GATEWAY_OPERATIONS_PORT."""
-    from gateway.app import serve
+    from gateway.app.serving import serve
     from gateway.errors import StartupRefused
 
     held = settings()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import app
+from gateway.app import serving
 from tests.perf import people
 from tests.perf.place import Place
 
@@ -36,7 +37,7 @@ def measured(port: int = 9380, rounds: int = 60) -> dict[str, float]:
             numbers = people.numbers(50)
             place.set_up(numbers)
             os.environ.update(place.environment)
-            with app.uvloop():
+            with serving.uvloop():
                 return asyncio.run(_measured(numbers, rounds))
         finally:
             simulators.terminate()
