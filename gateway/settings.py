@@ -21,7 +21,7 @@ PREFIX = "GATEWAY_"
 
 
 class Source(BaseModel):
-    """One `[sources.NAME]`: an adapter pointed at one custodian. NAME is part of resource ids: a kind, never a place."""
+    """One `[sources.NAME]`: an adapter pointed at one custodian. Callers see NAME: a kind, never a place."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,7 +100,9 @@ class Settings(BaseSettings):
     def _names_fit_ids(cls, sources: dict[str, Source]) -> dict[str, Source]:
         for name in sources:
             if not (name.isascii() and name.replace("-", "").isalnum() and name == name.lower() and len(name) <= 14):
-                raise ValueError("a source's name is at most 14 small letters, digits and hyphens: it is part of resource ids")
+                raise ValueError(
+                    "a source's name is at most 14 small letters, digits and hyphens: callers see it in source states"
+                )
         return sources
 
     @classmethod
