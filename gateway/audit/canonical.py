@@ -1,7 +1,7 @@
 """Canonical bytes of an audit event: what its commitment covers and what an auditor reads back.
 
-Compact UTF-8 JSON, keys sorted, then the four facts the log itself adds, always last and in this order: event,
-recorded_at, writer, writer_seq. Ten digits that stand alone and pass the NHS number check are starred in every text but
+Compact UTF-8 JSON, keys sorted, then the five facts the log itself adds, always last and in this order: r4_index (against
+which definitions of R4 and UK Core the maps of this process were checked), event, recorded_at, writer, writer_seq. Ten digits that stand alone and pass the NHS number check are starred in every text but
 staff, organisation and role, so that a mistake elsewhere cannot turn the log into a list of patients.
 """
 
@@ -72,9 +72,10 @@ def settled(entry: Entry, person_key: bytes | None) -> tuple[Entry, bytes]:
     return entry, encoded
 
 
-def event_bytes(entry: bytes, *, event: str, recorded_at: datetime, writer: str, writer_seq: int) -> bytes:
-    """The entry's bytes with the four facts the log adds."""
-    tail = f',"event":"{event}","recorded_at":"{recorded_at.isoformat()}","writer":"{writer}","writer_seq":{writer_seq}}}'
+def event_bytes(entry: bytes, *, r4_index: str, event: str, recorded_at: datetime, writer: str, writer_seq: int) -> bytes:
+    """The entry's bytes with the five facts the log adds."""
+    tail = f',"r4_index":"{r4_index}","event":"{event}","recorded_at":"{recorded_at.isoformat()}"'
+    tail += f',"writer":"{writer}","writer_seq":{writer_seq}}}'
     return entry[:-1] + tail.encode()
 
 

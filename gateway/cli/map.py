@@ -66,7 +66,7 @@ def run(
     ctx = context(source, number=number, as_of=datetime.now(UTC))
     resources: list[Any] = []
     refused: list[dict[str, str]] = []
-    mapped = ignored = 0
+    mapped = ignored = withheld = 0
     unmapped: set[str] = set()
     for record in records:
         reason = _not_this_person(record.about, number, matches) if number is not None else None
@@ -79,10 +79,11 @@ def run(
         if result.accounting is not None:
             mapped += result.accounting.mapped
             ignored += result.accounting.ignored
+            withheld += result.accounting.withheld
             unmapped.update(result.accounting.unmapped)
     answer = {
         "bundle": {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": body} for body in resources]},
-        "accounting": {"mapped": mapped, "ignored": ignored, "unmapped": sorted(unmapped)},
+        "accounting": {"mapped": mapped, "ignored": ignored, "withheld": withheld, "unmapped": sorted(unmapped)},
         "refused": refused,
     }
     if not resources:

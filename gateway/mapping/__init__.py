@@ -3,7 +3,7 @@
 The language is described in docs/mapping-language.md.
 """
 
-from gateway.mapping.accounting import Accounting
+from gateway.mapping.accounting import Accounting, public_path
 from gateway.mapping.context import Context, Run, Unusable
 from gateway.mapping.loading import load
 from gateway.mapping.rewrite import encode, parse
@@ -27,5 +27,6 @@ __all__ = [
     "load",
     "map_record",
     "parse",
+    "public_path",
     "shape_faults",
 ]

@@ -1,26 +1,40 @@
-"""Every leaf of a record: mapped, ignored (with a reason in the map, or left out by its `when`), or unmapped.
+"""Every leaf of a record: mapped, ignored (with a reason in the map, or left out by its `when`), withheld, or unmapped.
 
-A leaf counts as mapped when a resource was made by a block one of whose lines, keys or conditions reads it. Paths reported
-as unmapped are names of fields: never values, so an extension shows no URL that the field dictionary does not know.
+A leaf counts as mapped when a resource was made by a block one of whose lines, keys or conditions reads it, and as withheld
+when the only blocks that read it were refused. Paths reported as unmapped are names of fields: never values, so an extension
+shows no URL that the field dictionary does not know. They are for whoever holds the record already (`gateway map run`): the
+names of a record's fields may be data themselves, so what is kept and shown to others goes through `public_path` first.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from gateway.mapping.tree import Block, Either, Ext, FirstOf, FirstStep, Flow, Group, Line, Name, Path, Where
 
 Place: TypeAlias = tuple[str | int, ...]
+UNKNOWN: Final = "*"
+OURS: Final = frozenset({"text", "contained", "implicitRules", "id"})  # of a resource: ours to say, or never passed on
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,39}", re.ASCII)
+_DATA: Final = re.compile(r"\d{4}|\d[ -]\d")
 
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """How many leaves were mapped and ignored, and the paths of those that were neither (sorted, each once)."""
+    """How many leaves were mapped, ignored and withheld, and the paths of those that were neither (sorted, each once)."""
 
     mapped: int
     ignored: int
     unmapped: tuple[str, ...]
     unmapped_leaves: int
+    withheld: int = 0  # read by lines of refused resources only
+    names: tuple[tuple[str, ...], ...] = ()  # of each unmapped path, segment by segment
+
+    @property
+    def leaves(self) -> int:
+        """Every leaf of the record."""
+        return self.mapped + self.ignored + self.withheld + self.unmapped_leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +50,13 @@ def account(
     made: Iterable[tuple[Block, Any]],
     left_out: Iterable[tuple[Block, Any]],
     ignored: Iterable[Path],
-    *,
-    everything: bool = False,
+    refused: Iterable[tuple[Block, Any]] = (),
 ) -> Accounting:
-    """A record and what was done with it -> the accounting. `everything`: all of it was carried over."""
+    """A record and what was done with it -> the accounting."""
     leaves = dict(_leaves(_Spot((), data)))
     root = _Spot((), data)
     spots = {id(spot.value): spot for spot in _all(root)}  # items are found again by identity: they are parts of the record
-    mapped: set[Place] = set(leaves) if everything else set()
+    mapped: set[Place] = set()
     for block, item in made:
         _cover(block, root, spots.get(id(item), root), mapped)
     skipped: set[Place] = set()
@@ -53,12 +66,36 @@ def account(
         _filters(path, (root,), skipped)
         for spot in _reach(path, (root,)):
             skipped.add(spot.place)
+    kept_back: set[Place] = set()
+    for block, item in refused:
+        _cover(block, root, _Spot((), None) if item is None else spots.get(id(item), root), kept_back)
     done = _closed(mapped, leaves)
     rest = leaves.keys() - done
     left = _closed(skipped, rest)
-    unmapped = rest - left
-    names = sorted({_shown(place) for place in unmapped})
-    return Accounting(len(done), len(left), tuple(names), len(unmapped))
+    withheld = _closed(kept_back, rest - left)
+    unmapped = rest - left - withheld
+    names = {tuple(part for part in place if isinstance(part, str)) for place in unmapped}
+    shown = tuple(sorted({".".join(parts) for parts in names}))
+    return Accounting(len(done), len(left), shown, len(unmapped), len(withheld), tuple(sorted(names)))
+
+
+def account_r4(data: Any, *, made: bool) -> Accounting:
+    """An R4 resource and whether it was given -> the accounting: what R4 does not have refuses it, so nothing is unmapped."""
+    leaves = [place for place, _ in _leaves(_Spot((), data))]
+    if not made:
+        return Accounting(0, 0, (), 0, len(leaves))
+    ours = sum(_is_ours(place) for place in leaves)
+    return Accounting(len(leaves) - ours, ours, (), 0)
+
+
+def public_path(names: Iterable[str], known: frozenset[str], *, named: bool) -> str:
+    """Names of fields -> a path that holds no value, fit to be kept and shown.
+
+    A name that the field dictionary and R4 do not know may be data: an object keyed by identifiers looks like this. It is
+    shown as `*`, unless the source's names come from a schema (`named`: columns, elements) and it is formed like a name.
+    """
+    shown = [name if name in known or (named and _NAME.fullmatch(name) and not _DATA.search(name)) else UNKNOWN for name in names]
+    return ".".join(shown) or UNKNOWN
 
 
 def _closed(places: set[Place], leaves: Iterable[Place]) -> set[Place]:
@@ -174,5 +211,5 @@ def _leaves(spot: _Spot) -> Iterator[tuple[Place, Any]]:
         yield from _leaves(part)
 
 
-def _shown(place: Place) -> str:
-    return ".".join(part for part in place if isinstance(part, str))
+def _is_ours(place: Place) -> bool:
+    return place[:1] in [(name,) for name in OURS] or (place[:1] == ("meta",) and place[1:2] not in (("profile",), ("security",)))

@@ -5,6 +5,7 @@ r4_index.json.gz is built from public StructureDefinitions by gateway/kit/r4_ind
 
 import difflib
 import gzip
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+R4_VERSION: Final = "4.0.1"
 UK_CORE: Final = "https://fhir.hl7.org.uk/StructureDefinition/UKCore-"
 MANY: Final = -1
 OFFICIAL: Final = ("http://hl7.org/fhir/StructureDefinition/", "https://fhir.hl7.org.uk/StructureDefinition/")
@@ -107,6 +109,10 @@ class Index:
         """Every R4 resource type."""
         return [name for name, entry in self._raw["types"].items() if entry["kind"] == "resource"]
 
+    def names(self) -> list[str]:
+        """Every type that has elements, resources included."""
+        return list(self._raw["types"])
+
     def elements(self, name: str) -> Mapping[str, Element]:
         """A type's name -> its elements by JSON name. Raises `KeyError` for a type R4 does not have."""
         found = self._types.get(name)
@@ -178,8 +184,17 @@ class Index:
 @lru_cache(maxsize=1)
 def index() -> Index:
     """The shipped index, read once."""
-    packed = files("gateway.mapping").joinpath("r4_index.json.gz").read_bytes()
-    return Index(msgspec.json.decode(gzip.decompress(packed)))
+    return Index(msgspec.json.decode(gzip.decompress(_packed())))
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """Which index this is: R4's version and the beginning of the SHA-256 of the shipped file, `4.0.1-0123456789ab`."""
+    return f"{R4_VERSION}-{hashlib.sha256(_packed()).hexdigest()[:12]}"
+
+
+def _packed() -> bytes:
+    return files("gateway.mapping").joinpath("r4_index.json.gz").read_bytes()
 
 
 def suggestion(name: str, options: Iterable[str]) -> str:

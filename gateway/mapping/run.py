@@ -1,17 +1,19 @@
 """Maps loaded and run: a source's record -> R4 resources with their labels, or a refusal that never holds a value."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from types import TracebackType
 from typing import Any, Final
 
 from gateway.adapter import SourceRecord
-from gateway.mapping.accounting import Accounting, account
+from gateway.mapping.accounting import Accounting, account, account_r4
 from gateway.mapping.codes import CodeMap
 from gateway.mapping.compile import Compiled
 from gateway.mapping.context import Context, Run, Unusable
 from gateway.mapping.functions import block_key, text
 from gateway.mapping.plan import MapPlan
+from gateway.mapping.r4 import index
 from gateway.mapping.r4_lane import Lane
 from gateway.mapping.source import Schema
 from gateway.model import CareClass, Category, MappedResource, RefusedRecord
@@ -51,6 +53,12 @@ class Maps:
         """What an adapter's maps can make: categories with their care classes."""
         return frozenset((block.category, block.care_class) for plan in self.plans(adapter) for block in plan.blocks)
 
+    def known(self, adapter: str, schema: str) -> frozenset[str]:
+        """Every name that a record of this schema may show to anybody: the field dictionary's words and R4's."""
+        found = self.schemas.get((adapter, schema))
+        words = {part for key in found.fields for part in key if isinstance(part, str)} if found is not None else set()
+        return r4_names() | words
+
     def concept_maps(self) -> list[dict[str, Any]]:
         """Every code map as an R4 ConceptMap."""
         return [self.codes[name].concept_map() for name in sorted(self.codes)]
@@ -69,8 +77,9 @@ class MapResult:
 class Outcome:
     """Which items of which block were made, left out by `when`, or refused: for the accounting."""
 
-    made: list[tuple[Compiled, Any]]
-    left_out: list[tuple[Compiled, Any]]
+    made: list[tuple[Compiled, Any]] = field(default_factory=list)
+    left_out: list[tuple[Compiled, Any]] = field(default_factory=list)
+    refused: list[tuple[Compiled, Any]] = field(default_factory=list)
 
 
 def map_record(maps: Maps, adapter: str, record: SourceRecord, ctx: Context, *, account: bool = False) -> MapResult:
@@ -80,11 +89,11 @@ def map_record(maps: Maps, adapter: str, record: SourceRecord, ctx: Context, *, 
     found = maps.by_schema.get((adapter, record.schema))
     if found is None:
         refused = RefusedRecord(ctx.source, record.where, "no map reads this kind of record")
-        return MapResult((), (refused,), _accounting(maps, adapter, record, Outcome([], [])) if account else None)
+        return MapResult((), (refused,), _accounting(maps, adapter, record, Outcome()) if account else None)
     run = Run(ctx, maps.codes)
     resources: list[MappedResource] = []
     refused_records: list[RefusedRecord] = []
-    outcome = Outcome([], [])
+    outcome = Outcome()
     for loaded in found:
         _own_ids(loaded, record, run)
     for leads in (False, True):  # a block that another leads to is made first: refused, it must not be led to
@@ -94,6 +103,13 @@ def map_record(maps: Maps, adapter: str, record: SourceRecord, ctx: Context, *, 
                     _run_block(loaded.plan, block, record, run, resources, refused_records, outcome)
     made = _accounting(maps, adapter, record, outcome) if account else None
     return MapResult(tuple(resources), tuple(refused_records), made)
+
+
+@cache
+def r4_names() -> frozenset[str]:
+    """Every element name of R4."""
+    types = index().names()
+    return frozenset(name for type_ in types for name in index().elements(type_)) | {"resourceType"}
 
 
 def _run_block(
@@ -109,6 +125,7 @@ def _run_block(
     items, reason = _guarded(plan, lambda: block.items(record.data) if block.items is not None else [record.data])
     if items is None:
         refused.append(RefusedRecord(source, where, reason))
+        outcome.refused.append((block, None))
         return
     if not items:
         outcome.left_out.append((block, None))
@@ -136,6 +153,7 @@ def _run_block(
             outcome.made.append((block, item))
         elif reason:
             refused.append(RefusedRecord(source, place, reason))
+            outcome.refused.append((block, item))
             if block.items is None:
                 run.own.pop(label, None)
         else:
@@ -189,7 +207,8 @@ def _accounting(maps: Maps, adapter: str, record: SourceRecord, outcome: Outcome
     loaded = maps.by_schema.get((adapter, record.schema), ())
     made = [(block.plan.block, item) for block, item in outcome.made]
     left = [(block.plan.block, item) for block, item in outcome.left_out]
-    return account(record.data, made, left, [path for one in loaded for path, _ in one.plan.source.ignore])
+    refused = [(block.plan.block, item) for block, item in outcome.refused]
+    return account(record.data, made, left, [path for one in loaded for path, _ in one.plan.source.ignore], refused)
 
 
 def _r4_record(maps: Maps, record: SourceRecord, ctx: Context, *, wanted: bool) -> MapResult:
@@ -197,7 +216,10 @@ def _r4_record(maps: Maps, record: SourceRecord, ctx: Context, *, wanted: bool) 
     try:
         made = maps.lane.rewrite(record.data, run, where=record.where, as_of=record.as_of, locked=record.locked)
     except Unusable as error:
-        return MapResult((), (RefusedRecord(ctx.source, record.where, error.reason),), None)
+        reason = error.reason
     except UNREADABLE:  # one odd record is refused like any other; the rest of the answer goes on
-        return MapResult((), (RefusedRecord(ctx.source, record.where, "a value of a kind that R4 does not have there"),), None)
-    return MapResult((made,), (), account(record.data, [], [], [], everything=True) if wanted else None)
+        reason = "a value of a kind that R4 does not have there"
+    else:
+        return MapResult((made,), (), account_r4(record.data, made=True) if wanted else None)
+    refused = RefusedRecord(ctx.source, record.where, reason)
+    return MapResult((), (refused,), account_r4(record.data, made=False) if wanted else None)

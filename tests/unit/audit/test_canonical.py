@@ -94,11 +94,11 @@ def test_any_detail_can_be_recorded_and_read_back(detail: dict[str, Any]) -> Non
     assert settled(said, KEY)[1] == encoded
 
 
-def test_the_log_adds_its_four_facts_last_and_the_result_is_one_json_object() -> None:
+def test_the_log_adds_its_five_facts_last_and_the_result_is_one_json_object() -> None:
     at = datetime(2026, 3, 2, 9, 0, 0, 1, tzinfo=UTC)
-    whole = event_bytes(settled(entry(), KEY)[1], event="e1", recorded_at=at, writer="w-1", writer_seq=7)
+    whole = event_bytes(settled(entry(), KEY)[1], r4_index="4.0.1-x", event="e1", recorded_at=at, writer="w-1", writer_seq=7)
     read = json.loads(whole)
-    assert list(read)[-4:] == ["event", "recorded_at", "writer", "writer_seq"]
+    assert list(read)[-5:] == ["r4_index", "event", "recorded_at", "writer", "writer_seq"]
     assert read["writer_seq"] == 7
     assert datetime.fromisoformat(read["recorded_at"]) == at
 

@@ -1,12 +1,16 @@
-"""mapped + ignored + unmapped = every leaf, whatever the record holds."""
+"""mapped + ignored + withheld + unmapped = every leaf, whatever the record holds."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.mapping import Context, MapResult, Maps, map_record
+from gateway.adapter import Claim, SourceRecord
+from gateway.mapping import R4_SCHEMA, Context, MapResult, Maps, load, map_record, public_path
 
 
 def leaves(value: Any) -> int:
@@ -19,7 +23,8 @@ def leaves(value: Any) -> int:
 
 def total(result: MapResult) -> int:
     assert result.accounting is not None
-    return result.accounting.mapped + result.accounting.ignored + result.accounting.unmapped_leaves
+    counted = result.accounting
+    return counted.mapped + counted.ignored + counted.withheld + counted.unmapped_leaves
 
 
 def test_every_leaf_of_a_record_is_accounted_for(mapped: Callable[..., MapResult], finding: Any):
@@ -34,11 +39,54 @@ def test_what_when_leaves_out_is_ignored_by_rule(mapped: Callable[..., MapResult
     assert (result.accounting.mapped, result.accounting.ignored, result.accounting.unmapped) == (0, 7, ())
 
 
-def test_what_a_refused_resource_held_is_not_called_mapped(mapped: Callable[..., MapResult], finding: Any):
+def test_what_a_refused_resource_held_is_withheld_and_neither_mapped_nor_unknown(mapped: Callable[..., MapResult], finding: Any):
     result = mapped(findings=[{**finding, "state": "unknown"}])
+    assert result.refused
     assert result.accounting is not None
     assert result.accounting.mapped == 0
-    assert "findings.state" in result.accounting.unmapped
+    assert result.accounting.withheld > 1
+    assert result.accounting.unmapped == ()
+
+
+def test_of_an_r4_resource_what_is_ours_to_say_is_ignored_and_a_refused_one_is_withheld(context: Context):
+    maps = load(files("mappings"))
+    data = {
+        "resourceType": "AllergyIntolerance",
+        "id": "a1",
+        "text": {"status": "generated", "div": "<div>x</div>"},
+        "patient": {"reference": "Patient/p1"},
+        "recordedDate": "2026-01-05",
+    }
+    given = SourceRecord(R4_SCHEMA, data, "entry 1", context.as_of, Claim(nhs_number="9990000107"))
+    counted = map_record(maps, "gp", given, context, account=True).accounting
+    assert counted is not None
+    assert (counted.mapped, counted.ignored, counted.withheld, counted.unmapped_leaves) == (3, 3, 0, 0)
+    refused = map_record(maps, "gp", replace(given, data={**data, "odd": "x"}), context, account=True)
+    assert refused.refused
+    assert refused.accounting is not None
+    assert (refused.accounting.withheld, refused.accounting.leaves) == (7, 7)
+
+
+KNOWN = frozenset({"findings", "state"})
+
+
+@pytest.mark.parametrize(
+    ("names", "named", "shown"),
+    [
+        (("findings", "state"), False, "findings.state"),
+        (("findings", "outcome2"), False, "findings.*"),
+        (("findings", "outcome2"), True, "findings.outcome2"),
+        (("Team code",), True, "Team code"),
+        (("findings", "9990000107"), True, "findings.*"),
+        (("findings", "999 000 0107"), True, "findings.*"),
+        (("findings", "born 2019-04-03"), True, "findings.*"),
+        (("findings", "a=b"), True, "findings.*"),
+        (("findings", "9990000107", "state"), False, "findings.*.state"),
+        ((), False, "*"),
+    ],
+)
+def test_a_name_that_no_dictionary_knows_may_be_data_and_is_not_shown(names: tuple[str, ...], named: bool, shown: str):
+    assert public_path(names, KNOWN, named=named) == shown
 
 
 def test_an_unknown_extension_is_reported_without_its_url(mapped: Callable[..., MapResult]):

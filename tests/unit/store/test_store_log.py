@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import hashlib
 import random
 from dataclasses import replace
 from datetime import timedelta
+from importlib.resources import files
 
 import pytest
 from store_world import CHILD, NOW, OTHER, entry, version
@@ -61,6 +63,19 @@ async def test_an_event_is_read_back_as_it_was_said_without_the_number(store: St
     assert event.body["staff"] == "https://fhir.nhs.uk/Id/sds-user-id|555"
     assert event.body["detail"] == {"note": "asked for ********** by mistake", "n": [1, 2]}
     assert CHILD.value not in str(event)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["decision", "disclosure", "token", "refusal", "failure", "audit-read", "intake", "administration"],
+)
+async def test_every_event_of_any_kind_names_the_definitions_its_maps_were_checked_against(store: Store, kind: str) -> None:
+    receipts = await store.log.append([entry(kind=kind)])
+    assert receipts is not None
+    event = await store.log.event(receipts[0].event)
+    assert event is not None
+    packed = files("gateway.mapping").joinpath("r4_index.json.gz").read_bytes()
+    assert event.body["r4_index"] == f"4.0.1-{hashlib.sha256(packed).hexdigest()[:12]}"
 
 
 @pytest.mark.parametrize(
