@@ -149,6 +149,23 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class NewWork:
+    """A task for a person, on its way into the work list. Who or what it is about is stored sealed."""
+
+    kind: str  # "wrong-person", "match", "bad-row", ...: short constants
+    reason: str  # a short constant, never a value
+    source: str
+    owner: str  # the team or role that settles it
+    due: datetime
+    key: str  # idempotency: one open item for each; stored hashed, so it may name what `about` names
+    person: NhsNumber | None = None
+    local_ref: str = ""  # where its owner finds it: a local id, a row of a file
+
+
+Owed = Job | NewWork
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEvent:
     """One event as the log holds it."""
 
@@ -182,7 +199,7 @@ class Log(Protocol):
     """The audit log."""
 
     async def append(
-        self, entries: Sequence[Entry], jobs: Sequence[Job] = (), *, unless_moved: tuple[NhsNumber, int] | None = None
+        self, entries: Sequence[Entry], jobs: Sequence[Owed] = (), *, unless_moved: tuple[NhsNumber, int] | None = None
     ) -> Sequence[Receipt] | None:
         """Durable on return, all or nothing. Raises `AuditDown`.
 
@@ -322,6 +339,38 @@ class Protections(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """A death or a loss, as one source told it: from then on nothing goes out that invites or reminds."""
+
+    number: NhsNumber
+    kind: str  # "death" | "stillbirth" | "pregnancy-loss" | "child-loss" | "outcome-unknown"
+    source: str
+    as_of: datetime
+    episode: str = ""  # which birth or pregnancy, where one person may have several; stored under a keyed hash only
+    taken_back: bool = False  # the source says it does not hold: noted for a person to decide, and lifts nothing
+
+
+class Suppressions(Protocol):
+    """Whom nothing may be sent about that invites contact. Reading the record stays lawful; what goes out asks here as it goes."""
+
+    async def of(self, number: NhsNumber) -> frozenset[str]:
+        """The kinds in force for this person and the numbers theirs replaced; empty: contact may go."""
+        ...
+
+    async def taken_back(self, number: NhsNumber) -> frozenset[str]:
+        """Kinds in force that a source has since taken back: what a person has to decide about."""
+        ...
+
+    async def put(self, told: Sequence[Suppression]) -> int:
+        """Set facts, durable on return; how many were new. Told again, or late, changes nothing; nothing told here lifts one."""
+        ...
+
+    async def resume(self, number: NhsNumber, kind: str, entry: Entry) -> int:
+        """A person decided that contact may go on: ends one kind at `entry.at`, with its event; how many facts that ended."""
+        ...
+
+
 class Relationships(Protocol):
     """Who cares for whom, from when to when."""
 
@@ -361,6 +410,58 @@ class Consents(Protocol):
     ) -> str: ...
 
     async def withdraw(self, number: NhsNumber, scope: str, at: datetime) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """A task as the work list shows it: what and why and whose, not yet about whom."""
+
+    id: str
+    kind: str
+    reason: str
+    source: str
+    owner: str
+    due: datetime
+    opened_at: datetime
+    taken_by: str | None
+    closed_at: datetime | None
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSubject:
+    """About whom a work item is: opened for whoever took it."""
+
+    person: NhsNumber | None
+    local_ref: str
+
+
+class WorkList(Protocol):
+    """What people must settle. Nothing here is decided by a program."""
+
+    async def open(self, items: Sequence[NewWork], at: datetime) -> int:
+        """How many are new: an item whose key is open already changes nothing. With the event that owes it: `Log.append`."""
+        ...
+
+    async def list(
+        self,
+        *,
+        owner: str | None = None,
+        source: str | None = None,
+        kind: str | None = None,
+        closed: bool = False,
+        limit: int = 200,
+    ) -> Sequence[WorkItem]:
+        """Open items, or closed ones; the most urgent first."""
+        ...
+
+    async def take(self, item: str, *, by: str, at: datetime) -> WorkSubject | None:
+        """An open item is now this person's, recorded; None: there is none, or it is somebody else's."""
+        ...
+
+    async def close(self, item: str, *, by: str, outcome: str, at: datetime) -> bool:
+        """Settled, recorded, and forgotten whom it was about. False: none is open, or it is somebody else's."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from gateway.audit.entries import audit_read_entry, decision_entry, disclosure_e
 from gateway.errors import AuditDown, GatewayError
 from gateway.model import AccessRequest, Caller, Deny, Disclosure, Permit, Receipt, Recorded
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Job, Log
+from gateway.ports import Log, Owed
 
 __all__ = [
     "body_digest",
@@ -38,7 +38,7 @@ async def record_decision(log: Log, decision: Permit | Deny, *, now: datetime) -
 
 
 async def record_disclosure(
-    log: Log, disclosure: Disclosure, *, now: datetime, jobs: Sequence[Job] = ()
+    log: Log, disclosure: Disclosure, *, now: datetime, jobs: Sequence[Owed] = ()
 ) -> Recorded[Disclosure] | None:
     """`Disclosure` -> the same, recorded, with the work it obliges; None: the facts moved, so decide again.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from time import monotonic
 
 from gateway import bundle, mapping
@@ -15,10 +16,11 @@ from gateway.flows.parts import Parts
 from gateway.identity import admit
 from gateway.model import AccessRequest, Deny, Facts, MappedResource, NotUsable, PatientIdentity, Recorded, RefusedRecord
 from gateway.plan import plan
-from gateway.ports import Job
+from gateway.ports import NewWork
 from gateway.resource import name_of
 
 TRIES = 3  # the facts may move under a request this often before we give up
+WRONG_PERSON_DUE = timedelta(days=1)
 YIELD_S = 0.002  # mapping lets other requests in this often
 
 
@@ -91,15 +93,18 @@ async def _note_locks(parts: Parts, identity: PatientIdentity, fetched: Fetched)
         await parts.protections.add_locks(source, {identity.number: kinds}, parts.now())
 
 
-def _work_items(parts: Parts, identity: PatientIdentity, fetched: Fetched) -> Sequence[Job]:
-    """A source that answered about somebody else is somebody's task: its owner's, once a day for each person."""
+def _work_items(parts: Parts, identity: PatientIdentity, fetched: Fetched) -> Sequence[NewWork]:
+    """A source that answered about somebody else is somebody's task: its owner's, one open item for each person."""
     now = parts.now()
     return [
-        Job(
+        NewWork(
             kind="wrong-person",
-            key=f"wrong-person:{source}:{identity.person}:{now.date().isoformat()}",
-            due=now,
-            body={"source": source, "person": identity.person, "owner": parts.registry.sources[source].manifest.owner},
+            reason="the source answered about somebody else",
+            source=source,
+            owner=parts.registry.sources[source].manifest.owner,
+            due=now + WRONG_PERSON_DUE,
+            key=f"wrong-person:{source}:{identity.number.value}",
+            person=identity.number,
         )
         for source in sorted(fetched.wrong_person)
     ]

@@ -27,6 +27,7 @@ from gateway.store.relationships import StoredRelationships
 from gateway.store.schema import check_schema, is_current
 from gateway.store.shelf import StoredShelf
 from gateway.store.verify import Fault, verify
+from gateway.store.worklist import StoredWorkList
 
 __all__ = ["Fault", "Keys", "NotOpened", "Store", "open_store"]
 
@@ -54,6 +55,7 @@ class Store:
         self.relationships = StoredRelationships(database, keys)
         self.consents = StoredConsents(database, keys)
         self.queue = StoredQueue(database)
+        self.work = StoredWorkList(database, keys, clock=clock)
         self.policy_activation = StoredPolicyActivation(database)
         self._clock = clock
         self._upkeep: asyncio.Task[None] | None = None

@@ -15,16 +15,16 @@ from typing import Any
 
 from gateway.audit.canonical import commitment, commitment_text, event_bytes, settled, signed_bytes
 from gateway.errors import AuditDown, StoreDown
-from gateway.mapping.r4 import version
 from gateway.model import Receipt
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, Job, LogQuestion, StoredEvent
+from gateway.ports import Entry, Job, LogQuestion, NewWork, Owed, StoredEvent
 from gateway.store import log_statements as sql
 from gateway.store.database import Call, Database, Work, micros
 from gateway.store.keys import Keys
 from gateway.store.questions import ask, find
 from gateway.store.queue import job_rows
 from gateway.store.subjects import held_versions
+from gateway.store.work_rows import INSERT_WORK, work_rows
 
 _MOST_WAITING = 10_000
 _LARGEST_FLIGHT = 256
@@ -50,7 +50,7 @@ class _Prepared:
 @dataclass(slots=True)
 class _Passenger:
     prepared: Sequence[_Prepared]
-    jobs: Sequence[Job]
+    jobs: Sequence[Owed]
     unless_moved: tuple[bytes, int] | None
     once: Mapping[str, Any] | None
     answer: "asyncio.Future[bool]"
@@ -64,7 +64,6 @@ class Writer:
         self._database = database
         self._keys = keys
         self._clock = clock
-        self._r4_index = version()
         self._last = datetime(1970, 1, 1, tzinfo=UTC)
         self._agents: dict[str, bytes] = {}
         self.alone = asyncio.Lock()
@@ -106,7 +105,6 @@ class Writer:
             writer_seq += 1
             canonical = event_bytes(
                 prepared.encoded,
-                r4_index=self._r4_index,
                 event=prepared.event,
                 recorded_at=prepared.recorded_at,
                 writer=self.name,
@@ -167,12 +165,13 @@ class StoredLog:
     def __init__(self, database: Database, keys: Keys, *, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._keys = keys
+        self._clock = clock
         self._writer = Writer(database, keys, clock=clock)
         self._waiting: list[_Passenger] = []
         self._flights: asyncio.Task[None] | None = None
 
     async def append(
-        self, entries: Sequence[Entry], jobs: Sequence[Job] = (), *, unless_moved: tuple[NhsNumber, int] | None = None
+        self, entries: Sequence[Entry], jobs: Sequence[Owed] = (), *, unless_moved: tuple[NhsNumber, int] | None = None
     ) -> Sequence[Receipt] | None:
         """Durable on return, all or nothing."""
         moved = None if unless_moved is None else (self._keys.number_key(unless_moved[0]), unless_moved[1])
@@ -224,7 +223,7 @@ class StoredLog:
     async def _board(
         self,
         prepared: Sequence[_Prepared],
-        jobs: Sequence[Job],
+        jobs: Sequence[Owed],
         unless_moved: tuple[bytes, int] | None,
         once: Mapping[str, Any] | None,
     ) -> bool:
@@ -271,7 +270,9 @@ class StoredLog:
         jobs = [job for passenger in taken for job in passenger.jobs]
         yield from self._writer.land(events)
         if jobs:
-            yield Call(sql.INSERT_JOB, {}, job_rows(jobs))
+            yield Call(sql.INSERT_JOB, {}, job_rows([job for job in jobs if isinstance(job, Job)]))
+            work = [job for job in jobs if isinstance(job, NewWork)]
+            yield Call(INSERT_WORK, {}, work_rows(self._keys, work, self._clock()))
         return aboard
 
 

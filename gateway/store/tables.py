@@ -106,6 +106,19 @@ class ProtectionTable(Base, table=True):
     since: int = _time()
 
 
+class SuppressionTable(Base, table=True):
+    """Deaths and losses: why nothing may go out that invites or reminds. Never removed; a person ends one, nothing else does."""
+
+    __tablename__ = "suppression"
+    number_key: bytes = _key(primary_key=True)
+    kind: str = Field(primary_key=True)
+    episode_key: bytes = _key(primary_key=True)  # which birth or pregnancy
+    source: str = Field(primary_key=True)
+    as_of: int | None = _maybe_time()  # None: only ever taken back
+    taken_back_at: int | None = _maybe_time()  # its source says it no longer holds: a person decides
+    resumed_at: int | None = _maybe_time()
+
+
 class FeedTable(Base, table=True):
     """When each pushing source delivered last."""
 
@@ -246,6 +259,43 @@ class JobTable(Base, table=True):
     done_at: int | None = _maybe_time()
 
 
+class WorkItemTable(Base, table=True):
+    """What people must settle. `once_key` is free again when the item is closed."""
+
+    __tablename__ = "work_item"
+    __table_args__ = (
+        Index(
+            "work_item_once",
+            "once_key",
+            unique=True,
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+        Index("work_item_due", "due", sqlite_where=text("closed_at IS NULL"), postgresql_where=text("closed_at IS NULL")),
+        Index(
+            "work_item_number",
+            "number_key",
+            sqlite_where=text("number_key IS NOT NULL"),
+            postgresql_where=text("number_key IS NOT NULL"),
+        ),
+    )
+    id: str = Field(primary_key=True)
+    once_key: bytes = _key()
+    kind: str
+    reason: str
+    source: str
+    owner: str
+    due: int = _time()
+    opened_at: int = _time()
+    number_key: bytes | None = _maybe_bytes()
+    about_sealed: bytes | None = _maybe_bytes()  # until it is closed
+    taken_by: str | None = None
+    taken_at: int | None = _maybe_time()
+    closed_at: int | None = _maybe_time()
+    closed_by: str | None = None
+    outcome: str | None = None
+
+
 class PolicyActivationTable(Base, table=True):
     """Which policy was made active, when and by whom."""
 
@@ -262,6 +312,7 @@ SUBJECT: Table = METADATA.tables["subject"]
 CONSENT: Table = METADATA.tables["consent"]
 RELATIONSHIP: Table = METADATA.tables["relationship"]
 PROTECTION: Table = METADATA.tables["protection"]
+SUPPRESSION: Table = METADATA.tables["suppression"]
 FEED: Table = METADATA.tables["feed"]
 SHELF: Table = METADATA.tables["shelf"]
 SHELF_DELIVERY: Table = METADATA.tables["shelf_delivery"]
@@ -271,4 +322,5 @@ REPLAY: Table = METADATA.tables["replay"]
 RATE: Table = METADATA.tables["rate"]
 EVENT: Table = METADATA.tables["event"]
 JOB: Table = METADATA.tables["job"]
+WORK_ITEM: Table = METADATA.tables["work_item"]
 POLICY_ACTIVATION: Table = METADATA.tables["policy_activation"]

@@ -24,7 +24,7 @@ def test_a_source_that_answers_for_another_child_is_failed_and_nothing_of_that_c
     disclosure = world.of_request(answer)[-1]
     said = {source["source"]: (source["state"], source["reason"]) for source in disclosure["detail"]["sources"]}
     assert said["gp"] == ("failed", "identity-mismatch")
-    ((jobs,),) = world.ask_database("select count(*) from job where kind = 'wrong-person' and done_at is null")
+    ((jobs,),) = world.ask_database("select count(*) from work_item where kind = 'wrong-person' and closed_at is null")
     assert jobs == 1
 
 
