@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.audit.canonical import commitment, commitment_text, event_bytes, settled, signed_bytes
 from gateway.errors import AuditDown, StoreDown
+from gateway.mapping.r4 import version
 from gateway.model import Receipt
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry, Job, LogQuestion, NewWork, Owed, StoredEvent
@@ -64,6 +65,7 @@ class Writer:
         self._database = database
         self._keys = keys
         self._clock = clock
+        self._r4_index = version()
         self._last = datetime(1970, 1, 1, tzinfo=UTC)
         self._agents: dict[str, bytes] = {}
         self.alone = asyncio.Lock()
@@ -105,6 +107,7 @@ class Writer:
             writer_seq += 1
             canonical = event_bytes(
                 prepared.encoded,
+                r4_index=self._r4_index,
                 event=prepared.event,
                 recorded_at=prepared.recorded_at,
                 writer=self.name,
