@@ -89,6 +89,7 @@ def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: 
         shelf=store.shelf,
         protections=store.protections,
         crosswalk=store.crosswalk,
+        suppressions=store.suppressions,
         work=store.work,
         caller=_caller(settings, keys, store, rules, jwks),
         mint=keys.resource_id,

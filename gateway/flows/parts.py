@@ -12,7 +12,7 @@ from gateway.identity import Identity
 from gateway.mapping import Maps
 from gateway.model import SourceTerms
 from gateway.policy import Policy
-from gateway.ports import Crosswalk, FactsStore, Log, Protections, ShelfStore, WorkList
+from gateway.ports import Crosswalk, FactsStore, Log, Protections, ShelfStore, Suppressions, WorkList
 from gateway.registry import Registry
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Parts:
     shelf: ShelfStore
     protections: Protections
     crosswalk: Crosswalk
+    suppressions: Suppressions
     work: WorkList
     caller: caller.Parts
     mint: Mint

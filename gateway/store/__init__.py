@@ -27,6 +27,7 @@ from gateway.store.relationships import StoredRelationships
 from gateway.store.schema import check_schema, is_current
 from gateway.store.shelf import StoredShelf
 from gateway.store.verify import Fault, verify
+from gateway.store.suppressions import StoredSuppressions
 from gateway.store.worklist import StoredWorkList
 
 __all__ = ["Fault", "Keys", "NotOpened", "Store", "open_store"]
@@ -53,6 +54,7 @@ class Store:
         self.shelf = StoredShelf(database, keys, clock=clock)
         self.protections = StoredProtections(database, keys)
         self.relationships = StoredRelationships(database, keys)
+        self.suppressions = StoredSuppressions(database, keys, clock=clock)
         self.consents = StoredConsents(database, keys)
         self.queue = StoredQueue(database)
         self.work = StoredWorkList(database, keys, clock=clock)
