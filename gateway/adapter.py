@@ -81,6 +81,7 @@ class SourceRecord:
 class SourceFacts:
     """What a source says of the person beside records: its locks, its warnings, how fresh it is."""
 
+    not_early_years: bool = False  # no parent agreed that this item goes on to early years: policy stops it there
     protected: frozenset[str] = frozenset()  # kinds of lock: "address-lock", "refuge", "placement", "adoption"
     warnings: tuple[tuple[str, str], ...] = ()  # (category, code): "confidential-items", "data-in-transit" ...
     as_of: datetime | None = None  # newest delivery, for sources that push
@@ -213,6 +214,7 @@ class Http(Protocol):
 
     async def request(
         self,
+    not_early_years: bool = False
         method: str,
         url: str,
         *,

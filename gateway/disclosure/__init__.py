@@ -157,7 +157,7 @@ def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | No
         if family and not_for_family(labels):
             run.hold(f"mark:{Mark.NOT_FOR_FAMILY}", category)
             return None
-    ruling = _ruled(run, item.source, category, care_class, item.locked)
+    ruling = _ruled(run, item.source, category, care_class, item.locked, item.not_early_years)
     if ruling.withheld_by:
         run.hold(ruling.withheld_by, category)
         return None
@@ -195,15 +195,16 @@ def _marked(run: _Run, paths: _Paths) -> _Work:
     return known
 
 
-def _ruled(run: _Run, source: str, category: Category, care_class: CareClass, locked: bool) -> _Ruling:
-    key = (source, id(category), id(care_class), locked)  # members of enums live for ever, and hash slowly
+def _ruled(run: _Run, source: str, category: Category, care_class: CareClass, locked: bool, not_early_years: bool) -> _Ruling:
+    key = (source, id(category), id(care_class), locked, not_early_years)  # members of enums live for ever, and hash slowly
     known = run.decided.get(key)
     if known is None:
         terms = run.permit.terms.get(source)
         if terms is None or source not in run.permit.sources:
             known = _Ruling((), "source-not-covered")
         else:
-            known = _ruling(run.policy.rulings(of(run.permit.facts)).see(Grain(category, care_class, source, locked), terms))
+            grain = Grain(category, care_class, source, locked, not_early_years)
+            known = _ruling(run.policy.rulings(of(run.permit.facts)).see(grain, terms))
         run.decided[key] = known
     return known
 

@@ -29,6 +29,7 @@ def shelved(arrival: Arrival) -> bytes | None:
             "data": record.data,
             "where": record.where,
             "locked": record.locked,
+            "not_early_years": record.not_early_years,
             "about": [about.nhs_number, about.local_id, born],
         }
     )
@@ -75,4 +76,5 @@ def _record(stored: ShelfStored) -> ShelfRecord:
         where=body["where"],
         schema=body["schema"],
         locked=body["locked"],
+        not_early_years=body.get("not_early_years", False),  # not in what was shelved before there was such a mark
     )

@@ -120,6 +120,7 @@ def _record(read: Any, number: int) -> SourceRecord:
         as_of,
         Claim(nhs_number=NUMBER.value),
         bool(read.get("locked")),
+        bool(read.get("not_early_years")),
     )
 
 

@@ -144,7 +144,16 @@ def _run_block(
             made |= body
             care_class, category = block.plan.care_class, block.plan.category
             return MappedResource(
-                made, source, category, care_class, block.plan.paths, place, record.as_of, plan.title, record.locked
+                made,
+                source,
+                category,
+                care_class,
+                block.plan.paths,
+                place,
+                record.as_of,
+                plan.title,
+                record.locked,
+                record.not_early_years,
             )
 
         made, reason = _guarded(plan, one)

@@ -267,6 +267,7 @@ class RefusedRecord:
     source: str
     where: str
     reason: str
+    not_early_years: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ class Grain:
     source: str  # settings name of the source
     locked: bool = False
 
+    not_early_years: bool = False  # no parent agreed that this item goes on to early years
 
 @dataclass(frozen=True, slots=True)
 class SourceTerms:

@@ -46,6 +46,7 @@ class Case:
     agreement: str | None  # of the source asked; None: the trace itself, or the log
     terms: frozenset[str] | None  # purposes the source's own terms allow; None: all
     locked: bool
+    not_early_years: bool
     decided_by: frozenset[str]  # rules the answer must name, exactly
 
 
@@ -63,6 +64,7 @@ def read_case(file: Traversable, permit: bool) -> Case:
             "agreement": str,
             "source_terms": list,
             "locked": bool,
+            "not_early_years": bool,
             "withheld": bool,
         },
         "ask",
@@ -95,6 +97,7 @@ def read_case(file: Traversable, permit: bool) -> Case:
         agreement=ask.get("agreement"),
         terms=frozenset(ask["source_terms"]) if "source_terms" in ask else None,
         locked=ask.get("locked", False),
+        not_early_years=ask.get("not_early_years", False),
         decided_by=frozenset(tree["decided_by"]),
     )
 

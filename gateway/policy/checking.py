@@ -44,7 +44,8 @@ def decide(policy: Policy, case: Case) -> GrainDecision:
     assert case.category is not None  # read_case refuses a case with neither
     if case.action == "know":
         return rulings.may_know(case.category)
-    return rulings.see(Grain(case.category, case.care_class, "a-source", case.locked), terms_of(policy, case))
+    grain = Grain(case.category, case.care_class, "a-source", case.locked, case.not_early_years)
+    return rulings.see(grain, terms_of(policy, case))
 
 
 def deciding(decision: GrainDecision) -> frozenset[str]:

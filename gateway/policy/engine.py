@@ -38,11 +38,11 @@ class Rulings:
         """One grain; `terms` are its source's. None: not from a source (the trace's demographics, the access log)."""
         allow = terms is None or terms.allow(self.circumstances.purpose)
         agreed = self.policy.agreed(self.circumstances, grain.category, terms)
-        key = (grain.category, grain.care_class, grain.locked, agreed, allow)
+        key = (grain.category, grain.care_class, grain.locked, grain.not_early_years, agreed, allow)
         made = self.made.get(key)
         if made is None:
             action = "audit" if grain.category is Category.ACCESS_LOG else "see"
-            made = self._ask(action, grain.category, grain.care_class, grain.locked, agreed, allow)
+            made = self._ask(action, grain, agreed, allow)
             self.made[key] = made
         return made
 
@@ -52,7 +52,7 @@ class Rulings:
         made = self.made.get(key)
         if made is None:
             agreed = self.policy.agreed(self.circumstances, category, None)
-            made = self.made[key] = self._ask("know", category, CareClass.IDENTITY, False, agreed, True)
+            made = self.made[key] = self._ask("know", Grain(category, CareClass.IDENTITY, ""), agreed, True)
         return made
 
     def keep(self, mark: Mark) -> GrainDecision:
@@ -65,18 +65,17 @@ class Rulings:
             made = self.made[key] = self.policy.decided(verdict, self.circumstances)
         return made
 
-    def _ask(
-        self, action: str, category: Category, care_class: CareClass, locked: bool, agreed: bool, allow: bool
-    ) -> GrainDecision:
+    def _ask(self, action: str, grain: Grain, agreed: bool, allow: bool) -> GrainDecision:
         context = {
             **self.context,
-            "care_class": {"__entity": {"type": "CareClass", "id": care_class}},
-            "locked": locked,
+            "care_class": {"__entity": {"type": "CareClass", "id": grain.care_class}},
+            "locked": grain.locked,
+            "not_early_years": grain.not_early_years,
             "agreed": agreed,
             "source_terms_allow": allow,
         }
         purpose, role = self.circumstances.purpose, self.circumstances.role_group
-        verdict = self.policy.rules.ask(action, purpose, role, ("Category", category), context)
+        verdict = self.policy.rules.ask(action, purpose, role, ("Category", grain.category), context)
         return self.policy.decided(verdict, self.circumstances)
 
 

@@ -27,10 +27,12 @@ def explain_case(policy: Policy, case: Case) -> list[str]:
         asked += f" of a source under the agreement {case.agreement}"
     if case.locked:
         asked += ", locked by its source"
+    if case.not_early_years:
+        asked += ", not agreed to go on to early years"
     lines = [*_who(policy, circumstances), "", f"Asked for: {asked}.", *_why(policy, circumstances, decision)]
     if case.mark is None and case.action == "see" and not decision.allowed:
         assert case.category is not None
-        grain = Grain(case.category, case.care_class, "a-source", case.locked)
+        grain = Grain(case.category, case.care_class, "a-source", case.locked, case.not_early_years)
         lines.extend(_nearest(policy, circumstances, grain, terms_of(policy, case)))
     return lines
 

@@ -40,11 +40,12 @@ circumstances = st.builds(
 )
 
 
-def context_of(here, care_class, *, locked, agreed, allow):
+def context_of(here, care_class, *, locked, agreed, allow, not_early_years=False):
     return {
         **cedar_context(here),
         "care_class": {"__entity": {"type": "CareClass", "id": care_class}},
         "locked": locked,
+        "not_early_years": not_early_years,
         "agreed": agreed,
         "source_terms_allow": allow,
     }
@@ -58,12 +59,14 @@ CENTRE = {"centre-involvement", "centre-attendance"}
 WARNINGS = {"child-protection", "social-care-involvement"}
 
 
-def oracle(here, category, care_class, *, locked, agreed, allow):
+def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years):
     """The rules again, by hand: whether `see` is allowed. None stands for an attribute that is missing."""
     if None in (here.purpose, here.role_group, care_class, locked, agreed, allow, here.usable, here.objection):
         return False
     who, why, what, given_ = here.role_group, here.purpose, here.relationships, here.consents_given
     if locked or not agreed or not allow or not here.usable:
+        return False
+    if not_early_years and (here.organisation_kind == "childrens-centre" or here.purpose == "EARLYHELP"):
         return False
     if (why in CARE and here.objection) or (care_class == "special" and why != "S47"):
         return False
@@ -98,14 +101,30 @@ def oracle(here, category, care_class, *, locked, agreed, allow):
     category=st.sampled_from([category.value for category in Category]),
     care_class=st.sampled_from([care_class.value for care_class in CareClass]),
     locked=st.sampled_from([False, False, True]),
+    not_early_years=st.booleans(),
     agreed=st.sampled_from([True, True, False]),
     allow=st.sampled_from([True, True, False]),
     missing=st.sampled_from(
-        ["", "", "", "", "care_class", "locked", "agreed", "source_terms_allow", "purpose", "objection", "traced"]
+        [
+            "",
+            "",
+            "",
+            "",
+            "care_class",
+            "locked",
+            "not_early_years",
+            "agreed",
+            "source_terms_allow",
+            "purpose",
+            "objection",
+            "traced",
+        ]
     ),
 )
-def test_the_rules_decide_as_the_same_rules_written_by_hand(here, category, care_class, locked, agreed, allow, missing):
-    labels = {"locked": locked, "agreed": agreed, "allow": allow}
+def test_the_rules_decide_as_the_same_rules_written_by_hand(
+    here, category, care_class, locked, not_early_years, agreed, allow, missing
+):
+    labels = {"locked": locked, "agreed": agreed, "allow": allow, "not_early_years": not_early_years}
     context = context_of(here, care_class, **labels)
     context.pop(missing, None)
     verdict = policy().rules.ask("see", here.purpose, here.role_group, ("Category", category), context)
