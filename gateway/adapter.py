@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from gateway.errors import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut, SourceUnavailable, StartupRefused
 from gateway.model import PatientIdentity, Purpose
@@ -270,6 +270,7 @@ class SourceSettings:
     max_age_h: float | None
     keep_days: int
     options: Mapping[str, Any]  # base_url, database_url, drop, code_maps ...
+    drift: Literal["report", "refuse"] = "report"  # of a record with fields that no map knows
 
 
 @dataclass(frozen=True, slots=True)

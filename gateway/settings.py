@@ -32,6 +32,7 @@ class Source(BaseModel):
     budget_s: float | None = Field(default=None, gt=0, le=30, description="seconds; default: the manifest's")
     max_age_h: float | None = Field(default=None, gt=0, description="hours after which a delivered copy is stale")
     keep_days: int = Field(default=7, ge=1, description="days a taken or refused file is kept, sealed")
+    drift: Literal["report", "refuse"] = Field(default="report", description="what a record with fields that no map knows is")
     options: dict[str, Any] = Field(default_factory=dict, description="the connector's own: base_url, database_url, drop, ...")
 
 

@@ -23,6 +23,7 @@ from gateway.connectors import CONNECTORS
 from gateway.connectors.http import PooledHttp
 from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFound, StartupRefused
 from gateway.fetch import Fetch
+from gateway.flows.accounts import Accounts
 from gateway.flows.parts import Parts
 from gateway.flows.shelving import SourceLocalIds, SourceShelf
 from gateway.flows.upkeep import Standing
@@ -91,6 +92,7 @@ def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: 
         crosswalk=store.crosswalk,
         suppressions=store.suppressions,
         work=store.work,
+        accounts=Accounts(maps, store.drifts, store.work),
         caller=_caller(settings, keys, store, rules, jwks),
         mint=keys.resource_id,
         seal=lambda plain: keys.seal_cursor(plain, CURSOR),
@@ -131,6 +133,7 @@ def sources(settings: Settings, keys: Keys, store: Store, http: PooledHttp, sds:
             budget_s=source.budget_s or (manifests[source.adapter].budget_s if source.adapter in manifests else 1.0),
             max_age_h=source.max_age_h,
             keep_days=source.keep_days,
+            drift=source.drift,
             options=source.options,
         )
         for name, source in settings.sources.items()

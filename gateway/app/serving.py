@@ -61,6 +61,7 @@ async def _serve(settings: Settings) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await working
         await parts.caller.failures.flush(utc_now() + timedelta(seconds=2))
+        await parts.accounts.settle(utc_now(), parts.registry.sources)
         _log.info("gateway.stopped")
 
 

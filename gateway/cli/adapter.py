@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -72,3 +72,42 @@ def doctor(
     for one in found:
         typer.echo(json.dumps(asdict(one)) if as_json else f"{'ok  ' if one.fine else 'FAIL'} {one.what}: {one.said}")
     raise typer.Exit(0 if all(one.fine for one in found) else 1)
+
+
+@app.command()
+def drift(
+    name: Annotated[str | None, typer.Argument(help="a source of the settings; default: all")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="its map was put right: forget what was seen of this source")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, for machines")] = False,
+) -> None:
+    """Fields that sources send and no map knows, and what became of all leaves accounted for: all workers together, no values.
+
+    Exit 0 when there is no drift, 1 when there is, 2 when the settings name no such source.
+    """
+    from gateway.cli.stored import record, run
+    from gateway.settings import Settings
+    from gateway.store import Store
+
+    if clear and name is None:
+        fail("name the source whose map was put right", code=UNUSABLE)
+
+    async def work(store: Store, held: Settings) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        if name is not None and name not in held.sources:
+            fail(f"the settings name no such source: there are {', '.join(sorted(held.sources)) or 'none'}", code=UNUSABLE)
+        if clear and name is not None:
+            await record(store, "drift.clear", {"source": name, "paths": await store.drifts.clear(name)})
+        counted = [asdict(one) for one in await store.drifts.counted() if name in (None, one.source)]
+        return counted, [asdict(one) for one in await store.drifts.drift() if name in (None, one.source)]
+
+    counted, drifted = run(work)
+    if as_json:
+        sums = [{key: value for key, value in one.items() if key != "paths"} for one in counted]
+        typer.echo(json.dumps({"counted": sums, "drift": drifted}, default=str))
+    else:
+        for one in counted:
+            leaves = ", ".join(f"{one[became]} {became}" for became in ("mapped", "ignored", "withheld", "unmapped"))
+            typer.echo(f"{one['source']} {one['schema']}: of {one['records']} records: {leaves}")
+        for one in drifted:
+            since = f"{one['first_seen']:%Y-%m-%d}"
+            typer.echo(f"DRIFT {one['source']} {one['schema']} {one['path']}: in {one['records']} records since {since}")
+    raise typer.Exit(1 if drifted else 0)

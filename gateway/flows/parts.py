@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gateway import caller
 from gateway.adapter import Clock
 from gateway.fetch import Fetch
+from gateway.flows.accounts import Accounts
 from gateway.identity import Identity
 from gateway.mapping import Maps
 from gateway.model import SourceTerms
@@ -39,6 +40,7 @@ class Parts:
     crosswalk: Crosswalk
     suppressions: Suppressions
     work: WorkList
+    accounts: Accounts
     caller: caller.Parts
     mint: Mint
     seal: Callable[[bytes], str]

@@ -74,7 +74,7 @@ async def _map(
         context = contexts.get(source)
         if context is None:
             context = contexts[source] = _context(parts, source, person, identity)
-        result = mapping.map_record(parts.maps, parts.registry.sources[source].manifest.name, record, context)
+        result = parts.accounts.map(parts.registry.sources[source], record, context)
         mapped += result.resources
         refused += result.refused
         if monotonic() - since > YIELD_S:

@@ -48,6 +48,7 @@ async def upkeep(parts: Parts) -> None:
     now = parts.now()
     await parts.standing.check(now)
     await parts.caller.failures.flush(now)
+    await parts.accounts.settle(now, parts.registry.sources)
     if parts.standing.purged_at is None or now - parts.standing.purged_at > PURGE_EVERY:
         await parts.shelf.purge(now)
         parts.standing.purged_at = now

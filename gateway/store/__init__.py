@@ -15,6 +15,7 @@ from gateway.store.clients import StoredClients
 from gateway.store.consents import StoredConsents
 from gateway.store.crosswalk import StoredCrosswalk
 from gateway.store.database import Database
+from gateway.store.drifts import StoredDrifts
 from gateway.store.facts import StoredFacts
 from gateway.store.keys import Keys, NotOpened
 from gateway.store.limits import StoredLimits
@@ -57,6 +58,7 @@ class Store:
         self.suppressions = StoredSuppressions(database, keys, clock=clock)
         self.consents = StoredConsents(database, keys)
         self.queue = StoredQueue(database)
+        self.drifts = StoredDrifts(database)
         self.work = StoredWorkList(database, keys, clock=clock)
         self.policy_activation = StoredPolicyActivation(database)
         self._clock = clock

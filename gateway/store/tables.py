@@ -306,6 +306,31 @@ class PolicyActivationTable(Base, table=True):
     activated_by: str = Field(sa_type=String)
 
 
+class AccountedTable(Base, table=True):
+    """What became of the leaves of records accounted for."""
+
+    __tablename__ = "accounted"
+    source: str = Field(primary_key=True)
+    schema_name: str = Field(primary_key=True)
+    records: int = Field(sa_type=BigInteger)
+    mapped: int = Field(sa_type=BigInteger)
+    ignored: int = Field(sa_type=BigInteger)
+    withheld: int = Field(sa_type=BigInteger)
+    unmapped: int = Field(sa_type=BigInteger)
+
+
+class DriftTable(Base, table=True):
+    """Paths of fields that no map knows: words of a field dictionary, never a value."""
+
+    __tablename__ = "drift"
+    source: str = Field(primary_key=True)
+    schema_name: str = Field(primary_key=True)
+    path: str = Field(primary_key=True)
+    records: int = Field(sa_type=BigInteger)
+    first_seen: int = _time()
+    last_seen: int = _time()
+
+
 METADATA = Base.metadata
 PERSON: Table = METADATA.tables["person"]
 SUBJECT: Table = METADATA.tables["subject"]
@@ -324,3 +349,5 @@ EVENT: Table = METADATA.tables["event"]
 JOB: Table = METADATA.tables["job"]
 WORK_ITEM: Table = METADATA.tables["work_item"]
 POLICY_ACTIVATION: Table = METADATA.tables["policy_activation"]
+ACCOUNTED: Table = METADATA.tables["accounted"]
+DRIFT: Table = METADATA.tables["drift"]

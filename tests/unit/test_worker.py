@@ -53,12 +53,17 @@ class Endless:
         yield
 
 
+async def settled(*_: Any) -> None:
+    pass
+
+
 def at_work(intake: Any, standing: Standing) -> Worker:
     source = SimpleNamespace(intake=intake, settings=SimpleNamespace(name="child-health"))
     parts: Any = SimpleNamespace(
         now=lambda: fakes.NOW + timedelta(seconds=1),
         standing=standing,
         caller=SimpleNamespace(failures=standing),
+        accounts=SimpleNamespace(settle=settled),
         registry=SimpleNamespace(sources={"child-health": source}),
     )
     return Worker(parts)
