@@ -4,8 +4,9 @@ The language is described in docs/mapping-language.md.
 """
 
 from gateway.mapping.accounting import Accounting, public_path
-from gateway.mapping.context import Context, Run, Unusable
+from gateway.mapping.context import Context, Run, Unusable, WriteContext
 from gateway.mapping.loading import load
+from gateway.mapping.outward.write import Written, write_record
 from gateway.mapping.rewrite import encode, parse
 from gateway.mapping.run import R4_SCHEMA, MapResult, Maps, map_record
 from gateway.mapping.shape import shape_faults
@@ -23,10 +24,13 @@ __all__ = [
     "Reader",
     "Run",
     "Unusable",
+    "WriteContext",
+    "Written",
     "encode",
     "load",
     "map_record",
     "parse",
     "public_path",
     "shape_faults",
+    "write_record",
 ]

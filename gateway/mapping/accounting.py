@@ -38,7 +38,7 @@ class Accounting:
 
 
 @dataclass(frozen=True, slots=True)
-class _Spot:
+class Spot:
     """A value of the record and where it stands."""
 
     place: Place
@@ -53,26 +53,26 @@ def account(
     refused: Iterable[tuple[Block, Any]] = (),
 ) -> Accounting:
     """A record and what was done with it -> the accounting."""
-    leaves = dict(_leaves(_Spot((), data)))
-    root = _Spot((), data)
+    every = dict(leaves(Spot((), data)))
+    root = Spot((), data)
     spots = {id(spot.value): spot for spot in _all(root)}  # items are found again by identity: they are parts of the record
     mapped: set[Place] = set()
     for block, item in made:
-        _cover(block, root, spots.get(id(item), root), mapped)
+        cover(block, root, spots.get(id(item), root), mapped)
     skipped: set[Place] = set()
     for block, item in left_out:
-        _cover(block, root, _Spot((), None) if item is None else spots.get(id(item), root), skipped)
+        cover(block, root, Spot((), None) if item is None else spots.get(id(item), root), skipped)
     for path in ignored:
         _filters(path, (root,), skipped)
-        for spot in _reach(path, (root,)):
+        for spot in reach(path, (root,)):
             skipped.add(spot.place)
     kept_back: set[Place] = set()
     for block, item in refused:
-        _cover(block, root, _Spot((), None) if item is None else spots.get(id(item), root), kept_back)
-    done = _closed(mapped, leaves)
-    rest = leaves.keys() - done
-    left = _closed(skipped, rest)
-    withheld = _closed(kept_back, rest - left)
+        cover(block, root, Spot((), None) if item is None else spots.get(id(item), root), kept_back)
+    done = closed(mapped, every)
+    rest = every.keys() - done
+    left = closed(skipped, rest)
+    withheld = closed(kept_back, rest - left)
     unmapped = rest - left - withheld
     names = {tuple(part for part in place if isinstance(part, str)) for place in unmapped}
     shown = tuple(sorted({".".join(parts) for parts in names}))
@@ -81,11 +81,11 @@ def account(
 
 def account_r4(data: Any, *, made: bool) -> Accounting:
     """An R4 resource and whether it was given -> the accounting: what R4 does not have refuses it, so nothing is unmapped."""
-    leaves = [place for place, _ in _leaves(_Spot((), data))]
+    every = [place for place, _ in leaves(Spot((), data))]
     if not made:
-        return Accounting(0, 0, (), 0, len(leaves))
-    ours = sum(_is_ours(place) for place in leaves)
-    return Accounting(len(leaves) - ours, ours, (), 0)
+        return Accounting(0, 0, (), 0, len(every))
+    ours = sum(_is_ours(place) for place in every)
+    return Accounting(len(every) - ours, ours, (), 0)
 
 
 def public_path(names: Iterable[str], known: frozenset[str], *, named: bool) -> str:
@@ -98,26 +98,27 @@ def public_path(names: Iterable[str], known: frozenset[str], *, named: bool) -> 
     return ".".join(shown) or UNKNOWN
 
 
-def _closed(places: set[Place], leaves: Iterable[Place]) -> set[Place]:
+def closed(places: set[Place], among: Iterable[Place]) -> set[Place]:
     """The leaves at or below any of these places."""
-    return {leaf for leaf in leaves if any(leaf[:end] in places for end in range(len(leaf) + 1))}
+    return {leaf for leaf in among if any(leaf[:end] in places for end in range(len(leaf) + 1))}
 
 
-def _cover(block: Block, root: _Spot, item: _Spot, places: set[Place]) -> None:
+def cover(block: Block, root: Spot, item: Spot, places: set[Place]) -> None:
+    """Add what a block reads of a record and its item."""
     levels = (root, item) if block.each is not None else (root,)
     for path in block.key:
-        places.update(spot.place for spot in _reach(path, levels))
+        places.update(spot.place for spot in reach(path, levels))
     _condition(block.when, levels, places)
     if block.each is not None:
         _filters(block.each, (root,), places)
     _lines(block.lines, levels, places)
 
 
-def _lines(lines: Iterable[Line | Group], levels: tuple[_Spot, ...], places: set[Place]) -> None:
+def _lines(lines: Iterable[Line | Group], levels: tuple[Spot, ...], places: set[Place]) -> None:
     for line in lines:
         if isinstance(line, Group):
             _filters(line.each, levels, places)
-            for spot in _reach(line.each, levels):
+            for spot in reach(line.each, levels):
                 inner = (*levels, spot)
                 _condition(line.when, inner, places)
                 _lines(line.lines, inner, places)
@@ -125,14 +126,14 @@ def _lines(lines: Iterable[Line | Group], levels: tuple[_Spot, ...], places: set
             _condition(line.when, levels, places)
             for path in _paths(line.flow):
                 _filters(path, levels, places)
-                places.update(spot.place for spot in _reach(path, levels))
+                places.update(spot.place for spot in reach(path, levels))
 
 
-def _condition(when: Either | None, levels: tuple[_Spot, ...], places: set[Place]) -> None:
+def _condition(when: Either | None, levels: tuple[Spot, ...], places: set[Place]) -> None:
     for tests in when.options if when is not None else ():
         for test in tests:
             _filters(test.path, levels, places)
-            for spot in _reach(test.path, levels):
+            for spot in reach(test.path, levels):
                 if not isinstance(spot.value, dict | list):
                     places.add(spot.place)
 
@@ -145,7 +146,8 @@ def _paths(flow: Flow) -> Iterator[Path]:
             yield from _paths(option)
 
 
-def _reach(path: Path, levels: tuple[_Spot, ...]) -> list[_Spot]:
+def reach(path: Path, levels: tuple[Spot, ...]) -> list[Spot]:
+    """What a path leads to, from the item it stands in."""
     level = {"record": 0, "outer": max(len(levels) - 2, 0), "item": len(levels) - 1}[path.scope]
     spots = _flat(levels[level])
     for step in path.steps:
@@ -153,7 +155,7 @@ def _reach(path: Path, levels: tuple[_Spot, ...]) -> list[_Spot]:
     return spots
 
 
-def _step(step: Name | Where | Ext | FirstStep, spots: list[_Spot]) -> list[_Spot]:
+def _step(step: Name | Where | Ext | FirstStep, spots: list[Spot]) -> list[Spot]:
     if isinstance(step, FirstStep):
         return spots[:1]
     if isinstance(step, Name):
@@ -163,52 +165,53 @@ def _step(step: Name | Where | Ext | FirstStep, spots: list[_Spot]) -> list[_Spo
     return [spot for spot in spots if all(_is(spot, name, (wanted,)) for name, wanted in step.tests)]
 
 
-def _filters(path: Path, levels: tuple[_Spot, ...], places: set[Place]) -> None:
+def _filters(path: Path, levels: tuple[Spot, ...], places: set[Place]) -> None:
     """The fields that where() and extension() of a path compare count as read."""
     for end, step in enumerate(path.steps, start=1):
         if isinstance(step, Where | Ext):
             names = ["url"] if isinstance(step, Ext) else [name for name, _ in step.tests]
-            for spot in _reach(Path(path.scope, path.steps[:end], path.pos), levels):
+            for spot in reach(Path(path.scope, path.steps[:end], path.pos), levels):
                 places.update(part.place for name in names for part in _child(spot, name))
 
 
-def _is(spot: _Spot, name: str, wanted: tuple[str, ...]) -> bool:
+def _is(spot: Spot, name: str, wanted: tuple[str, ...]) -> bool:
     return any(str(part.value).strip() in wanted for part in _child(spot, name))
 
 
-def _child(spot: _Spot, name: str) -> list[_Spot]:
+def _child(spot: Spot, name: str) -> list[Spot]:
     if isinstance(spot.value, dict) and spot.value.get(name) is not None:
-        return _flat(_Spot((*spot.place, name), spot.value[name]))
+        return _flat(Spot((*spot.place, name), spot.value[name]))
     return []
 
 
-def _flat(spot: _Spot) -> list[_Spot]:
+def _flat(spot: Spot) -> list[Spot]:
     if isinstance(spot.value, list):
-        return [_Spot((*spot.place, number), part) for number, part in enumerate(spot.value) if part is not None]
+        return [Spot((*spot.place, number), part) for number, part in enumerate(spot.value) if part is not None]
     return [spot]
 
 
-def _all(spot: _Spot) -> Iterator[_Spot]:
+def _all(spot: Spot) -> Iterator[Spot]:
     yield spot
     for part in _parts(spot):
         yield from _all(part)
 
 
-def _parts(spot: _Spot) -> list[_Spot]:
+def _parts(spot: Spot) -> list[Spot]:
     if isinstance(spot.value, dict):
-        return [_Spot((*spot.place, name), part) for name, part in spot.value.items()]
+        return [Spot((*spot.place, name), part) for name, part in spot.value.items()]
     if isinstance(spot.value, list):
-        return [_Spot((*spot.place, number), part) for number, part in enumerate(spot.value)]
+        return [Spot((*spot.place, number), part) for number, part in enumerate(spot.value)]
     return []
 
 
-def _leaves(spot: _Spot) -> Iterator[tuple[Place, Any]]:
+def leaves(spot: Spot) -> Iterator[tuple[Place, Any]]:
+    """Every simple value below a place that is not blank."""
     parts = _parts(spot)
     blank = spot.value is None or (isinstance(spot.value, str) and not spot.value.strip())
     if not isinstance(spot.value, dict | list) and not blank:
         yield spot.place, spot.value
     for part in parts:
-        yield from _leaves(part)
+        yield from leaves(part)
 
 
 def _is_ours(place: Place) -> bool:

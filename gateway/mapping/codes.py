@@ -1,7 +1,7 @@
 """Code maps: reviewed CSV -> look-up tables and FHIR ConceptMaps. Columns: docs/mapping-language.md."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ COLUMNS: Final = (
 EQUIVALENCES: Final = frozenset(
     {"equivalent", "equal", "wider", "narrower", "inexact", "subsumes", "specializes", "relatedto", "unmatched"}
 )
+SAME: Final = frozenset({"equivalent", "equal"})
 COMMENTS: Final = frozenset({"title", "licence", "source_system", "unmapped"})
 
 
@@ -42,6 +43,15 @@ class CodeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Reverse:
+    """A code map read backwards: from target to source, by rows of one meaning only."""
+
+    by_coding: Mapping[tuple[str, str], str]  # (system, code) -> source code
+    by_code: Mapping[str, str]
+    doubtful: tuple[tuple[CodeRow, CodeRow], ...]  # two rows that lead to one target: neither is the way back
+
+
+@dataclass(frozen=True, slots=True)
 class CodeMap:
     """One code map. `keep_text`: an unknown code becomes text instead of refusing the resource."""
 
@@ -52,6 +62,7 @@ class CodeMap:
     source_system: str
     keep_text: bool
     rows: Mapping[str, CodeRow]
+    back: Reverse
 
     def concept_map(self) -> dict[str, Any]:
         """This map as an R4 ConceptMap."""
@@ -76,6 +87,27 @@ class CodeMap:
                 _filled({"source": self.source_system, "target": system, "element": rows}) for system, rows in groups.items()
             ],
         }
+
+
+def _reverse(rows: Iterable[CodeRow]) -> Reverse:
+    """A row whose target means more or less than its source is no way back: only equal ones are."""
+    by_coding: dict[tuple[str, str], CodeRow] = {}
+    doubtful: list[tuple[CodeRow, CodeRow]] = []
+    for row in rows:
+        if row.code and row.equivalence in SAME:
+            first = by_coding.setdefault((row.system, row.code), row)
+            if first is not row:
+                doubtful.append((first, row))
+    by_code: dict[str, CodeRow] = {}
+    for row in by_coding.values():
+        first = by_code.setdefault(row.code, row)
+        if first is not row:
+            doubtful.append((first, row))
+    return Reverse(
+        {coding: row.source for coding, row in by_coding.items()},
+        {code: row.source for code, row in by_code.items()},
+        tuple(doubtful),
+    )
 
 
 def read_code_map(name: str, file: str, text: str) -> tuple[CodeMap, list[Fault]]:
@@ -105,7 +137,8 @@ def read_code_map(name: str, file: str, text: str) -> tuple[CodeMap, list[Fault]
             rows.setdefault(row.source, row)
     system = comments.get("source_system") or f"{OURS}CodeSystem:{name}"
     keep = comments.get("unmapped") == "keep-text"
-    return CodeMap(name, file, comments.get("title", ""), comments.get("licence", ""), system, keep, rows), faults
+    title, licence = comments.get("title", ""), comments.get("licence", "")
+    return CodeMap(name, file, title, licence, system, keep, rows, _reverse(rows.values())), faults
 
 
 def _row(raw: Mapping[str | None, Any], line: int) -> CodeRow:

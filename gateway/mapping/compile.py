@@ -11,7 +11,7 @@ from types import CodeType
 from typing import Any
 
 from gateway.mapping import walk
-from gateway.mapping.plan import BlockPlan, Condition, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Way
+from gateway.mapping.plan import BlockPlan, Built, Condition, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Way
 
 WALK = {name: getattr(walk, name) for name in vars(walk) if not name.startswith("_") and callable(getattr(walk, name))}
 
@@ -30,21 +30,34 @@ class Compiled:
 
 def compile_map(plan: MapPlan) -> tuple[Compiled, ...]:
     """Every block of a map."""
-    return tuple(_Writer(plan, block).compiled() for block in plan.blocks)
+    return tuple(_compiled(plan, block) for block in plan.blocks)
+
+
+def compile_lines(block: Built, code_file: str) -> Callable[[Any, Any], dict[str, Any]]:
+    """The lines of an outward map -> what builds the record of a run and its resources."""
+    build: Callable[[Any, Any], dict[str, Any]] = _Writer(block, code_file).written()["build"]
+    return build
+
+
+def _compiled(plan: MapPlan, block: BlockPlan) -> Compiled:
+    writer = _Writer(block, plan.code_file)
+    space = writer.written()
+    return Compiled(block, space.get("items"), space.get("wanted"), space["key"], space["build"], writer.leads)
 
 
 class _Writer:
     """Writes the functions of one block."""
 
-    def __init__(self, plan: MapPlan, block: BlockPlan) -> None:
-        self.plan = plan
+    def __init__(self, block: Built, code_file: str) -> None:
+        self.code_file = code_file
         self.block = block
         self.rows: list[tuple[str, int]] = []  # generated line, line of the mapping
         self.names: dict[str, Any] = dict(WALK)
         self.count = 0
         self.leads = False
 
-    def compiled(self) -> Compiled:
+    def written(self) -> dict[str, Any]:
+        """The block's functions by name."""
         block, start = self.block, self.block.block.pos.line
         arguments = "r, i0, i1" if block.each else "r, i0, i1=None"
         if block.each is not None:
@@ -64,7 +77,7 @@ class _Writer:
         self.row(1, f"return {self.made}", start)
         space = self.names
         exec(self.code(), space)  # noqa: S102 - the text is ours, made from a checked tree; names and constants are passed in
-        return Compiled(block, space.get("items"), space.get("wanted"), space["key"], space["build"], self.leads)
+        return space
 
     def row(self, depth: int, text: str, line: int) -> None:
         self.rows.append(("    " * depth + text, line))
@@ -76,7 +89,7 @@ class _Writer:
                 line = self.rows[node.lineno - 1][1]
                 node.lineno = node.end_lineno = line
                 node.col_offset = node.end_col_offset = 0
-        return compile(tree, self.plan.code_file, "exec")
+        return compile(tree, self.code_file, "exec")
 
     def name(self, stem: str, value: Any = None) -> str:
         """A fresh name; with a value, a constant of the generated module."""

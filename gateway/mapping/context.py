@@ -53,6 +53,25 @@ class Run:
         return f"Patient/{self.ctx.person}"
 
 
+@dataclass(frozen=True, slots=True)
+class WriteContext:
+    """What the gateway knows of one delivery: `%ctx` of an outward map."""
+
+    number: NhsNumber | None
+    recipient: str  # organisation code, "ods:..." | "gss:..." | "dfe-urn:..."
+    sender: str
+    as_of: datetime
+    key: str  # the delivery's idempotency key
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """One delivery being written: passed in, never global."""
+
+    ctx: WriteContext
+    codes: "Mapping[str, CodeMap]"
+
+
 def as_object(value: Any) -> dict[str, Any]:
     """A JSON object, or `Unusable`."""
     if isinstance(value, dict):

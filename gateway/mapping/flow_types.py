@@ -1,13 +1,13 @@
 """Static types of a map's lines: what a flow gives, what an element takes, and what to say where they differ."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
 from gateway.mapping.codes import CodeMap
 from gateway.mapping.functions import SHARED, Function
 from gateway.mapping.plan import Check, Condition, Guard, Hop, Stream, Use, Way
 from gateway.mapping.r4 import NUMBERS, PRIMITIVE_NAMES, PRIMITIVES, Element, Index, suggestion
-from gateway.mapping.source import CLASS_ORDER, Found, Key, Schema
+from gateway.mapping.source import CLASS_ORDER, Found, Key, Walks
 from gateway.mapping.tree import (
     Bad,
     Call,
@@ -45,9 +45,12 @@ CONTEXT: Final = {"source": "string", "person": "string", "nhs_number": "nhsNumb
 class Scope:
     """Where paths of a line start, what has been read, and where faults go."""
 
+    shared: ClassVar[Mapping[str, Function]] = SHARED
+    context: ClassVar[Mapping[str, str]] = CONTEXT
+
     def __init__(
         self,
-        schema: Schema,
+        schema: Walks,
         index: Index,
         codes: Mapping[str, CodeMap],
         functions: Mapping[str, Function],
@@ -58,15 +61,15 @@ class Scope:
         self.schema = schema
         self.index = index
         self.codes = codes
-        self.functions = {**SHARED, **functions}
+        self.functions = {**self.shared, **functions}
         self.labels = labels  # of every block of the adapter
         self.own = own  # of the blocks that make one resource of this same record
         self.bases = bases
         self.seen: set[Key] = set()
 
-    def inside(self, found: Found) -> "Scope":
+    def inside(self, found: Found) -> Self:
         """The scope of an `each`: paths start at its items."""
-        inner = Scope(self.schema, self.index, self.codes, {}, self.labels, self.own, (*self.bases, found.key))
+        inner = type(self)(self.schema, self.index, self.codes, {}, self.labels, self.own, (*self.bases, found.key))
         inner.functions = self.functions
         return inner
 
@@ -143,9 +146,9 @@ class Scope:
         if flow.calls or isinstance(flow.source, Constant | OwnRef | FirstOf):
             raise Bad(flow.pos, "functions after first(a, b) take plain fields inside it")
         if isinstance(flow.source, FromContext):
-            if flow.source.name not in CONTEXT:
-                raise Bad(flow.pos, f"%ctx has no '{flow.source.name}'{suggestion(flow.source.name, CONTEXT)}")
-            return Stream(CONTEXT[flow.source.name], False, context=flow.source.name)
+            if flow.source.name not in self.context:
+                raise Bad(flow.pos, f"%ctx has no '{flow.source.name}'{suggestion(flow.source.name, self.context)}")
+            return Stream(self.context[flow.source.name], False, context=flow.source.name)
         way, _ = self.way(flow.source)
         return Stream(way.type, way.many, way=way)
 
@@ -156,7 +159,7 @@ class Scope:
             if function is None:
                 raise Bad(call.pos, f"no function '{call.name}'{suggestion(call.name, self.functions)}")
             if call.name == "quantity" and type_ == "Quantity" and not call.arguments:
-                function = SHARED["quantitySTU3"]
+                function = self.shared["quantitySTU3"]
             constants = self._constants(call, function, type_, element)
             typed = bare and type_ in IMPLIED and function.takes not in ("Primitive", "Anything")
             if typed and _accepts(function.takes, type_):
@@ -246,7 +249,7 @@ def guards(stream: Stream, element: Element) -> tuple[Guard, ...]:
     return tuple(found)
 
 
-def labels(schema: Schema, keys: set[Key]) -> tuple[CareClass | None, frozenset[Mark]]:
+def labels(schema: Walks, keys: set[Key]) -> tuple[CareClass | None, frozenset[Mark]]:
     """Fields read -> the most restricted class and every mark, those of the objects around them included."""
     classes: set[CareClass] = set()
     marks: set[Mark] = set()

@@ -9,7 +9,7 @@ from typing import Any, Final, get_type_hints
 
 from gateway import nhs_number
 from gateway.mapping.codes import CodeMap, CodeRow
-from gateway.mapping.context import Run, Targets, Unusable, as_object
+from gateway.mapping.context import Run, Targets, Unusable, Writing, as_object
 from gateway.mapping.rewrite import our_reference, rewrite
 from gateway.mapping.stu3 import DESCRIPTION, description_extension, system_in_r4
 from gateway.mapping.values import (
@@ -269,7 +269,7 @@ def describe(call: Callable[..., Any]) -> Function:
     hints = get_type_hints(call)
     gives = _fhir_name(hints.pop("return"))
     names = list(hints)
-    takes_run = bool(names) and hints[names[0]] is Run
+    takes_run = bool(names) and hints[names[0]] in (Run, Writing)
     value, *arguments = names[1:] if takes_run else names
     for name in arguments:
         if hints[name] not in (str, int, float, bool, Targets):

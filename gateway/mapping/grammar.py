@@ -34,6 +34,7 @@ TOKEN: Final = re.compile(
     r"""|(?P<word>[^\W\d][\w-]*)|(?P<mark>!=|[.|(),=\[\]+])"""
 )
 TOP: Final = ("map", "version", "reads", "because", "resources", "ignore", "undecided")
+OUTWARD_TOP: Final = ("map", "version", "writes", "because", "takes", "set", "ignore", "withhold", "undecided")
 BLOCK: Final = ("category", "key", "each", "when", "profile", "set")
 
 
@@ -129,7 +130,7 @@ def read_target(text: str, start: Pos) -> tuple[Part, ...]:
     parts: list[Part] = []
     while True:
         pos = reader.pos
-        name = reader.next("word", "an element name")
+        name = reader.next("odd", "")[1:-1] if reader.kind() == "odd" else reader.next("word", "an element name")
         url = None
         if name in ("extension", "modifierExtension") and reader.take("("):
             url = _text(reader.next("text", "the extension's URL in quotes"))

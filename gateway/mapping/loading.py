@@ -4,14 +4,17 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from inspect import isfunction
 from pathlib import Path
 
 from gateway.mapping.check import Checker
 from gateway.mapping.codes import CodeMap, read_code_map
-from gateway.mapping.compile import compile_map
+from gateway.mapping.compile import compile_lines, compile_map
 from gateway.mapping.functions import Function, describe
+from gateway.mapping.outward.check import OutwardChecker
+from gateway.mapping.outward.plan import OutwardMap, OutwardPlan
 from gateway.mapping.plan import MapPlan
 from gateway.mapping.r4 import Index, index, suggestion
 from gateway.mapping.r4_lane import Lane, read_marks
@@ -20,6 +23,7 @@ from gateway.mapping.run import LoadedMap, Maps
 from gateway.mapping.source import Schema, read_source
 from gateway.mapping.tree import Fault, MapFile, MappingFaults, Pos
 
+READBACK = "readback"
 NOT_ADAPTERS = frozenset({"codes", "cases", "__pycache__"})
 
 
@@ -37,17 +41,24 @@ def load(folder: "Path | Traversable", *, overrides: "Path | Traversable | None"
         lane, wrong = read_marks(_text(folder / "r4-marks.yaml", digest), "r4-marks.yaml", r4)
         faults += wrong
     by_schema: dict[tuple[str, str], list[LoadedMap]] = {}
+    readback: dict[tuple[str, str], list[LoadedMap]] = {}
+    outward: dict[tuple[str, str], OutwardMap] = {}
     schemas: dict[tuple[str, str], Schema] = {}
     for place in sorted(folder.iterdir(), key=lambda one: one.name):
         if place.is_dir() and place.name not in NOT_ADAPTERS and (place / "source.yaml").is_file():
-            own, plans = _adapter(place, r4, codes, faults, digest)
-            schemas |= {(place.name, name): schema for name, schema in own.items()}
-            for plan in plans:
-                loaded = LoadedMap(plan, compile_map(plan) if not faults else ())
-                by_schema.setdefault((place.name, plan.schema.name), []).append(loaded)
+            reading = _Reading(place, r4, codes, faults, digest)
+            schemas |= {(place.name, name): schema for name, schema in reading.schemas.items()}
+            for folder_, found in ((place, by_schema), (place / READBACK, readback)):
+                for plan in reading.inward(folder_):
+                    loaded = LoadedMap(plan, compile_map(plan) if not faults else ())
+                    found.setdefault((place.name, plan.schema.name), []).append(loaded)
+            for out in reading.outward():
+                if not faults:
+                    outward[place.name, out.schema.name] = OutwardMap(out, compile_lines(out.lines, out.code_file))
     if faults:
         raise MappingFaults(tuple(sorted(faults)))
-    return Maps({key: tuple(found) for key, found in by_schema.items()}, schemas, codes, lane, digest.hexdigest())
+    whole, back = ({key: tuple(found) for key, found in rows.items()} for rows in (by_schema, readback))
+    return Maps(whole, schemas, codes, lane, digest.hexdigest(), outward, back)
 
 
 def remaker(folder: "Path | Traversable", maps: Maps, plan: MapPlan) -> Callable[[MapFile], tuple[LoadedMap | None, list[Fault]]]:
@@ -67,37 +78,108 @@ def remaker(folder: "Path | Traversable", maps: Maps, plan: MapPlan) -> Callable
     return remake
 
 
-def _adapter(
-    place: "Path | Traversable", r4: Index, codes: Mapping[str, CodeMap], faults: list[Fault], digest: "hashlib._Hash"
-) -> tuple[dict[str, Schema], list[MapPlan]]:
-    schemas, wrong = read_source(_text(place / "source.yaml", digest), f"{place.name}/source.yaml", r4)
-    faults += wrong
-    functions = _functions(place, faults, digest)
-    files: list[tuple[MapFile, Traversable | Path, bool]] = []
-    for file in sorted(place.iterdir(), key=lambda one: one.name):
-        if file.name.endswith(".yaml") and file.name != "source.yaml":
-            reader = MapReader(_text(file, digest), f"{place.name}/{file.name}")
-            read = reader.read()
-            faults += reader.faults
-            files.append((read, file, not reader.faults))
-    labels = frozenset(block.label for read, _, _ in files for block in read.blocks)
-    plans: list[MapPlan] = []
-    for read, file, whole in files:
-        schema = schemas.get(read.reads)
+def outward_remaker(
+    folder: "Path | Traversable", maps: Maps, plan: OutwardPlan
+) -> Callable[[MapFile], tuple[OutwardMap | None, list[Fault]]]:
+    """One loaded outward map -> what checks and compiles another version of it, exactly as `load` would."""
+    functions = _functions(folder / plan.adapter, [], hashlib.sha256())
+
+    def remake(read: MapFile) -> tuple[OutwardMap | None, list[Fault]]:
+        checker = OutwardChecker(plan.adapter, read, plan.schema, index(), maps.codes, functions)
+        made = checker.check(plan.code_file)
+        return (None, checker.faults) if checker.faults else (OutwardMap(made, compile_lines(made.lines, made.code_file)), [])
+
+    return remake
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One mapping file, read. `whole`: every line of it could be."""
+
+    read: MapFile
+    file: "Path | Traversable"
+    whole: bool
+
+
+class _Reading:
+    """One adapter's folder, read and checked file by file."""
+
+    def __init__(
+        self,
+        place: "Path | Traversable",
+        r4: Index,
+        codes: Mapping[str, CodeMap],
+        faults: list[Fault],
+        digest: "hashlib._Hash",
+    ) -> None:
+        self.place = place
+        self.r4 = r4
+        self.codes = codes
+        self.faults = faults
+        self.digest = digest
+        self.schemas, wrong = read_source(_text(place / "source.yaml", digest), f"{place.name}/source.yaml", r4)
+        faults += wrong
+        self.functions = _functions(place, faults, digest)
+        self.files = {folder.name: self._files(folder) for folder in (place, place / READBACK) if folder.is_dir()}
+
+    def inward(self, folder: "Path | Traversable") -> list[MapPlan]:
+        """The maps of a folder that read, checked. Those of `readback/` know nothing of the others."""
+        files = [one for one in self.files.get(folder.name, ()) if not one.read.writes]
+        labels = frozenset(block.label for one in files for block in one.read.blocks)
+        plans: list[MapPlan] = []
+        for one in files:
+            schema = self._schema(one, "reads", one.read.reads)
+            if schema is None:
+                continue
+            own = frozenset(
+                block.label
+                for other in files
+                for block in other.read.blocks
+                if other.read.reads == one.read.reads and block.each is None
+            )
+            functions, codes = self.functions, self.codes
+            checker = Checker(self.place.name, one.read, schema, self.r4, codes, functions, labels, own, whole=one.whole)
+            plans.append(checker.check(str(one.file)))
+            self.faults += checker.faults
+        return plans
+
+    def outward(self) -> list[OutwardPlan]:
+        """The maps that write, checked: one for each schema that is written."""
+        plans: dict[str, OutwardPlan] = {}
+        for one in self.files[self.place.name]:
+            schema = self._schema(one, "writes", one.read.writes) if one.read.writes else None
+            if schema is None:
+                continue
+            if schema.name in plans:
+                self.faults.append(_at(one.read, "writes", f"{plans[schema.name].source.file} writes this schema already"))
+                continue
+            checker = OutwardChecker(self.place.name, one.read, schema, self.r4, self.codes, self.functions, whole=one.whole)
+            plans[schema.name] = checker.check(str(one.file))
+            self.faults += checker.faults
+        return list(plans.values())
+
+    def _files(self, folder: "Path | Traversable") -> list[_File]:
+        found: list[_File] = []
+        shown = self.place.name if folder.name == self.place.name else f"{self.place.name}/{folder.name}"
+        for file in sorted(folder.iterdir(), key=lambda one: one.name):
+            if file.name.endswith(".yaml") and file.name != "source.yaml":
+                reader = MapReader(_text(file, self.digest), f"{shown}/{file.name}")
+                found.append(_File(reader.read(), file, not reader.faults))
+                self.faults += reader.faults
+        return found
+
+    def _schema(self, one: _File, key: str, name: str) -> Schema | None:
+        """The schema a file names, and what is wrong with its head."""
+        read = one.read
+        schema = self.schemas.get(name)
         if schema is None:
-            faults.append(_at(read, "reads", f"source.yaml has no schema '{read.reads}'{suggestion(read.reads, schemas)}"))
-            continue
-        if read.map.replace("-", "_").partition("/")[0] != place.name.replace("-", "_"):
-            faults.append(_at(read, "map", f"a map of this folder is named {place.name}/..."))
+            self.faults.append(_at(read, key, f"source.yaml has no schema '{name}'{suggestion(name, self.schemas)}"))
+            return None
+        if read.map.replace("-", "_").partition("/")[0] != self.place.name.replace("-", "_"):
+            self.faults.append(_at(read, "map", f"a map of this folder is named {self.place.name}/..."))
         if read.undecided:
-            faults.append(_at(read, "undecided", f"{len(read.undecided)} fields are still undecided"))
-        own = frozenset(
-            block.label for other, _, _ in files for block in other.blocks if other.reads == read.reads and block.each is None
-        )
-        checker = Checker(place.name, read, schema, r4, codes, functions, labels, own, whole=whole)
-        plans.append(checker.check(str(file)))
-        faults += checker.faults
-    return schemas, plans
+            self.faults.append(_at(read, "undecided", f"{len(read.undecided)} fields are still undecided"))
+        return schema
 
 
 def _at(read: MapFile, name: str, message: str) -> Fault:

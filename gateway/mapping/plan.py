@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from gateway.mapping.functions import Function
 from gateway.mapping.r4 import Element
@@ -111,6 +111,35 @@ class Node:
     guards: tuple[Guard, ...] = ()
     required: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (dotted name, names any of which will do)
     choices: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+class Built(Protocol):
+    """What the compiler needs of a block: a resource's, or an outward map's lines."""
+
+    @property
+    def block(self) -> Block:
+        """As written."""
+        ...
+
+    @property
+    def each(self) -> Way | None:
+        """What it is made for each of."""
+        ...
+
+    @property
+    def when(self) -> Condition | None:
+        """Only these."""
+        ...
+
+    @property
+    def keys(self) -> tuple[Way, ...]:
+        """What its id is made from."""
+        ...
+
+    @property
+    def root(self) -> Node:
+        """The target."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 import yaml
 
-from gateway.mapping.grammar import BLOCK, TOP, at, compose, read_flow, read_path, read_target, read_when
+from gateway.mapping.grammar import BLOCK, OUTWARD_TOP, TOP, at, compose, read_flow, read_path, read_target, read_when
 from gateway.mapping.r4 import suggestion
-from gateway.mapping.tree import Bad, Block, Either, Fault, Group, Line, MapFile, Part, Path, Pos
+from gateway.mapping.tree import Bad, Block, Either, Fault, Group, Line, MapFile, Part, Path, Pos, Taken
+
+NUMBERS = ("one", "optional", "many")
 
 
 class MapReader:
@@ -18,6 +20,8 @@ class MapReader:
     def read(self) -> MapFile:
         """The file -> its tree, as far as it can be read. Raises `MappingFaults` when it is not YAML."""
         root = compose(self.text, self.file)
+        if any(isinstance(key, yaml.ScalarNode) and key.value == "writes" for key, _ in root.value):
+            return self.outward(root)
         top = self.names(root, TOP, "a mapping file")
         for name in ("map", "version", "reads", "because", "resources"):
             if name not in top:
@@ -28,17 +32,6 @@ class MapReader:
                 block = self.block(key, value)
                 if block is not None:
                     blocks.append(block)
-        ignore: list[tuple[Path, str]] = []
-        if "ignore" in top:
-            for key, value in self.pairs(top["ignore"], "ignore"):
-                path = self.path(key)
-                if path is not None:
-                    ignore.append((path, self.scalar(value)))
-                    if not self.scalar(value):
-                        self.fault(at(key), "an ignored field needs its reason")
-        undecided: list[str] = []
-        if isinstance(top.get("undecided"), yaml.SequenceNode):
-            undecided = [self.scalar(node) for node in top["undecided"].value]
         texts = {name: self.scalar(top[name]) for name in ("map", "version", "reads", "because") if name in top}
         return MapFile(
             self.file,
@@ -47,10 +40,56 @@ class MapReader:
             texts.get("reads", ""),
             texts.get("because", ""),
             tuple(blocks),
-            tuple(ignore),
-            tuple(undecided),
+            self.reasons(top.get("ignore"), "ignore", "an ignored field needs its reason"),
+            self.undecided(top.get("undecided")),
             {name: at(node) for name, node in top.items()},
         )
+
+    def outward(self, root: yaml.Node) -> MapFile:
+        """A file that `writes` a schema -> its tree: its lines are one block, which makes the source's record."""
+        top = self.names(root, OUTWARD_TOP, "an outward mapping file")
+        for name in ("map", "version", "writes", "because", "takes", "set"):
+            if name not in top:
+                self.fault(at(root), f"'{name}:' is missing")
+        takes: list[Taken] = []
+        for key, value in self.pairs(top["takes"], "takes") if "takes" in top else ():
+            number = self.scalar(value)
+            if number not in NUMBERS:
+                self.fault(at(value), f"takes says one, optional or many of a type{suggestion(number, NUMBERS)}")
+            takes.append(Taken(key.value, number, at(key)))
+        texts = {name: self.scalar(top[name]) for name in ("map", "version", "writes", "because") if name in top}
+        lines = self.lines(top["set"]) if "set" in top else ()
+        place = at(top["set"]) if "set" in top else at(root)
+        block = Block(texts.get("writes", ""), "", "", (), None, None, "", lines, place)
+        return MapFile(
+            self.file,
+            texts.get("map", ""),
+            texts.get("version", ""),
+            "",
+            texts.get("because", ""),
+            (block,),
+            self.reasons(top.get("ignore"), "ignore", "an ignored element needs its reason"),
+            self.undecided(top.get("undecided")),
+            {name: at(node) for name, node in top.items()},
+            texts.get("writes", ""),
+            tuple(takes),
+            self.reasons(top.get("withhold"), "withhold", "a withheld element needs its reason"),
+        )
+
+    def reasons(self, node: yaml.Node | None, what: str, missing: str) -> tuple[tuple[Path, str], ...]:
+        """Paths with the reason for each."""
+        found: list[tuple[Path, str]] = []
+        for key, value in self.pairs(node, what) if node is not None else ():
+            path = self.path(key)
+            if path is not None:
+                found.append((path, self.scalar(value)))
+                if not self.scalar(value):
+                    self.fault(at(key), missing)
+        return tuple(found)
+
+    def undecided(self, node: yaml.Node | None) -> tuple[str, ...]:
+        """What nobody has decided about yet."""
+        return tuple(self.scalar(one) for one in node.value) if isinstance(node, yaml.SequenceNode) else ()
 
     def fault(self, pos: Pos, message: str) -> None:
         """Remember one fault."""

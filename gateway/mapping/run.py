@@ -1,7 +1,7 @@
 """Maps loaded and run: a source's record -> R4 resources with their labels, or a refusal that never holds a value."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from types import TracebackType
 from typing import Any, Final
@@ -12,6 +12,7 @@ from gateway.mapping.codes import CodeMap
 from gateway.mapping.compile import Compiled
 from gateway.mapping.context import Context, Run, Unusable
 from gateway.mapping.functions import block_key, text
+from gateway.mapping.outward.plan import OutwardMap, OutwardPlan
 from gateway.mapping.plan import MapPlan
 from gateway.mapping.r4 import index
 from gateway.mapping.r4_lane import Lane
@@ -39,6 +40,8 @@ class Maps:
     codes: Mapping[str, CodeMap]
     lane: Lane
     hash: str
+    outward: Mapping[tuple[str, str], OutwardMap] = field(default_factory=dict)  # (adapter, schema it writes)
+    readback: Mapping[tuple[str, str], tuple[LoadedMap, ...]] = field(default_factory=dict)  # they prove, and serve nobody
 
     def adapters(self) -> list[str]:
         """Every adapter that has maps."""
@@ -48,6 +51,15 @@ class Maps:
         """Every map of an adapter, checked."""
         found = [loaded.plan for (name, _), maps in self.by_schema.items() if name == adapter for loaded in maps]
         return sorted(found, key=lambda plan: plan.source.file)
+
+    def outward_plans(self, adapter: str) -> list[OutwardPlan]:
+        """Every outward map of an adapter, checked."""
+        found = [one.plan for (name, _), one in self.outward.items() if name == adapter]
+        return sorted(found, key=lambda plan: plan.source.file)
+
+    def for_reading_back(self) -> "Maps":
+        """These maps with those that only read back what outward maps write: for proofs, never for answers."""
+        return replace(self, by_schema={**self.by_schema, **self.readback})
 
     def gives(self, adapter: str) -> frozenset[tuple[Category, CareClass]]:
         """What an adapter's maps can make: categories with their care classes."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import yaml
 
@@ -35,6 +35,8 @@ class Field:
     care_class: CareClass | None  # None for objects only
     marks: frozenset[Mark]
     pos: Pos
+    required: bool = False  # an outward map must write it
+    codes: frozenset[str] = frozenset()  # an outward map may write these only; empty: any
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,24 @@ class Found:
     type: str
     many: bool
     key: Key
+
+
+class Walks(Protocol):
+    """What source paths walk: a source's record, or the R4 resources that an outward map takes."""
+
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        ...
+
+    @property
+    def fields(self) -> Mapping[Key, Field]:
+        """The field dictionary; empty where R4 is."""
+        ...
+
+    def walk(self, base: Key, path: Path, index: Index) -> tuple[Found, list[tuple[Step, bool, Key]]]:
+        """A path from a base -> where it leads, and each step with: does it repeat, where does it stand. Raises `Bad`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +165,7 @@ def _field(reader: MapReader, key: yaml.ScalarNode, node: yaml.Node, index: Inde
     except Bad as bad:
         reader.fault(bad.pos, bad.message)
         return None
-    rows = reader.names(node, ("type", "repeats", "class", "marks", "meaning", "item"), "a field")
+    rows = reader.names(node, ("type", "repeats", "class", "marks", "meaning", "item", "required", "codes"), "a field")
     type_ = reader.scalar(rows["type"]) if "type" in rows else ""
     if type_ != "object" and type_ not in PRIMITIVE_NAMES and not index.is_type(type_):
         reader.fault(
@@ -173,4 +193,10 @@ def _field(reader: MapReader, key: yaml.ScalarNode, node: yaml.Node, index: Inde
                 reader.fault(at(mark), f"unknown mark{suggestion(word, Mark)}")
     steps = tuple(step.urls if isinstance(step, Ext) else step.name for step in path.steps if isinstance(step, Ext | Name))
     repeats = reader.scalar(rows["repeats"]) == "true" if "repeats" in rows else False
-    return steps, Field(str(key.value), type_, repeats, care_class, frozenset(marks), at(key))
+    required = reader.scalar(rows["required"]) == "true" if "required" in rows else False
+    codes: frozenset[str] = frozenset()
+    if "codes" in rows and isinstance(rows["codes"], yaml.SequenceNode) and type_ in ("code", "string"):
+        codes = frozenset(reader.scalar(one) for one in rows["codes"].value)
+    elif "codes" in rows:
+        reader.fault(at(rows["codes"]), "codes is a list in [ ], of a field of type code or string")
+    return steps, Field(str(key.value), type_, repeats, care_class, frozenset(marks), at(key), required, codes)

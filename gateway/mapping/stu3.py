@@ -40,6 +40,7 @@ CARE_CONNECT: Final = {  # the part after the last / without -1
 DESCRIPTION: Final = re.compile(
     r"https?://fhir\.(?:nhs|hl7\.org)\.uk/STU3/StructureDefinition/Extension-coding-sct[a-z]*id(?:-1)?", re.I
 )
+DESCRIPTION_STU3: Final = "https://fhir.hl7.org.uk/STU3/StructureDefinition/Extension-coding-sctdescid"
 DESCRIPTION_DISPLAY: Final = UK_CORE + "Extension-UKCore-CodingSCTDescDisplay"
 
 
@@ -62,6 +63,30 @@ def system_in_r4(system: str) -> str:
         own = system.rsplit("/", 1)[-1].removesuffix("-1").replace("CareConnect-GPC-", "CareConnect-")
         return CARE_CONNECT.get(own, system)
     return system
+
+
+@lru_cache(maxsize=4096)
+def system_in_stu3(system: str) -> str:
+    """A code system's URI in R4 -> its STU3 spelling; those that STU3 spells alike stay.
+
+    >>> system_in_stu3("http://terminology.hl7.org/CodeSystem/v3-NullFlavor")
+    'http://hl7.org/fhir/v3/NullFlavor'
+    """
+    if not system.startswith(TERMINOLOGY):
+        return system
+    name = system.removeprefix(TERMINOLOGY)
+    for prefix in ("v3-", "v2-"):
+        if name.startswith(prefix):
+            return f"http://hl7.org/fhir/{prefix[:-1]}/{name.removeprefix(prefix)}"
+    return f"http://hl7.org/fhir/{name}" if name in MOVED else system
+
+
+def description_in_stu3(extension: dict[str, Any]) -> dict[str, Any]:
+    """UK Core's SNOMED description -> the extension STU3 has for it; any other stays."""
+    if extension.get("url") != DESCRIPTION_DISPLAY:
+        return extension
+    inner = {"url": "descriptionDisplay", "valueString": extension.get("valueString")}
+    return {"url": DESCRIPTION_STU3, "extension": [inner]}
 
 
 def description_extension(extension: dict[str, Any]) -> dict[str, Any] | None:

@@ -192,8 +192,17 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """One `takes:` row of an outward map: an R4 type, and how many of it."""
+
+    type: str
+    number: str  # "one" | "optional" | "many"
+    pos: Pos
+
+
+@dataclass(frozen=True, slots=True)
 class MapFile:
-    """One mapping file."""
+    """One mapping file. An outward one has `writes` for `reads`, one block of lines, `takes`, and may have `withhold`."""
 
     file: str
     map: str
@@ -204,6 +213,9 @@ class MapFile:
     ignore: tuple[tuple[Path, str], ...]
     undecided: tuple[str, ...]
     pos: Mapping[str, Pos] = field(default_factory=dict)  # of the top-level values
+    writes: str = ""
+    takes: tuple[Taken, ...] = ()
+    withhold: tuple[tuple[Path, str], ...] = ()  # what R4 may hold and this recipient is not to have
 
 
 class Bad(Exception):
