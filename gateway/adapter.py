@@ -75,13 +75,13 @@ class SourceRecord:
     as_of: datetime  # when the source says this was true
     about: Claim
     locked: bool = False  # the source's own lock on this item: outranks every permit
+    not_early_years: bool = False  # no parent agreed that this item goes on to early years: policy stops it there
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
     """What a source says of the person beside records: its locks, its warnings, how fresh it is."""
 
-    not_early_years: bool = False  # no parent agreed that this item goes on to early years: policy stops it there
     protected: frozenset[str] = frozenset()  # kinds of lock: "address-lock", "refuge", "placement", "adoption"
     warnings: tuple[tuple[str, str], ...] = ()  # (category, code): "confidential-items", "data-in-transit" ...
     as_of: datetime | None = None  # newest delivery, for sources that push
@@ -178,6 +178,7 @@ class ShelfRecord:
     where: str
     schema: str
     locked: bool = False
+    not_early_years: bool = False
 
 
 class Shelf(Protocol):
@@ -214,7 +215,6 @@ class Http(Protocol):
 
     async def request(
         self,
-    not_early_years: bool = False
         method: str,
         url: str,
         *,
