@@ -168,12 +168,13 @@ async def test_paths_without_end_end_as_one_path() -> None:
 
 async def test_a_source_set_to_refuse_gives_nothing_of_a_record_with_an_unknown_field_and_all_of_one_without() -> None:
     world = World(drift="refuse", connector="sql")
-    weight = {"weights": [{"id": "w"}]}
-    refused = world.map(**GOOD, **weight, outcome2=SECRET)
+    good = {"findings": [{"id": "f1", "allergy": "NUT", "state": "open", "kind": "allergy", "seen_on": "2024-03-14"}]}
+    refused = world.map(**GOOD, **good, outcome2=SECRET)
     assert refused.resources == ()
     assert [(one.where, one.reason) for one in refused.refused] == [("row 7", REFUSED)]
-    plain = World().map(**GOOD, **weight)
-    assert [one.body for one in world.map(**GOOD, **weight).resources] == [one.body for one in plain.resources]
+    plain = World().map(**GOOD, **good)
+    assert plain.resources
+    assert [one.body for one in world.map(**GOOD, **good).resources] == [one.body for one in plain.resources]
     await world.settle()
     assert world.drifts.sum("records") == 2  # every record is accounted for
     assert world.paths() == {"outcome2"}
