@@ -42,7 +42,7 @@ class OutwardScope(Scope):
         codes = self.codes.get(name)
         if codes is None:
             raise Bad(call.pos, f"no code map '{name}'{suggestion(name, self.codes)}")
-        if not codes.back.by_code:
+        if call.name == "translate" and not codes.back.by_code:
             raise Bad(call.pos, f"{codes.file} has no equivalent row, so it cannot be read backwards: write one for this way")
         if codes.back.doubtful:
             one, other = codes.back.doubtful[0]
@@ -95,7 +95,8 @@ class OutwardChecker:
                 self._fault(block.pos, "every line is a constant: this map would tell nothing of anybody")
         self._left_out()
         lines = Lines(block, root)
-        return OutwardPlan(self.adapter, self.source, self.schema, self.resources, lines, self.target.order(), code_file)
+        order, read = self.target.order(), frozenset(self.read)
+        return OutwardPlan(self.adapter, self.source, self.schema, self.resources, lines, order, read, code_file)
 
     def _fault(self, pos: Pos, message: str) -> None:
         self.faults.append(Fault(self.source.file, pos.line, pos.column, message))

@@ -31,6 +31,7 @@ class OutwardPlan:
     resources: Resources  # what it takes
     lines: Lines
     order: Mapping[Key, int]  # each field's place in source.yaml
+    read: frozenset[Key]  # elements that lines and conditions read
     code_file: str  # file name that tracebacks and breakpoints name
 
     @property

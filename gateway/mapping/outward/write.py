@@ -14,8 +14,23 @@ from gateway.mapping.source import Key
 from gateway.model import RefusedRecord, Resource
 from gateway.resource import Typed
 
+MODIFIERS: Final = frozenset(  # R4's own modifier elements of the kinds of resource that anybody is told
+    {
+        "clinicalStatus",
+        "deceasedBoolean",
+        "deceasedDateTime",
+        "doNotPerform",
+        "intent",
+        "isSubpotent",
+        "mode",
+        "status",
+        "verificationStatus",
+    }
+)
+NO_MODIFIER: Final = frozenset({("Task", "intent"), ("PractitionerRole", "active"), ("Practitioner", "active")})
 NO_MAP: Final = "no map writes this kind of record"
 MISSING: Final = "a resource that the map takes is not there"
+MISLEADING: Final = "an element that changes what the others mean, and no line reads it"
 TOO_MANY: Final = "more than one of a resource that the map takes once"
 
 
@@ -68,7 +83,24 @@ def _unfit(plan: OutwardPlan, record: Mapping[str, Sequence[Any]]) -> str:
             return f"{MISSING} ({plan.source.file}:{taken.pos.line})"
         if here > 1 and taken.number != "many":
             return f"{TOO_MANY} ({plan.source.file}:{taken.pos.line})"
+        if any(_misleads(plan, taken.type, one) for one in record.get(taken.type, ())):
+            return f"{MISLEADING} ({plan.source.file}:{taken.pos.line})"
     return ""
+
+
+def _misleads(plan: OutwardPlan, type_: str, resource: Mapping[str, Any]) -> bool:
+    """Whether a resource says something that turns its other elements round, and the map would keep quiet about it."""
+    for name, value in resource.items():
+        turns = (name in MODIFIERS and value is not False) or (name == "active" and value is False)
+        if turns and (type_, name) not in NO_MODIFIER and (type_, name) not in plan.read:
+            return True
+    return _has_modifier(resource)
+
+
+def _has_modifier(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "modifierExtension" in value or any(map(_has_modifier, value.values()))
+    return isinstance(value, list) and any(map(_has_modifier, value))
 
 
 def _ordered(value: Any, order: Mapping[Key, int], key: Key) -> Any:
