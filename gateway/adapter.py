@@ -17,12 +17,17 @@ from gateway.nhs_number import NhsNumber
 from gateway.ports import Provider
 
 __all__ = [
+    "Acknowledgement",
     "Adapter",
     "Arrival",
     "Build",
+    "BuildDelivery",
     "Claim",
     "Clock",
     "Closes",
+    "Deliver",
+    "DeliverSettings",
+    "DeliverTable",
     "Delivery",
     "Directory",
     "FileReader",
@@ -32,6 +37,7 @@ __all__ = [
     "LocalIds",
     "Manifest",
     "NhsNumber",
+    "Outgoing",
     "PatientIdentity",
     "Provider",
     "Purpose",
@@ -166,6 +172,36 @@ class Delivery(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One delivery in the recipient's own shape."""
+
+    key: str  # the same at every attempt: the recipient's system takes what has it once
+    schema: str  # of mappings/<adapter>/source.yaml
+    data: Tree
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The recipient's system has it."""
+
+    reference: str | None  # its own name for it, where it gives one
+    at: datetime
+
+
+class Deliver(Protocol):
+    """The writing side of one `[deliver.NAME]`: credentials of its own, no way to read."""
+
+    async def deliver(self, name: str, outgoing: Outgoing) -> Acknowledgement:
+        """Hand it over; a key that the recipient has already is success.
+
+        Raises one of the four `SourceError`s. `SourceContractBroken`: the recipient's system will not take this content, and
+        will not another time either; after the other three nobody knows whether it has it, and it is sent again.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class ShelfRecord:
     """A custodian's newest copy of one record, held as its processor."""
 
@@ -239,6 +275,31 @@ class Directory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class DeliverTable:
+    """One `[deliver.NAME]` of a manifest, read and checked."""
+
+    name: str
+    connector: str
+    schema: str  # what the outward map writes
+    types: frozenset[str]  # R4 types that a sender may submit for it
+    category: str
+    care_class: str
+    purposes: frozenset[str]
+    role: str  # "<system>|<code>": the role in which the recipient acts on what it gets
+    acknowledge_within_h: float
+    keep_days: int
+    options: Mapping[str, Any] = field(default_factory=dict)  # the connector's own
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverSettings:
+    """One `[sources.NAME.deliver.NAME]` of the settings: agreements, address and credentials of their own."""
+
+    agreements: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """adapters/<name>/manifest.toml, read and checked."""
 
@@ -255,6 +316,7 @@ class Manifest:
     feeds_protection: bool  # its locks feed the protected index; unknown or stale then means protected
     budget_s: float
     options: Mapping[str, Any] = field(default_factory=dict)  # the connector's own table
+    deliver: Mapping[str, DeliverTable] = field(default_factory=dict)  # what it takes from other systems
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +332,7 @@ class SourceSettings:
     max_age_h: float | None
     keep_days: int
     options: Mapping[str, Any]  # base_url, database_url, drop, code_maps ...
+    deliver: Mapping[str, DeliverSettings] = field(default_factory=dict)
     drift: Literal["report", "refuse"] = "report"  # of a record with fields that no map knows
 
 
@@ -298,3 +361,9 @@ class Build(Protocol):
     """`build` of an adapter package or a connector."""
 
     def __call__(self, manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter: ...
+
+
+class BuildDelivery(Protocol):
+    """`build_delivery` of a connector: the writing side of one `[deliver.NAME]`."""
+
+    def __call__(self, table: DeliverTable, source: SourceSettings, tools: Tools) -> Deliver: ...

@@ -27,6 +27,9 @@ NO_ROLE = "This job role is not one that this gateway's policy grants anything t
 NO_AGREEMENT = "No agreement in force lets your organisation have this for this purpose."
 NO_CASE = "This purpose needs the reference of the case you are working on."
 NO_SOURCE = "No source gives what was asked for by itself."
+NO_SEND_SCOPE = "The access token's scopes do not let this resource type be sent: it needs c."
+NO_SEND_AGREEMENT = "No agreement in force lets the recipient have this of your organisation for this purpose."
+NO_SEND_RULE = "No rule lets this role at this kind of organisation send this for this purpose."
 NO_RULE = "No rule lets this role at this kind of organisation have this for this purpose."
 
 _TRACE_TYPES = {"Patient": Category.DEMOGRAPHICS}
@@ -73,6 +76,68 @@ def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> 
         obligations=tuple(sorted({name for name in uses if name})),
         policy_hash=policy.hash,
         terms={name: sources[name] for name in named},
+    )
+
+
+def decide_sending(
+    facts: Facts, policy: Policy, category: Category, care_class: CareClass, terms: SourceTerms, to: str
+) -> Permit | Deny:
+    """Whether this caller may send one kind of thing to one organisation -> `Permit` or `Deny`.
+
+    `terms`: the route's, whose custodian is the sender. Whether the recipient may have it is decided when it leaves.
+    """
+    here = of(facts)
+    agreed = policy.agreed_with(to, here.purpose, category, terms, facts.request.received_at.date())
+    kindest = policy.kindest(here)
+    if not facts.request.types_in_scope:
+        reason, public = "scope", NO_SEND_SCOPE
+    elif here.role_group == "unknown":
+        reason, public = "role-unknown", NO_ROLE
+    elif not agreed:
+        reason, public = "no-agreement", NO_SEND_AGREEMENT
+    elif not any(rulings.send(category, care_class, agreed=agreed).allowed for rulings in kindest):
+        reason, public = "no-rule", NO_SEND_RULE
+    else:
+        return _sending_of_person(facts, policy, here, category, care_class, terms)
+    return Deny(
+        facts=facts,
+        caller_level=True,
+        reason=reason,
+        public_reason=public,
+        contact=policy.contact(here.organisation, {category}),
+        rules=kindest[0].send(category, care_class, agreed=agreed).forbidden_by or (DEFAULT_DENY,),
+        sources=frozenset(),
+        policy_hash=policy.hash,
+    )
+
+
+def _sending_of_person(
+    facts: Facts, policy: Policy, here: Circumstances, category: Category, care_class: CareClass, terms: SourceTerms
+) -> Permit | Deny:
+    """What depends on the person: nobody traced, or no relationship where a rule asks for one."""
+    decision = policy.rulings(here).send(category, care_class, agreed=True)
+    if decision.allowed:
+        return Permit(
+            facts=facts,
+            allowed={category: decision.rules},
+            sources=frozenset({terms.source}),
+            strip=frozenset(),
+            may_know_withheld=frozenset(),
+            obligations=(),
+            policy_hash=policy.hash,
+            terms={terms.source: terms},
+        )
+    related = policy.rulings(here._replace(relationships=policy.rules.enums["Relationship"]))
+    missing = related.send(category, care_class, agreed=True).allowed
+    return Deny(
+        facts=facts,
+        caller_level=False,
+        reason="no-relationship" if missing else decision.forbidden_by[0].id,
+        public_reason="",
+        contact=policy.contact(here.organisation, {category}),
+        rules=decision.forbidden_by,
+        sources=frozenset({terms.source}),
+        policy_hash=policy.hash,
     )
 
 

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from gateway.errors import NotAuthenticated
-from gateway.model import AccessRequest, ConsentFact, Facts, NotUsable, PatientIdentity
+from gateway.model import AccessRequest, Caller, ConsentFact, Facts, NotUsable, PatientIdentity
 from gateway.policy import Policy, as_plain, of
 from gateway.ports import FactsStore, PersonFacts
 
@@ -17,6 +17,7 @@ OBJECTION = ConsentFact("direct-care", "deny")
 CLOCKS_DIFFER = timedelta(minutes=5)  # a delivery further ahead of our clock than this is of no known age
 
 _REGISTERED = "registered-practice"
+_ADDRESSED = "addressed"  # what is being sent was addressed to this caller: never stored, only ever of a mandate
 
 
 async def gather(
@@ -54,7 +55,7 @@ async def gather(
         agreements=policy.agreements_in_force(caller.organisation.code, now.date()),
         has_case_reference=bool(caller.case_reference),
         usable=traced is not None,
-        relationships=_relationships(traced, rows, caller.organisation.code) if traced else frozenset(),
+        relationships=_relationships(traced, rows, caller) if traced else frozenset(),
         consents=rows.consents,
         objection=rows.objection or OBJECTION in rows.consents,
         protected=bool(because),
@@ -83,13 +84,14 @@ def age_band(birth_date: date | None, on: date) -> str:
     return "under-1"
 
 
-def _relationships(traced: PatientIdentity, rows: PersonFacts, organisation: str) -> frozenset[str]:
-    """What is stored, and the registered practice as the trace has it.
+def _relationships(traced: PatientIdentity, rows: PersonFacts, caller: Caller) -> frozenset[str]:
+    """What is stored, the registered practice as the trace has it, and "addressed" of a caller made from a mandate.
 
     The trace decides who the registered practice is; a stored row stands only where PDS withholds it (restricted).
     """
-    stored = rows.relationships if traced.restricted else rows.relationships - {_REGISTERED}
-    return stored | {_REGISTERED} if traced.practice == organisation else stored
+    held = rows.relationships if traced.restricted else rows.relationships - {_REGISTERED}
+    held = held | {_REGISTERED} if traced.practice == caller.organisation.code else held
+    return held | {_ADDRESSED} if caller.mandate else held - {_ADDRESSED}
 
 
 def _protected_because(

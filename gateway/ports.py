@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
-from gateway.model import ConsentFact, PersonId, Receipt, Resource
+from gateway.model import (
+    Accepted,
+    ConsentFact,
+    LeasedParcel,
+    Mandate,
+    NewParcel,
+    Parcel,
+    ParcelState,
+    PersonId,
+    Receipt,
+    Resource,
+)
 from gateway.nhs_number import NhsNumber
 
 # ------------------------------------------------------------------------------------------------------------ outside
@@ -485,6 +496,68 @@ class Queue(Protocol):
 
     async def retry(self, leased: Leased, *, due: datetime, reason: str) -> bool:
         """Due again later; `reason` is a short constant."""
+        ...
+
+
+class Mandates(Protocol):
+    """In whose name something may leave without a token."""
+
+    async def get(self, mandate: str) -> Mandate | None: ...
+
+    async def revoke(self, mandate: str, at: datetime) -> bool: ...
+
+
+class Parcels(Protocol):
+    """What is to be delivered: content sealed, leased while it is being sent, forgotten once it is settled."""
+
+    async def put(self, parcel: NewParcel, mandate: Mandate) -> Accepted:
+        """A submission and its mandate, once for each of the sender's identifiers."""
+        ...
+
+    async def get(self, parcel: str) -> Parcel | None: ...
+
+    async def claim(self, *, now: datetime, lease_s: float, limit: int = 1) -> Sequence[LeasedParcel]:
+        """Due and open parcels, leased to the caller: a killed worker's come back by themselves."""
+        ...
+
+    async def retry(self, leased: LeasedParcel, state: ParcelState, *, due: datetime, reason: str) -> bool:
+        """Due again later. False when the lease had run out and another worker has it."""
+        ...
+
+    async def sending(self, leased: LeasedParcel, at: datetime) -> bool:
+        """Bytes are about to leave. False when the lease had run out, or it was recalled or closed meanwhile: send nothing."""
+        ...
+
+    async def settle(
+        self, leased: LeasedParcel, state: ParcelState, *, at: datetime, reason: str, reference: str | None = None
+    ) -> bool:
+        """Its end, or a halt until somebody looks. What needs no further attempt loses its content."""
+        ...
+
+    async def unconfirmed(self, now: datetime, limit: int = 100) -> Sequence[Parcel]:
+        """Not acknowledged when they should have been, and nobody was told yet."""
+        ...
+
+    async def warned(self, parcel: str) -> None:
+        """Somebody's task now."""
+        ...
+
+    async def list(self, *, state: ParcelState | None = None, limit: int = 200) -> Sequence[Parcel]: ...
+
+    async def again(self, parcel: str, at: datetime) -> bool:
+        """An operator has mended what was wrong: due now. False: it has no content any more."""
+        ...
+
+    async def recall(self, parcel: str, *, at: datetime) -> Parcel | None:
+        """Its sender takes it back: never sent from now on. The parcel as it was; None: there is none."""
+        ...
+
+    async def close_of(self, number: NhsNumber, *, at: datetime, reason: str) -> int:
+        """Nothing of this person leaves any more; how many were open."""
+        ...
+
+    async def purge(self, at: datetime) -> int:
+        """What is past its time lapses and loses its content; what was settled long ago goes."""
         ...
 
 

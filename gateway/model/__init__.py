@@ -1,5 +1,15 @@
 """The domain: its words (words.py) and the values that travel the line (tickets.py)."""
 
+from gateway.model.parcels import (
+    Accepted,
+    Content,
+    LeasedParcel,
+    Mandate,
+    NewParcel,
+    Parcel,
+    ParcelState,
+    Submission,
+)
 from gateway.model.tickets import (
     AccessRequest,
     Ask,
@@ -39,6 +49,7 @@ from gateway.model.words import (
 )
 
 __all__ = [
+    "Accepted",
     "AccessRequest",
     "Ask",
     "Caller",
@@ -46,6 +57,7 @@ __all__ = [
     "Category",
     "Coding",
     "ConsentFact",
+    "Content",
     "Deny",
     "Disclosed",
     "Disclosure",
@@ -53,11 +65,16 @@ __all__ = [
     "FetchPlan",
     "Grain",
     "Interaction",
+    "LeasedParcel",
+    "Mandate",
     "MappedResource",
     "Mark",
+    "NewParcel",
     "NotUsable",
     "Organisation",
     "OrganisationKind",
+    "Parcel",
+    "ParcelState",
     "PatientIdentity",
     "Permit",
     "PersonId",
@@ -72,4 +89,5 @@ __all__ = [
     "SourceState",
     "SourceTerms",
     "Staff",
+    "Submission",
 ]

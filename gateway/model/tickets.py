@@ -38,17 +38,26 @@ class Caller:
     scopes: frozenset[str]
     token_id: str
     case_reference: str | None
-    client_version: int
+    client_version: int | None  # None: no client, but a mandate
     address: str  # network address, for the audit
+    mandate: str = ""  # id of the mandate it was made from: it receives what was addressed to it
 
     @property
     def may_ask_for(self) -> frozenset[str]:
         """R4 types the token's SMART v2 scopes cover with `r` and `s`; `*` for all."""
+        return self._covered("rs")
+
+    @property
+    def may_send(self) -> frozenset[str]:
+        """R4 types the token's SMART v2 scopes cover with `c`; `*` for all."""
+        return self._covered("c")
+
+    def _covered(self, needed: str) -> frozenset[str]:
         parted = (scope.partition("/")[2].partition(".") for scope in self.scopes)
-        return frozenset(type_ for type_, _, letters in parted if {"r", "s"} <= set(letters))
+        return frozenset(type_ for type_, _, letters in parted if set(needed) <= set(letters))
 
 
-Interaction = Literal["search", "read", "everything", "audit-search"]
+Interaction = Literal["search", "read", "everything", "audit-search", "send", "deliver"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """One request, read. Ticket: made by gateway.api.reading alone."""
+    """One request, read. Ticket: made by gateway.api.reading alone; from a mandate, by gateway.caller.mandated alone."""
 
     caller: Caller
     purpose: Purpose
@@ -79,8 +88,8 @@ class AccessRequest:
 
     @property
     def types_in_scope(self) -> frozenset[str]:
-        """R4 types that were asked for and that the token's scopes cover."""
-        scopes = self.caller.may_ask_for
+        """R4 types that were asked for, or are to be sent, and that the token's scopes cover."""
+        scopes = self.caller.may_send if self.query.interaction == "send" else self.caller.may_ask_for
         return self.query.types if "*" in scopes else self.query.types & scopes
 
 

@@ -74,6 +74,7 @@ class Category(StrEnum):
     CENTRE_ATTENDANCE = "centre-attendance"
     SOCIAL_CARE_INVOLVEMENT = "social-care-involvement"
     CHILD_PROTECTION = "child-protection"
+    REFERRAL = "referral"  # what one organisation asks another to do for somebody
     ACCESS_LOG = "access-log"
 
 

@@ -39,7 +39,7 @@ class Case:
     purpose: str
     on: date
     given: Mapping[str, Any]
-    action: Literal["see", "keep", "know"]
+    action: Literal["see", "keep", "know", "send"]
     category: Category | None
     care_class: CareClass
     mark: Mark | None
@@ -47,6 +47,7 @@ class Case:
     terms: frozenset[str] | None  # purposes the source's own terms allow; None: all
     locked: bool
     not_early_years: bool
+    send_to: str  # action send: code of the organisation it goes to
     decided_by: frozenset[str]  # rules the answer must name, exactly
 
 
@@ -66,6 +67,7 @@ def read_case(file: Traversable, permit: bool) -> Case:
             "locked": bool,
             "not_early_years": bool,
             "withheld": bool,
+            "send_to": str,
         },
         "ask",
     )
@@ -90,7 +92,7 @@ def read_case(file: Traversable, permit: bool) -> Case:
         purpose=given["purpose"],
         on=on,
         given=given,
-        action="keep" if mark else "know" if ask.get("withheld") else "see",
+        action="keep" if mark else "know" if ask.get("withheld") else "send" if "send_to" in ask else "see",
         category=category,
         care_class=care_class,
         mark=mark,
@@ -98,6 +100,7 @@ def read_case(file: Traversable, permit: bool) -> Case:
         terms=frozenset(ask["source_terms"]) if "source_terms" in ask else None,
         locked=ask.get("locked", False),
         not_early_years=ask.get("not_early_years", False),
+        send_to=ask.get("send_to", ""),
         decided_by=frozenset(tree["decided_by"]),
     )
 

@@ -44,6 +44,10 @@ def decide(policy: Policy, case: Case) -> GrainDecision:
     assert case.category is not None  # read_case refuses a case with neither
     if case.action == "know":
         return rulings.may_know(case.category)
+    if case.action == "send":
+        terms = terms_of(policy, case)
+        agreed = terms is not None and policy.agreed_with(case.send_to, case.purpose, case.category, terms, case.on)
+        return rulings.send(case.category, case.care_class, agreed=agreed)
     grain = Grain(case.category, case.care_class, "a-source", case.locked, case.not_early_years)
     return rulings.see(grain, terms_of(policy, case))
 

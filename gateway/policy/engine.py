@@ -55,6 +55,14 @@ class Rulings:
             made = self.made[key] = self._ask("know", Grain(category, CareClass.IDENTITY, ""), agreed, True)
         return made
 
+    def send(self, category: Category, care_class: CareClass, *, agreed: bool) -> GrainDecision:
+        """Whether this caller may send something of the category; `agreed` is about whom it goes to."""
+        key = ("send", category, care_class, agreed)
+        made = self.made.get(key)
+        if made is None:
+            made = self.made[key] = self._ask("send", Grain(category, care_class, ""), agreed, True)
+        return made
+
     def keep(self, mark: Mark) -> GrainDecision:
         """Whether what carries this mark stays in the resources that are shared."""
         key = ("keep", mark)
@@ -143,6 +151,14 @@ class Policy:
             if terms.agreement == agreement and terms.custodian in ("", self.agreements[agreement].gives):
                 return True
         return False
+
+    def agreed_with(self, recipient: str, purpose: str, category: Category, terms: SourceTerms, on: date) -> bool:
+        """Whether an agreement in force that day, given by the sender (the custodian of `terms`), lets this recipient have it."""
+        in_force = self.agreements_in_force(recipient, on)
+        return any(
+            flow in in_force and terms.agreement == agreement and terms.custodian == self.agreements[agreement].gives
+            for agreement, flow in self._flows.get((recipient, purpose, category), ())
+        )
 
     def evaluate(self, facts: Facts, grain: Grain, terms: SourceTerms | None = None) -> GrainDecision:
         """One grain of one request -> its decision, remembered."""

@@ -18,7 +18,7 @@ from cedarpy import pst
 from gateway.model import CareClass, Category, Mark, OrganisationKind, Purpose, RuleUse
 from gateway.policy.faults import Fault, PolicyFaults
 
-ACTIONS = ("see", "audit", "know", "keep")
+ACTIONS = ("see", "audit", "know", "send", "keep")
 NEVER_NEEDS_CONSENT = frozenset({Purpose.S47, Purpose.ETREAT, Purpose.BTG, Purpose.HLEGAL})
 DEFAULT_DENY = RuleUse("default-deny", "No rule permits this, and what no rule permits is not shared.")
 

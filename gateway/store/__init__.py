@@ -20,6 +20,7 @@ from gateway.store.facts import StoredFacts
 from gateway.store.keys import Keys, NotOpened
 from gateway.store.limits import StoredLimits
 from gateway.store.log import StoredLog
+from gateway.store.parcels import StoredMandates, StoredParcels
 from gateway.store.persons import StoredPersons
 from gateway.store.policy_activation import StoredPolicyActivation
 from gateway.store.protections import StoredProtections
@@ -58,6 +59,8 @@ class Store:
         self.suppressions = StoredSuppressions(database, keys, clock=clock)
         self.consents = StoredConsents(database, keys)
         self.queue = StoredQueue(database)
+        self.parcels = StoredParcels(database, keys)
+        self.mandates = StoredMandates(database)
         self.drifts = StoredDrifts(database)
         self.work = StoredWorkList(database, keys, clock=clock)
         self.policy_activation = StoredPolicyActivation(database)

@@ -59,7 +59,7 @@ CENTRE = {"centre-involvement", "centre-attendance"}
 WARNINGS = {"child-protection", "social-care-involvement"}
 
 
-def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years):
+def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years=False):
     """The rules again, by hand: whether `see` is allowed. None stands for an attribute that is missing."""
     if None in (here.purpose, here.role_group, care_class, locked, agreed, allow, here.usable, here.objection):
         return False
@@ -82,8 +82,12 @@ def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years
         return asked and plain and "share-health" in given_
     if who == "centre-worker" and why in {"COC", "EARLYHELP"} and here.organisation_kind == "childrens-centre":
         mine = {"demographics", "immunisations", "child-health-reviews"} | CENTRE
-        fit = "centre-registration" in what and "share-centres" in given_ and not here.deceased
-        return fit and category in mine and care_class not in {"safeguarding", "special"}
+        held = mine if "centre-registration" in what else set()
+        sent = {"referral", "demographics"} if "addressed" in what else set()
+        fit = "share-centres" in given_ and not here.deceased
+        return fit and category in held | sent and care_class not in {"safeguarding", "special"}
+    if who == "social-worker" and here.organisation_kind == "local-authority" and why == "MASH":
+        return "addressed" in what and category in {"referral", "demographics"}
     if who == "social-worker" and here.organisation_kind == "local-authority":
         if not here.has_case_reference or "allocated-worker" not in what:
             return False
@@ -130,6 +134,26 @@ def test_the_rules_decide_as_the_same_rules_written_by_hand(
     verdict = policy().rules.ask("see", here.purpose, here.role_group, ("Category", category), context)
     assert verdict.allowed is (not missing and oracle(here, category, care_class, **labels))
     assert bool(verdict.errors) is bool(missing)
+
+
+def oracle_sends(here, category, *, agreed):
+    """Who may send what, by hand."""
+    kin = {"gp": "registered-practice", "health-visitor": "caseload", "centre-worker": "centre-registration"}.get(here.role_group)
+    if not agreed or not here.usable or kin is None or here.organisation_kind != KINDS[here.role_group]:
+        return False
+    if here.purpose == "MASH":
+        return category == "referral"
+    if here.role_group == "centre-worker":
+        return here.purpose == "COC" and category == "centre-involvement" and kin in here.relationships
+    return here.purpose in {"COC", "EARLYHELP"} and category == "referral" and kin in here.relationships
+
+
+@settings(max_examples=300, deadline=None)
+@given(here=circumstances, category=st.sampled_from(list(Category)), agreed=st.booleans())
+def test_the_rules_of_sending_decide_as_the_same_rules_written_by_hand(here, category, agreed):
+    decision = policy().rulings(here).send(category, CareClass.SOCIAL_CARE, agreed=agreed)
+    assert decision.allowed is oracle_sends(here, category.value, agreed=agreed)
+    assert not decision.errors
 
 
 def oracle_keeps(here, mark):
