@@ -127,7 +127,9 @@ def quality(one: Subject) -> Iterator[str]:
 
 def manifest(one: Subject) -> Iterator[str]:
     """What the manifest reads and gives is what source.yaml and the maps have."""
-    schemas = {schema for name, schema in one.maps.schemas if name == one.name}
+    read = {plan.source.reads for plan in one.maps.plans(one.name)}
+    written = {plan.schema.name for plan in one.maps.outward_plans(one.name)} - read
+    schemas = {schema for name, schema in one.maps.schemas if name == one.name} - written
     if schemas != set(one.manifest.reads) - {R4_SCHEMA}:
         yield "manifest.toml: reads names other schemas than source.yaml"
     made = {block.block.type: str(block.category) for plan in one.maps.plans(one.name) for block in plan.blocks}

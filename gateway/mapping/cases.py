@@ -69,7 +69,7 @@ class Case:
         found: list[str] = []
         out, refused = self.folder / f"{self.name}.out.json", self.folder / f"{self.name}.refused.txt"
         want = parse(out.read_bytes()) if out.is_file() else []
-        found += _differ(want, parse(came.out()), "resources")
+        found += differ(want, parse(came.out()), "resources")
         lines = tuple(refused.read_text("utf-8").splitlines()) if refused.is_file() else ()
         if lines != came.refusals:
             found.append("refusals: not those of the golden")
@@ -124,7 +124,8 @@ def _record(read: Any, number: int) -> SourceRecord:
     )
 
 
-def _differ(want: Any, came: Any, path: str) -> Iterator[str]:
+def differ(want: Any, came: Any, path: str) -> Iterator[str]:
+    """Where two trees differ: paths, never values."""
     if isinstance(want, dict) and isinstance(came, dict):
         for name in sorted(want.keys() | came.keys()):
             if name not in came:
@@ -132,11 +133,11 @@ def _differ(want: Any, came: Any, path: str) -> Iterator[str]:
             elif name not in want:
                 yield f"{path}.{name}: not in the golden"
             else:
-                yield from _differ(want[name], came[name], f"{path}.{name}")
+                yield from differ(want[name], came[name], f"{path}.{name}")
     elif isinstance(want, list) and isinstance(came, list):
         if len(want) != len(came):
             yield f"{path}: {len(came)} where the golden has {len(want)}"
         for number, (one, other) in enumerate(zip(want, came, strict=False)):
-            yield from _differ(one, other, f"{path}[{number}]")
+            yield from differ(one, other, f"{path}[{number}]")
     elif want != came or isinstance(want, bool) != isinstance(came, bool) or str(want) != str(came):
         yield f"{path}: differs"

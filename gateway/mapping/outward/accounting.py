@@ -10,6 +10,8 @@ from typing import Any, Final
 from gateway.mapping.accounting import Place, Spot, closed, cover, leaves, reach
 from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.tree import Path
+from gateway.model import Resource
+from gateway.resource import Typed
 
 OURS: Final = frozenset({"resourceType", "id", "meta", "text", "contained", "implicitRules", "language"})
 OWN: Final = "the gateway's own: ids, addresses, profiles and labels mean nothing to a recipient"
@@ -60,6 +62,15 @@ def account_written(plan: OutwardPlan, record: Mapping[str, Sequence[Any]], *, m
         len(rest),
         frozenset(sent),
     )
+
+
+def by_type(resources: Sequence[Resource]) -> dict[str, list[dict[str, Any]]]:
+    """Resources -> the record that the paths of an outward map walk."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for resource in resources:
+        body = resource.plain() if isinstance(resource, Typed) else dict(resource)
+        found.setdefault(resource["resourceType"], []).append(body)
+    return found
 
 
 def shown(place: Place) -> str:

@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from gateway.adapter import Tree
 from gateway.mapping.context import Unusable, WriteContext, Writing
-from gateway.mapping.outward.accounting import WriteAccounting, account_written
+from gateway.mapping.outward.accounting import WriteAccounting, account_written, by_type
 from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.run import UNREADABLE, Maps
 from gateway.mapping.source import Key
 from gateway.model import RefusedRecord, Resource
-from gateway.resource import Typed
 
 MODIFIERS: Final = frozenset(  # R4's own modifier elements of the kinds of resource that anybody is told
     {
@@ -52,7 +51,7 @@ def write_record(
     if found is None:
         return Written(None, (RefusedRecord(adapter, schema, NO_MAP),), (), None)
     plan = found.plan
-    record = _by_type(resources)
+    record = by_type(resources)
     reason = _unfit(plan, record)
     data: Tree = None
     if not reason:
@@ -65,14 +64,6 @@ def write_record(
     refused = (RefusedRecord(adapter, schema, reason),) if reason else ()
     made = account_written(plan, record, made=not reason)
     return Written(data, refused, made.not_sent, made if account else None)
-
-
-def _by_type(resources: Sequence[Resource]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for resource in resources:
-        body = resource.plain() if isinstance(resource, Typed) else dict(resource)
-        found.setdefault(resource["resourceType"], []).append(body)
-    return found
 
 
 def _unfit(plan: OutwardPlan, record: Mapping[str, Sequence[Any]]) -> str:
