@@ -35,6 +35,7 @@ __all__ = [
     "HttpAnswer",
     "Intake",
     "LocalIds",
+    "Loss",
     "Manifest",
     "NhsNumber",
     "Outgoing",
@@ -122,6 +123,16 @@ class FileReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """A death or a loss that a message tells of: from now on nothing goes out about that person that invites contact."""
+
+    nhs_number: str
+    kind: str  # "death" | "stillbirth" | "pregnancy-loss" | "child-loss" | "outcome-unknown"
+    episode: str = ""  # which birth or pregnancy, where one person may have several
+    taken_back: bool = False  # the source says it does not hold: a person decides whether contact goes on
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """One thing a pushing source delivered, ready for the shelf."""
 
@@ -133,6 +144,7 @@ class Arrival:
     record: SourceRecord | None  # None: the sender deleted it
     protected: frozenset[str] = frozenset()  # locks this record asserts about the person
     expires_trace: bool = False  # only news that the person changed: their trace is read again, and nothing is shelved
+    losses: tuple[Loss, ...] = ()
 
 
 @runtime_checkable

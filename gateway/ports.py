@@ -428,6 +428,14 @@ class WorkItem:
     """A task as the work list shows it: what and why and whose, not yet about whom."""
 
     id: str
+    async def put_each(self, deliveries: Sequence[tuple[Sequence[ShelfRow], Entry]], owed: Sequence[Owed] = ()) -> Sequence[int]:
+        """Several deliveries, each with its event, and what they owe, in one transaction: how many rows of each were newer.
+
+        An entry's detail says `contested` where a row's business id is held for somebody else, too: until its sender has
+        deleted one, neither is shown.
+        """
+        ...
+
     kind: str
     reason: str
     source: str

@@ -1,17 +1,19 @@
 """Takes what is due: deliveries, owed failure counts, the log's sequence, retention. Knows no rule; every act is a flow."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from gateway.adapter import Arrival, Delivery
 from gateway.errors import GatewayError
-from gateway.flows.intake import intake
+from gateway.flows.intake import intake, intake_each
 from gateway.flows.parts import Parts
 from gateway.flows.upkeep import upkeep
 from gateway.registry import ActiveSource
 
 TICK_S = 1.0
+TOGETHER = 64  # deliveries that are recorded in one transaction; a crash brings that many again
 Due = Callable[[], Awaitable[None]]
 _log = structlog.get_logger()
 
@@ -61,6 +63,22 @@ class Worker:
         taker = source.intake
         if taker is None:
             return
-        async for delivery, arrivals in taker.arrivals():
-            became = await intake(self._parts, source, delivery, arrivals)
+        waiting: list[tuple[Delivery, Sequence[Arrival]]] = []
+        try:
+            async for delivery, arrivals in taker.arrivals():
+                if delivery.snapshot and delivery.fault is None:
+                    became = await intake(self._parts, source, delivery, arrivals)
+                    _log.info("delivery.taken", source=source.settings.name, delivery=delivery.name, became=became)
+                    continue
+                waiting.append((delivery, arrivals))
+                if len(waiting) >= TOGETHER:
+                    together, waiting = waiting, []
+                    await self._settle(source, together)
+        finally:  # a file that breaks its reader, or the end of the process, does not hold up those before it
+            if waiting:
+                await self._settle(source, waiting)
+
+    async def _settle(self, source: ActiveSource, waiting: Sequence[tuple[Delivery, Sequence[Arrival]]]) -> None:
+        """Messages are many and small: one transaction for several, since each costs a wait for the disk."""
+        for (delivery, _), became in zip(waiting, await intake_each(self._parts, source, waiting), strict=True):
             _log.info("delivery.taken", source=source.settings.name, delivery=delivery.name, became=became)

@@ -141,6 +141,8 @@ class Drop:
         self._checksums = checksums
         for name in ("taken", "done", "refused"):
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._leaves = leaves
+        self._listed: list[Path] = []  # of the last look, oldest first, still to be taken
 
     async def arrivals(self, read: Callable[[bytes], Opened]) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
         """Each waiting file with what it holds; one that is not usable comes with nobody and ends in refused/.
@@ -153,10 +155,15 @@ class Drop:
             yield delivery, await asyncio.to_thread(self._open, delivery, read)
 
     def take(self) -> DropFile | None:
-        """The next whole file, or None when nothing waits. Oldest first; two readers never get the same one."""
-        self._give_back()
-        for path in self._waiting():
-            claimed = self._claim(path)
+        """The next whole file, or None when nothing waits. Oldest first; two readers never get the same one.
+
+        What a look at the folder found is worked off before the next look, or a full folder would cost its square.
+        """
+        if not self._listed:
+            self._give_back()
+            self._listed = self._waiting()[::-1]
+        while self._listed:
+            claimed = self._claim(self._listed.pop())
             if claimed is not None:
                 return self._read(claimed)
         return None
@@ -183,6 +190,8 @@ class Drop:
             return ()
         delivery.fault = self._doubt(opened)
         if delivery.fault is not None:
+        finally:
+            delivery.body = b""  # deliveries may wait for each other
             return ()
         delivery.as_of = opened.as_of or delivery.as_of
         delivery.rows = opened.refused_rows

@@ -10,12 +10,16 @@ from gateway.flows.parts import Parts
 from gateway.flows.shelving import shelved
 from gateway.model import PatientIdentity
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, ShelfRow
+from gateway.ports import Entry, NewWork, ShelfRow, Suppression
 from gateway.registry import ActiveSource
 
 OLDER = "older than what is held"
 SHRINKS = "an extract without more than half of what is held"
-SHELF_DAYS = 400  # how long a copy is kept without a newer one; a place shortens it by agreement
+BIRTH_DATE = "birth-date-differs"
+SHELF_DAYS = 400  # how long a copy is kept without a newer one; `shelf_days` of a source's options is its own
+LOOK_WITHIN = timedelta(days=1)  # how soon the owner should look at what was set aside
+
+Taken = tuple[Delivery, Sequence[Arrival]]
 
 
 @dataclass(slots=True)
@@ -24,6 +28,7 @@ class _Sorted:
     locks: dict[NhsNumber, frozenset[str]] = field(default_factory=dict)
     doubts: dict[str, int] = field(default_factory=dict)  # reason -> how many
     expired: int = 0  # traces that may not be used again
+    losses: list[Suppression] = field(default_factory=list)
 
 
 async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals: Sequence[Arrival]) -> str:
@@ -31,32 +36,67 @@ async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrival
 
     Raises `TracerDown`, `StoreDown` or `AuditDown`: the delivery stays where it is and comes again.
     """
-    if delivery.fault is not None:
-        await parts.log.append([_entry(parts, source, "failure", {"reason": delivery.fault, "delivery": delivery.name})])
-        delivery.done()
-        return "refused"
-    sorted_ = await _sort(parts, source, arrivals)
-    for doubt, count in delivery.doubts.items():
-        sorted_.doubts[doubt] = sorted_.doubts.get(doubt, 0) + count
-    unfit = await _unfit(parts, source, delivery, sorted_) if delivery.snapshot else None
+    if delivery.snapshot and delivery.fault is None:
+        return await _snapshot(parts, source, delivery, arrivals)
+    return (await intake_each(parts, source, [(delivery, arrivals)]))[0]
+
+
+async def intake_each(parts: Parts, source: ActiveSource, taken: Sequence[Taken]) -> Sequence[str]:
+    """Several deliveries that are no snapshots, in one transaction, each with its event -> what became of each.
+
+    Raises `TracerDown`, `StoreDown` or `AuditDown`: nothing of any was recorded; they stay where they are and come again.
+    """
+    put: list[tuple[Sequence[ShelfRow], Entry]] = []
+    owed: list[NewWork] = []
+    ends: list[str | None] = []  # the reason why a delivery is set aside, for each
+    losses: list[Suppression] = []
+    locks: dict[NhsNumber, frozenset[str]] = {}
+    for delivery, arrivals in taken:
+        if delivery.fault is not None:
+            reason = delivery.fault
+            put.append(([], _entry(parts, source, "failure", {"reason": reason, "delivery": delivery.name})))
+            owed.append(_set_aside(parts, source, reason, delivery))
+            ends.append("")
+            continue
+        sorted_ = await _sort(parts, source, delivery, arrivals)
+        losses += sorted_.losses
+        for number, kinds in sorted_.locks.items():
+            locks[number] = locks.get(number, frozenset()) | kinds
+        put.append((sorted_.rows, _entry(parts, source, "success", _told(delivery, sorted_))))
+        aside = bool(sorted_.doubts) and not sorted_.rows and (not sorted_.expired or bool(delivery.doubts))
+        ends.append(min(sorted_.doubts) if aside else None)
+        owed += [_set_aside(parts, source, doubt, delivery) for doubt in sorted(sorted_.doubts)]
+        owed += [_taken_back(parts, source, loss) for loss in sorted_.losses if loss.taken_back]
+    # Locks and losses first: no instant in which a fresh copy can be read and what forbids its use is not yet known.
+    if source.manifest.feeds_protection and any(delivery.fault is None for delivery, _ in taken):
+        await parts.protections.assert_locks(source.settings.name, locks, parts.now(), snapshot=False)
+    if losses:
+        await parts.suppressions.put(losses)
+    await parts.shelf.put_each(put, owed)
+    return [_ended(delivery, reason) for (delivery, _), reason in zip(taken, ends, strict=True)]
+
+
+def _ended(delivery: Delivery, reason: str | None) -> str:
+    """`reason` None: taken; "": its reader refused it."""
+    if reason:
+        delivery.refuse(reason)
+        return "quarantined"
+    delivery.done()
+    return "taken" if reason is None else "refused"
+
+
+async def _snapshot(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals: Sequence[Arrival]) -> str:
+    sorted_ = await _sort(parts, source, delivery, arrivals)
+    unfit = await _unfit(parts, source, delivery, sorted_)
     if unfit is not None:
         refusal: dict[str, object] = {"reason": unfit, "doubtful": sorted_.doubts, "delivery": delivery.name}
-        await parts.log.append([_entry(parts, source, "failure", refusal)])
+        await parts.log.append([_entry(parts, source, "failure", refusal)], [_set_aside(parts, source, unfit, delivery)])
         delivery.refuse(unfit)
         return "refused"
-    kept: dict[str, object] = {"kept": len(sorted_.rows), "doubtful": sorted_.doubts, "delivery": delivery.name}
-    entry = _entry(parts, source, "success", kept | ({"expired": sorted_.expired} if sorted_.expired else {}))
-    # Locks first: no instant in which a fresh copy can be read and its lock is not yet known.
     if source.manifest.feeds_protection:
-        at = delivery.as_of if delivery.snapshot else parts.now()
-        await parts.protections.assert_locks(source.settings.name, sorted_.locks, at, snapshot=delivery.snapshot)
-    if delivery.snapshot:
-        await parts.shelf.replace(source.settings.name, sorted_.rows, delivery.as_of, entry)
-    else:
-        await parts.shelf.put(sorted_.rows, entry)
-    if sorted_.doubts and not sorted_.rows and not sorted_.expired:
-        delivery.refuse(min(sorted_.doubts))
-        return "quarantined"
+        await parts.protections.assert_locks(source.settings.name, sorted_.locks, delivery.as_of, snapshot=True)
+    entry = _entry(parts, source, "success", _told(delivery, sorted_))
+    await parts.shelf.replace(source.settings.name, sorted_.rows, delivery.as_of, entry)
     delivery.done()
     return "taken"
 
@@ -78,16 +118,19 @@ async def _unfit(parts: Parts, source: ActiveSource, delivery: Delivery, sorted_
     return SHRINKS if 2 * unlisted > held else None
 
 
-async def _sort(parts: Parts, source: ActiveSource, arrivals: Sequence[Arrival]) -> _Sorted:
-    sorted_ = _Sorted()
+async def _sort(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals: Sequence[Arrival]) -> _Sorted:
+    sorted_ = _Sorted(doubts=dict(delivery.doubts))
     senders = frozenset({source.settings.custodian, *source.settings.options.get("senders", ())})
+    keep_until = parts.now() + timedelta(days=source.settings.options.get("shelf_days", SHELF_DAYS))
     for arrival in arrivals:
         if arrival.expires_trace:
-            await _expire(parts, arrival, senders, sorted_)
+            await _expire(parts, source, arrival, senders, sorted_)
             continue
         doubt, holder, number = await _whose(parts, source, arrival, senders)
         if number is not None and arrival.protected:  # of a doubtful record too: in doubt a person is protected
             sorted_.locks[number] = sorted_.locks.get(number, frozenset()) | arrival.protected
+        if doubt not in ("sender", BIRTH_DATE):  # of somebody not traced too: in doubt nobody is invited
+            sorted_.losses += _losses(parts, source, arrival)
         if holder is None:
             sorted_.doubts[doubt] = sorted_.doubts.get(doubt, 0) + 1
             continue
@@ -100,24 +143,33 @@ async def _sort(parts: Parts, source: ActiveSource, arrivals: Sequence[Arrival])
                 holder=holder,
                 as_of=arrival.as_of,
                 body=shelved(arrival),
-                keep_until=parts.now() + timedelta(days=SHELF_DAYS),
+                keep_until=keep_until,
             )
         )
     return sorted_
 
 
-async def _expire(parts: Parts, arrival: Arrival, senders: frozenset[str], sorted_: _Sorted) -> None:
+async def _expire(parts: Parts, source: ActiveSource, arrival: Arrival, senders: frozenset[str], sorted_: _Sorted) -> None:
     """A person changed: the next to ask traces them anew. Nobody is traced for it, since it may name a number just retired."""
     doubt = "sender" if arrival.sender not in senders else ""
-    try:
-        number = nhs_number.parse(arrival.about.nhs_number or "", allow_test=parts.allow_test_numbers)
-    except nhs_number.NotAnNhsNumber:
+    number = _number(parts, arrival.about.nhs_number)
+    if doubt or number is None:
         doubt = doubt or "nhs-number"
-    if doubt:
         sorted_.doubts[doubt] = sorted_.doubts.get(doubt, 0) + 1
         return
     await parts.identity.persons.expire(number)
     sorted_.expired += 1
+    sorted_.losses += _losses(parts, source, arrival)
+
+
+def _losses(parts: Parts, source: ActiveSource, arrival: Arrival) -> list[Suppression]:
+    """What the arrival tells of deaths and losses; a number that is none cannot be spoken of, and its record is refused."""
+    told = ((_number(parts, loss.nhs_number), loss) for loss in arrival.losses)
+    return [
+        Suppression(number, loss.kind, source.settings.name, arrival.as_of, loss.episode, loss.taken_back)
+        for number, loss in told
+        if number is not None
+    ]
 
 
 async def _whose(
@@ -132,16 +184,43 @@ async def _whose(
         return "sender", None, None
     if about.local_id is not None:
         return "", about.local_id, await parts.crosswalk.number_of(source.settings.name, about.local_id)
-    try:
-        number = nhs_number.parse(about.nhs_number or "", allow_test=parts.allow_test_numbers)
-    except nhs_number.NotAnNhsNumber:
+    number = _number(parts, about.nhs_number)
+    if number is None:
         return "nhs-number", None, None
     identity = await parts.identity.trace(number, correlation_id="", now=parts.now())
     if not isinstance(identity, PatientIdentity):
         return "not-traced", None, number
     if about.birth_date is not None and identity.birth_date is not None and about.birth_date != identity.birth_date:
-        return "birth-date-differs", None, number
+        return BIRTH_DATE, None, number
     return "", identity.number, identity.number
+
+
+def _number(parts: Parts, text: str | None) -> NhsNumber | None:
+    try:
+        return nhs_number.parse(text or "", allow_test=parts.allow_test_numbers)
+    except nhs_number.NotAnNhsNumber:
+        return None
+
+
+def _set_aside(parts: Parts, source: ActiveSource, reason: str, delivery: Delivery) -> NewWork:
+    """What could not be taken is its owner's task: one a day for each reason, however many there are."""
+    now, name = parts.now(), source.settings.name
+    key = f"set-aside:{name}:{reason}:{now.date().isoformat()}"
+    return NewWork("set-aside", reason, name, source.manifest.owner, now + LOOK_WITHIN, key, local_ref=delivery.name)
+
+
+def _taken_back(parts: Parts, source: ActiveSource, loss: Suppression) -> NewWork:
+    """A death that a source takes back lifts nothing: a person looks, and says whether contact goes on."""
+    now, name = parts.now(), source.settings.name
+    key = f"taken-back:{name}:{loss.kind}:{loss.number.value}"
+    due = now + LOOK_WITHIN
+    return NewWork("suppression-taken-back", loss.kind, name, source.manifest.owner, due, key, person=loss.number)
+
+
+def _told(delivery: Delivery, sorted_: _Sorted) -> dict[str, object]:
+    told: dict[str, object] = {"kept": len(sorted_.rows), "doubtful": sorted_.doubts, "delivery": delivery.name}
+    told |= {"expired": sorted_.expired} if sorted_.expired else {}
+    return told | ({"losses": len(sorted_.losses)} if sorted_.losses else {})
 
 
 def _entry(parts: Parts, source: ActiveSource, outcome: str, detail: dict[str, object]) -> Entry:

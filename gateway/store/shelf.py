@@ -1,48 +1,68 @@
 """The shelves: custodians' newest copies, sealed under a key outside the database, each with its retention."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, String, bindparam, case, delete, select
+from sqlalchemy import BigInteger, String, bindparam, case, delete, literal_column, not_, select
 
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, ShelfRow, ShelfStored
+from gateway.ports import Entry, Job, NewWork, Owed, ShelfRow, ShelfStored
 from gateway.store.database import Call, Database, Statement, Work, insert, micros, moment
 from gateway.store.keys import Keys
 from gateway.store.log import Writer
+from gateway.store.log_statements import INSERT_JOB
+from gateway.store.queue import job_rows
 from gateway.store.sealing import opened
 from gateway.store.subjects import family
 from gateway.store.tables import SHELF, SHELF_DELIVERY
+from gateway.store.work_rows import INSERT_WORK, work_rows
 
 _SOURCE = bindparam("source", type_=String)
 _AT = bindparam("at", type_=BigInteger)
 _INSERT = insert(SHELF).values({column.name: bindparam(column.name, type_=column.type) for column in SHELF.c})
-_KEY = [SHELF.c.source, SHELF.c.sender, SHELF.c.kind, SHELF.c.business_key]
-_TAKEN = {name: _INSERT.excluded[name] for name in ("holder_key", "as_of", "keep_until", "body_sealed")}
+_KEY = [SHELF.c.source, SHELF.c.sender, SHELF.c.kind, SHELF.c.business_key, SHELF.c.holder_key]
+_TAKEN = {name: _INSERT.excluded[name] for name in ("as_of", "keep_until", "body_sealed")}
 _newer_wins = _INSERT.on_conflict_do_update(index_elements=_KEY, set_=_TAKEN, where=_INSERT.excluded.as_of > SHELF.c.as_of)
 _TAKES_ITS_PLACE = Statement(_INSERT.on_conflict_do_update(index_elements=_KEY, set_=_TAKEN).returning(SHELF.c.as_of))
 _OF_KEY = Statement(
-    select(SHELF.c.holder_key, SHELF.c.as_of, SHELF.c.body_sealed).where(
-        *(column == bindparam(column.name, type_=column.type) for column in _KEY)
-    )
+    select(SHELF.c.as_of, SHELF.c.body_sealed).where(*(column == bindparam(column.name, type_=column.type) for column in _KEY))
 )
 _NEWER_WINS = Statement(_newer_wins.returning(SHELF.c.as_of))
 _FILL = Statement(_newer_wins)  # many at once, telling nothing
 _CLEAR = Statement(delete(SHELF).where(SHELF.c.source == _SOURCE))
 _COLUMNS = (SHELF.c.sender, SHELF.c.kind, SHELF.c.business_key, SHELF.c.holder_key, SHELF.c.as_of, SHELF.c.body_sealed)
 _people = family("holder_key")
-_NEWEST = Statement(
+_other = SHELF.alias("other")
+_OTHERS = (  # the same thing of somebody who is another person
+    _other.c.source == SHELF.c.source,
+    _other.c.sender == SHELF.c.sender,
+    _other.c.kind == SHELF.c.kind,
+    _other.c.business_key == SHELF.c.business_key,
+    _other.c.holder_key.not_in(select(_people.c.number_key)),
+    _other.c.body_sealed.is_not(None),
+)
+_NEWEST = Statement(  # deletions too: one under a number deletes what is held under those it replaced
     select(*_COLUMNS)
     .where(
         SHELF.c.source == _SOURCE,
         SHELF.c.holder_key.in_(select(_people.c.number_key)),
         SHELF.c.keep_until > _AT,
-        SHELF.c.body_sealed.is_not(None),
+        not_(select(literal_column("1")).select_from(_other).where(*_OTHERS).exists()),
     )
-    .order_by(SHELF.c.kind, SHELF.c.as_of.desc(), SHELF.c.business_key)
+    .order_by(SHELF.c.kind, SHELF.c.as_of.desc(), SHELF.c.business_key, SHELF.c.body_sealed.is_not(None))
+)
+_CONTESTED = Statement(
+    select(literal_column("1"))
+    .select_from(_other)
+    .where(
+        *(_other.c[column.name] == bindparam(column.name, type_=column.type) for column in _KEY[:-1]),
+        _other.c.holder_key.not_in(select(_people.c.number_key)),
+        _other.c.body_sealed.is_not(None),
+    )
+    .limit(literal_column("1"))
 )
 _DELIVERED = Statement(select(SHELF_DELIVERY.c.delivered_at).where(SHELF_DELIVERY.c.source == _SOURCE))
 _DELIVERY_INSERT = insert(SHELF_DELIVERY).values(source=_SOURCE, delivered_at=_AT)
@@ -74,11 +94,18 @@ class StoredShelf:
     def __init__(self, database: Database, keys: Keys, *, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._keys = keys
+        self._clock = clock
         self._writer = Writer(database, keys, clock=clock)
 
     async def put(self, rows: Sequence[ShelfRow], entry: Entry) -> int:
         """How many rows were newer than what was held."""
-        return await self._recorded(entry, self._put([self._row(row) for row in rows]))
+        return (await self.put_each([(rows, entry)]))[0]
+
+    async def put_each(self, deliveries: Sequence[tuple[Sequence[ShelfRow], Entry]], owed: Sequence[Owed] = ()) -> Sequence[int]:
+        """How many rows of each delivery were newer than what was held; one transaction, one event each."""
+        sealed = [([self._row(row) for row in rows], entry) for rows, entry in deliveries]
+        async with self._writer.alone:
+            return await self._database.write(self._put_each(sealed, owed))
 
     async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
         """How many rows the shelf now holds of it; an older snapshot than the one held changes nothing."""
@@ -95,8 +122,13 @@ class StoredShelf:
         """Everything in date kept for one holder."""
         holder_key = self._holder_key(source, holder)
         rows = await self._database.read(_NEWEST, {"source": source, "holder_key": holder_key, "at": micros(at)})
-        stored = []
+        stored, seen = [], set()
         for sender, kind, business_key, row_holder, as_of, sealed in rows:
+            if (sender, kind, bytes(business_key)) in seen:  # the newest of a person's numbers is what is held
+                continue
+            seen.add((sender, kind, bytes(business_key)))
+            if sealed is None:
+                continue
             bound = _bound(source, sender, kind, business_key, row_holder, as_of)
             plain = _decode(opened(self._keys, "shelf-sealing", sealed, *bound))
             stored.append(ShelfStored(kind, plain.business_id, sender, moment(as_of), plain.body))
@@ -123,14 +155,37 @@ class StoredShelf:
             yield from self._writer.land([self._writer.prepare(replace(entry, detail=detail))])
         return changed
 
-    def _put(self, rows: Sequence[dict[str, Any]]) -> Work[int]:
-        changed = 0
+    def _put_each(self, deliveries: Sequence[tuple[Sequence[dict[str, Any]], Entry]], owed: Sequence[Owed]) -> Work[list[int]]:
+        changes, events = [], []
+        for rows, entry in deliveries:
+            changed, contested = yield from self._put(rows)
+            changes.append(changed)
+            detail = {**entry.detail, "rows_changed": changed} | ({"contested": contested} if contested else {})
+            events.append(self._writer.prepare(replace(entry, detail=detail)))
+        yield from self._newest_delivery(row for rows, _ in deliveries for row in rows)
+        yield from self._writer.land(events)
+        if owed:
+            yield Call(INSERT_JOB, {}, job_rows([each for each in owed if isinstance(each, Job)]))
+            work = [each for each in owed if isinstance(each, NewWork)]
+            yield Call(INSERT_WORK, {}, work_rows(self._keys, work, self._clock()))
+        return changes
+
+    def _put(self, rows: Sequence[dict[str, Any]]) -> Work[tuple[int, int]]:
+        changed = contested = 0
         for row in rows:
             newer = len((yield Call(_NEWER_WINS, row)))
-            changed += newer or (yield from self._settled(row))
-        for source in sorted({row["source"] for row in rows}):
-            yield Call(_DELIVERY, {"source": source, "at": max(row["as_of"] for row in rows if row["source"] == source)})
-        return changed
+            newer = newer or (yield from self._settled(row))
+            changed += newer
+            if newer:
+                contested += len((yield Call(_CONTESTED, row)))
+        return changed, contested
+
+    def _newest_delivery(self, rows: Iterable[dict[str, Any]]) -> Work[None]:
+        newest: dict[str, int] = {}
+        for row in rows:
+            newest[row["source"]] = max(row["as_of"], newest.get(row["source"], row["as_of"]))
+        for source in sorted(newest):
+            yield Call(_DELIVERY, {"source": source, "at": newest[source]})
 
     def _settled(self, row: dict[str, Any]) -> Work[int]:
         """What is not newer changes nothing, unless it is of the very same instant and says something else.
@@ -138,15 +193,15 @@ class StoredShelf:
         Senders promise no order, so which of two came first may not decide: a deletion wins, then the greater bytes.
         """
         held = yield Call(_OF_KEY, {column.name: row[column.name] for column in _KEY})
-        if not held or held[0][1] != row["as_of"] or self._rank(row, *held[0]) >= self._rank(row, *_own(row)):
+        if not held or held[0][0] != row["as_of"] or self._rank(row, held[0][1]) >= self._rank(row, row["body_sealed"]):
             return 0
         return len((yield Call(_TAKES_ITS_PLACE, row)))
 
-    def _rank(self, row: dict[str, Any], holder_key: bytes, as_of: int, sealed: bytes | None) -> tuple[bool, bytes, bytes]:
+    def _rank(self, row: dict[str, Any], sealed: bytes | None) -> tuple[bool, bytes]:
         if sealed is None:
-            return True, b"", bytes(holder_key)
-        bound = _bound(row["source"], row["sender"], row["kind"], row["business_key"], holder_key, as_of)
-        return False, opened(self._keys, "shelf-sealing", sealed, *bound), bytes(holder_key)
+            return True, b""
+        bound = _bound(row["source"], row["sender"], row["kind"], row["business_key"], row["holder_key"], row["as_of"])
+        return False, opened(self._keys, "shelf-sealing", sealed, *bound)
 
     def _replace(self, source: str, rows: Sequence[dict[str, Any]], delivered_at: int) -> Work[int]:
         held = yield Call(_DELIVERED, {"source": source})
@@ -186,10 +241,6 @@ class StoredShelf:
         if isinstance(holder, NhsNumber):
             return self._keys.number_key(holder)
         return self._keys.word_key("local-id", source, holder)
-
-
-def _own(row: dict[str, Any]) -> tuple[bytes, int, bytes | None]:
-    return row["holder_key"], row["as_of"], row["body_sealed"]
 
 
 def _bound(source: str, sender: str, kind: str, business_key: bytes, holder_key: bytes, as_of: int) -> tuple[bytes, ...]:

@@ -136,7 +136,7 @@ class ShelfTable(Base, table=True):
     sender: str = Field(primary_key=True)
     kind: str = Field(primary_key=True)
     business_key: bytes = _key(primary_key=True)
-    holder_key: bytes = _key()
+    holder_key: bytes = _key(primary_key=True)  # two people under one business id are two rows, and neither is shown
     as_of: int = _time()
     keep_until: int = _time()
     body_sealed: bytes | None = _maybe_bytes()

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from gateway.adapter import Arrival, Claim
-from gateway.flows.intake import OLDER, SHRINKS, intake
+from gateway.adapter import Arrival, Claim, Loss
+from gateway.flows.intake import OLDER, SHRINKS, intake, intake_each
 from gateway.model import NotUsable
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, ShelfRow
+from gateway.ports import Entry, NewWork, ShelfRow, Suppression
 from tests import fakes
 
 pytestmark = pytest.mark.anyio
@@ -24,6 +24,7 @@ OTHER = "9990001111"
 
 @dataclass
 class Shelf:
+    owed: list[NewWork] = field(default_factory=list)
     rows: list[ShelfRow] = field(default_factory=list)
     replaced_at: datetime | None = None
     order: list[str] = field(default_factory=list)
@@ -39,18 +40,21 @@ class Shelf:
     async def unlisted(self, source: str, rows: Sequence[ShelfRow], at: datetime) -> tuple[int, int]:
         return self.held, self.unlisted_
 
-    async def put(self, rows: Sequence[ShelfRow], entry: Entry) -> int:
+    async def put_each(self, deliveries: Sequence[tuple[Sequence[ShelfRow], Entry]], owed: Sequence[NewWork]) -> list[int]:
         self.order.append("shelf")
-        self.rows += rows
-        self.entries.append(entry)
-        return len(rows)
+        for rows, entry in deliveries:
+            self.rows += rows
+            self.entries.append(entry)
+        self.owed += owed
+        return [len(rows) for rows, _ in deliveries]
 
     async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
         self.replaced_at = delivered_at
-        return await self.put(rows, entry)
+        return (await self.put_each([(rows, entry)], ()))[0]
 
-    async def append(self, entries: Sequence[Entry], *_: Any) -> None:
+    async def append(self, entries: Sequence[Entry], owed: Sequence[NewWork]) -> None:
         self.entries += entries
+        self.owed += owed
 
     async def assert_locks(self, source: str, locks: Any, at: datetime, *, snapshot: bool) -> None:
         self.order.append("locks")
@@ -88,9 +92,22 @@ class Tracer:
         return fakes.identity(number=number) if number == fakes.AMARA else NotUsable("unknown", number)
 
 
+class Told:
+    """What was told of deaths and losses, and when: before the copy that goes with it."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf, self.told = shelf, list[Suppression]()
+
+    async def put(self, told: Sequence[Suppression]) -> int:
+        self.shelf.order.append("losses")
+        self.told += told
+        return len(told)
+
+
 def parts(shelf: Shelf) -> Any:
     return SimpleNamespace(
-        log=shelf, shelf=shelf, protections=shelf, crosswalk=shelf, identity=Tracer(), now=lambda: fakes.NOW,
+        log=shelf, shelf=shelf, protections=shelf, suppressions=Told(shelf), crosswalk=shelf, identity=Tracer(),
+        now=lambda: fakes.NOW,
         allow_test_numbers=True, policy=SimpleNamespace(hash="hash"),
     )  # fmt: skip
 
@@ -249,3 +266,83 @@ async def test_doubtful_news_expires_nothing_and_waits_for_its_owner(changes, re
     built, delivery, became = await news(arrival(**changes, record=None, expires_trace=True))
     assert (became, delivery.became) == ("quarantined", f"refused: {reason}")
     assert built.identity.expired == []
+
+
+DIED = Loss(fakes.AMARA.value, "death")
+BACK = replace(DIED, taken_back=True)
+AS_TOLD = Suppression(fakes.AMARA, "death", "child", fakes.NOW)
+
+
+async def told(*arrivals: Arrival, delivery: Delivery | None = None) -> tuple[Any, str]:
+    built = parts(Shelf())
+    active = fakes.active("child", fakes.FakeSource(), custodian=SENDER)
+    return built, await intake(built, active, delivery or Delivery(), arrivals)
+
+
+async def test_a_death_is_known_before_the_copy_that_tells_of_it_can_be_read():
+    built, became = await told(arrival(losses=(DIED,)))
+    assert (became, built.shelf.order) == ("taken", ["losses", "shelf"])
+    assert built.suppressions.told == [AS_TOLD]
+    assert built.shelf.entries[0].detail["losses"] == 1
+    assert built.shelf.owed == []
+
+
+async def test_a_death_of_somebody_not_traced_stops_contact_all_the_same():
+    built, became = await told(arrival(Claim(nhs_number=OTHER), losses=(Loss(OTHER, "death"),)))
+    assert became == "quarantined"
+    assert built.suppressions.told == [replace(AS_TOLD, number=NhsNumber(OTHER))]
+
+
+@pytest.mark.parametrize(
+    "doubtful",
+    [
+        arrival(sender="ods:OTHER", losses=(DIED,)),
+        arrival(sender="ods:OTHER", record=None, expires_trace=True, losses=(DIED,)),
+        arrival(Claim(nhs_number=fakes.AMARA.value, birth_date=date(2020, 1, 1)), losses=(DIED,)),
+        arrival(losses=(Loss("9990000108", "death"),)),
+    ],
+)
+async def test_a_death_told_by_a_stranger_or_of_another_child_stops_nothing(doubtful):
+    built, _ = await told(doubtful)
+    assert built.suppressions.told == []
+
+
+async def test_a_death_taken_back_lifts_nothing_and_is_somebodys_task():
+    built, became = await told(arrival(record=None, expires_trace=True, losses=(BACK,)))
+    assert (became, built.suppressions.told) == ("taken", [replace(AS_TOLD, taken_back=True)])
+    (task,) = built.shelf.owed
+    assert (task.kind, task.reason, task.person, task.owner) == ("suppression-taken-back", "death", fakes.AMARA, "owner")
+
+
+async def test_news_with_a_doubt_of_its_reader_acts_and_still_waits_for_a_person():
+    delivery = Delivery(doubts={"for a person to read": 1})
+    built, became = await told(arrival(record=None, expires_trace=True, losses=(DIED,)), delivery=delivery)
+    assert (became, delivery.became) == ("quarantined", "refused: for a person to read")
+    assert built.suppressions.told == [AS_TOLD]
+
+
+async def test_what_is_set_aside_is_its_owners_task_once_a_day_for_each_reason():
+    built, _ = await told(arrival(sender="x"), arrival(), arrival(Claim(nhs_number=OTHER)))
+    assert [(task.kind, task.reason, task.owner) for task in built.shelf.owed] == [
+        ("set-aside", "not-traced", "owner"),
+        ("set-aside", "sender", "owner"),
+    ]
+    again, _ = await told(delivery=Delivery(name="another", fault="sender"))
+    assert again.shelf.owed[0].key == built.shelf.owed[1].key
+    assert (again.shelf.owed[0].local_ref, again.shelf.owed[0].person) == ("another", None)
+
+
+async def test_several_messages_are_recorded_together_and_each_ends_where_it_belongs():
+    built, names = parts(Shelf()), ("good", "doubtful", "broken")
+    deliveries = [Delivery(name=name, fault="not XML" if name == "broken" else None) for name in names]
+    active = fakes.active("child", fakes.FakeSource(), custodian=SENDER)
+    became = await intake_each(built, active, list(zip(deliveries, ([arrival()], [arrival(sender="x")], []), strict=True)))
+    assert became == ["taken", "quarantined", "refused"]
+    assert [delivery.became for delivery in deliveries] == ["done", "refused: sender", "refused"]
+    assert built.shelf.order == ["shelf"]
+    assert [entry.detail["delivery"] for entry in built.shelf.entries] == list(names)
+
+
+async def test_a_source_may_keep_its_copies_for_days_of_its_own():
+    shelf, _, _ = await take(arrival(), options={"shelf_days": 30})
+    assert shelf.rows[0].keep_until == fakes.NOW + timedelta(days=30)

@@ -99,3 +99,29 @@ async def test_upkeep_that_fails_is_tried_again(fault: Exception):
     standing.fault = fault
     await ticking(at_work(None, standing), 0.2)
     assert standing.checks > 2
+
+
+class Batch:
+    """An intake that gives some messages and then breaks."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    async def arrivals(self) -> AsyncIterator[Any]:
+        for number in range(self.count):
+            yield SimpleNamespace(name=f"m{number}", snapshot=False, fault=None), ()
+        raise OverflowError
+
+
+async def test_messages_are_recorded_together_and_one_that_breaks_its_reader_holds_up_none_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    together: list[int] = []
+
+    async def took(_parts: Any, _source: Any, waiting: Any) -> list[str]:
+        together.append(len(waiting))
+        return ["taken"] * len(waiting)
+
+    monkeypatch.setattr(worker, "intake_each", took)
+    await at_work(Batch(worker.TOGETHER + 3), Standing()).tick()
+    assert together == [worker.TOGETHER, 3]

@@ -8,7 +8,7 @@ import pytest
 from store_world import CHILD, NOW, OTHER, entry
 
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Client, CrosswalkRow, LogQuestion, ShelfRow, ShelfStored, Traced
+from gateway.ports import Client, CrosswalkRow, LogQuestion, NewWork, ShelfRow, ShelfStored, Traced
 from gateway.store import Keys, Store, open_store
 
 pytestmark = pytest.mark.anyio
@@ -132,6 +132,50 @@ async def test_the_shelf_follows_a_superseded_number(store: Store) -> None:
     await store.persons.supersede(CHILD, traced, NOW)
     assert [row.body for row in await store.shelf.newest("child-health", OTHER, NOW)] == [b'{"dose":1}']
     assert await store.shelf.newest("child-health", NhsNumber("9990000034"), NOW) == []
+
+
+async def test_one_thing_told_of_two_people_is_shown_of_neither_until_its_sender_deletes_one(store: Store) -> None:
+    mine, theirs = ROW, replace(ROW, holder=OTHER, as_of=NOW + timedelta(1))
+    for first, second in ((mine, theirs), (theirs, mine)):
+        pair = [replace(each, business_id=f"b-{first.as_of}") for each in (first, second)]
+        for row in pair:
+            await store.shelf.put([row], entry(kind="intake", person=None))
+        assert await store.shelf.newest("child-health", CHILD, NOW) == []
+        assert await store.shelf.newest("child-health", OTHER, NOW) == []
+        gone = replace(pair[0], body=None, as_of=NOW + timedelta(2))
+        assert await store.shelf.put([gone], entry(kind="intake", person=None)) == 1
+        assert [row.body for row in await store.shelf.newest("child-health", pair[1].holder, NOW)] == [ROW.body]
+        await store.shelf.put([replace(pair[1], body=None, as_of=NOW + timedelta(2))], entry(kind="intake", person=None))
+    contested = [event.body["detail"].get("contested") for event in await store.log.ask(LogQuestion(kind="intake"))]
+    assert contested == [None, 1, 1, None, None, 1, 1, None]
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+async def test_a_deletion_that_names_another_child_removes_nothing(store: Store, hours: int) -> None:
+    gone = replace(ROW, holder=OTHER, body=None, as_of=NOW + timedelta(hours=hours))
+    for order in ((ROW, gone), (gone, ROW)):
+        for row in order:
+            await store.shelf.put([row], entry(kind="intake", person=None))
+        assert [row.body for row in await store.shelf.newest("child-health", CHILD, NOW)] == [ROW.body]
+
+
+async def test_under_a_new_number_the_newest_of_both_counts_and_a_deletion_deletes_both(store: Store) -> None:
+    await store.shelf.put([ROW], entry(kind="intake"))
+    await store.persons.supersede(CHILD, Traced(OTHER, None, False, False, None, {}, "1"), NOW)
+    await store.shelf.put([replace(ROW, holder=OTHER, body=b"newer", as_of=NOW + timedelta(1))], entry(kind="intake"))
+    assert [row.body for row in await store.shelf.newest("child-health", OTHER, NOW)] == [b"newer"]
+    await store.shelf.put([replace(ROW, holder=OTHER, body=None, as_of=NOW + timedelta(2))], entry(kind="intake"))
+    assert await store.shelf.newest("child-health", OTHER, NOW) == []
+
+
+async def test_several_deliveries_are_one_transaction_and_an_event_each(store: Store) -> None:
+    owed = NewWork("quarantine", "r", "child-health", "o", NOW, "k")
+    deliveries = [([ROW], entry(kind="intake", detail={"delivery": "a"})), ([], entry(kind="intake", detail={"delivery": "b"}))]
+    assert await store.shelf.put_each(deliveries, [owed]) == [1, 0]
+    events = await store.log.ask(LogQuestion(kind="intake"))
+    assert [(event.body["detail"]["delivery"], event.body["detail"]["rows_changed"]) for event in events] == [("b", 0), ("a", 1)]
+    assert [item.kind for item in await store.work.list()] == ["quarantine"]
+    assert await store.verify() == []
 
 
 async def test_one_policy_is_active_for_every_worker(url: str, keys: Keys) -> None:
