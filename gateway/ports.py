@@ -323,6 +323,14 @@ class ShelfStore(Protocol):
         """Newest `as_of` of one (source, sender, kind, business id) wins; older and equal change nothing. With its event."""
         ...
 
+    async def put_each(self, deliveries: Sequence[tuple[Sequence[ShelfRow], Entry]], owed: Sequence[Owed] = ()) -> Sequence[int]:
+        """Several deliveries, each with its event, and what they owe, in one transaction: how many rows of each were newer.
+
+        An entry's detail says `contested` where a row's business id is held for somebody else, too: until its sender has
+        deleted one, neither is shown.
+        """
+        ...
+
     async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
         """A snapshot: what this source no longer lists is gone. An older snapshot than the one held changes nothing."""
         ...
@@ -428,14 +436,6 @@ class WorkItem:
     """A task as the work list shows it: what and why and whose, not yet about whom."""
 
     id: str
-    async def put_each(self, deliveries: Sequence[tuple[Sequence[ShelfRow], Entry]], owed: Sequence[Owed] = ()) -> Sequence[int]:
-        """Several deliveries, each with its event, and what they owe, in one transaction: how many rows of each were newer.
-
-        An entry's detail says `contested` where a row's business id is held for somebody else, too: until its sender has
-        deleted one, neither is shown.
-        """
-        ...
-
     kind: str
     reason: str
     source: str

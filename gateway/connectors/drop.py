@@ -129,7 +129,9 @@ class Drop:
         seal: kept.Seal,
         settle_s: float = 1.0,
         checksums: bool = False,
+        leaves: frozenset[str] = frozenset(),
     ) -> None:
+        """`leaves`: suffixes of files that are not for this drop to take, since its connector gathers them first."""
         self._folder = folder
         self._suffixes = suffixes
         self._cap_bytes = cap_bytes
@@ -139,10 +141,10 @@ class Drop:
         self._seal = seal
         self._settle_s = settle_s
         self._checksums = checksums
-        for name in ("taken", "done", "refused"):
-            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._leaves = leaves
         self._listed: list[Path] = []  # of the last look, oldest first, still to be taken
+        for name in ("taken", "done", "refused"):
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def arrivals(self, read: Callable[[bytes], Opened]) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
         """Each waiting file with what it holds; one that is not usable comes with nobody and ends in refused/.
@@ -188,10 +190,10 @@ class Drop:
         except SourceContractBroken as broken:
             delivery.fault = broken.reason
             return ()
-        delivery.fault = self._doubt(opened)
-        if delivery.fault is not None:
         finally:
             delivery.body = b""  # deliveries may wait for each other
+        delivery.fault = self._doubt(opened)
+        if delivery.fault is not None:
             return ()
         delivery.as_of = opened.as_of or delivery.as_of
         delivery.rows = opened.refused_rows
@@ -214,6 +216,8 @@ class Drop:
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 if _is_temporary(entry.name) or entry.name.lower().endswith(_CHECKSUM):
+                    continue
+                if Path(entry.name).suffix.lower() in self._leaves:
                     continue
                 with contextlib.suppress(FileNotFoundError):  # another worker was first
                     if not entry.is_file(follow_symlinks=False):
@@ -272,7 +276,15 @@ class Drop:
                     os.replace(path, self._folder / name)
 
 
-def opened_drop(source: SourceSettings, tools: Tools, *, suffixes: frozenset[str], cap_bytes: int, snapshot: bool) -> Drop:
+def opened_drop(
+    source: SourceSettings,
+    tools: Tools,
+    *,
+    suffixes: frozenset[str],
+    cap_bytes: int,
+    snapshot: bool,
+    leaves: frozenset[str] = frozenset(),
+) -> Drop:
     """The drop folder of a source, by its settings. Raises `StartupRefused` for an option that cannot be used."""
     cap, checksums = source.options.get("cap_bytes", cap_bytes), source.options.get("checksums", False)
     if not str(cap).isdigit() or int(cap) == 0:
@@ -288,6 +300,7 @@ def opened_drop(source: SourceSettings, tools: Tools, *, suffixes: frozenset[str
         now=tools.now,
         seal=tools.seal,
         checksums=str(checksums).lower() == "true",
+        leaves=leaves,
     )
 
 

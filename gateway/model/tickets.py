@@ -267,6 +267,7 @@ class MappedResource:
     as_of: datetime
     mapping: str  # "gp/allergy@1.0.0"
     locked: bool = False
+    not_early_years: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +277,6 @@ class RefusedRecord:
     source: str
     where: str
     reason: str
-    not_early_years: bool = False
 
 
 @dataclass(frozen=True, slots=True)
