@@ -7,7 +7,7 @@ person check and the deadline are the gateway's.
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from adapters.gp import answer, request
-from adapters.gp.record import SCHEMAS, UNREADABLE, Split, split
+from adapters.gp.record import R4_TYPES, SCHEMAS, UNREADABLE, Split, split
 from gateway.adapter import (
     Adapter,
     Manifest,
@@ -62,7 +62,7 @@ class GpConnect:
         record = await self._ask(provider, want.requester, body)
         if record is None:
             return
-        asked_for = {SCHEMAS[kind] for kind in want.types if kind in SCHEMAS} | {UNREADABLE}
+        asked_for = {schema for kind, schema in SCHEMAS.items() if R4_TYPES.get(kind, kind) in want.types} | {UNREADABLE}
         wanted = [item for item in record.records if item.schema in asked_for]
         yield self._said_of(want, record)
         for item in wanted:

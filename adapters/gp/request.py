@@ -31,7 +31,23 @@ _LOCAL_USER = "urn:shared-care-gateway:user"
 _OPERATION = "/Patient/$gpc.getstructuredrecord"
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~%-]+)*/?", re.ASCII)
 
-_MEDICINES = frozenset({"MedicationRequest", "MedicationStatement", "Medication"})
+_AREAS: Mapping[str, tuple[frozenset[str], Mapping[str, bool]]] = {  # area -> R4 types that come in it, and its switches
+    "includeAllergies": (frozenset({"AllergyIntolerance", "List"}), {"includeResolvedAllergies": True}),
+    "includeMedication": (
+        frozenset({"MedicationRequest", "MedicationStatement", "Medication", "List"}),
+        {"includePrescriptionIssues": True},
+    ),
+    "includeProblems": (frozenset({"Condition", "List"}), {}),
+    "includeImmunisations": (frozenset({"Immunization", "List"}), {"includeNotGiven": True, "includeStatus": True}),
+    "includeConsultations": (frozenset({"Encounter", "List", "DocumentReference", "QuestionnaireResponse"}), {}),
+    "includeUncategorisedData": (frozenset({"Observation", "List", "QuestionnaireResponse"}), {}),
+    "includeInvestigations": (
+        frozenset({"DiagnosticReport", "Specimen", "Observation", "ServiceRequest", "DocumentReference", "List"}),
+        {},
+    ),
+    "includeReferrals": (frozenset({"ServiceRequest", "DocumentReference", "List"}), {}),
+    "includeDiaryEntries": (frozenset({"ServiceRequest", "List"}), {}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +85,8 @@ def headers(consumer: Consumer, provider: Provider, requester: Mapping[str, str]
 
 def body(number: NhsNumber, types: Collection[str]) -> bytes | None:
     """The wanted R4 types -> the smallest `Parameters` that covers them; None when GP Connect gives none of them."""
-    areas: list[dict[str, Any]] = []
-    if "AllergyIntolerance" in types:
-        areas.append(_area("includeAllergies", includeResolvedAllergies=True))
-    if not _MEDICINES.isdisjoint(types):
-        areas.append(_area("includeMedication", includePrescriptionIssues=True))
-    if "Condition" in types:
-        areas.append(_area("includeProblems"))
-    if "Immunization" in types:
-        areas.append(_area("includeImmunisations", includeNotGiven=True, includeStatus=True))
+    wanted = frozenset(types)
+    areas = [_area(name, switches) for name, (gives, switches) in _AREAS.items() if not gives.isdisjoint(wanted)]
     if not areas:
         return None
     patient = {"name": "patientNHSNumber", "valueIdentifier": {"system": _NHS_NUMBER, "value": number.value}}
@@ -92,10 +101,10 @@ def check_requester(requester: Mapping[str, str]) -> None:
         raise SourceRefused("GP Connect answers a named practitioner only")
 
 
-def _area(name: str, **parts: bool) -> dict[str, Any]:
-    if not parts:
+def _area(name: str, switches: Mapping[str, bool]) -> dict[str, Any]:
+    if not switches:
         return {"name": name}
-    return {"name": name, "part": [{"name": part, "valueBoolean": value} for part, value in parts.items()]}
+    return {"name": name, "part": [{"name": part, "valueBoolean": value} for part, value in switches.items()]}
 
 
 def _token(consumer: Consumer, provider: Provider, requester: Mapping[str, str], now: datetime) -> str:

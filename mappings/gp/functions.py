@@ -3,8 +3,23 @@
 import re
 
 from gateway.mapping.context import Unusable
-from gateway.mapping.functions import Annotation, Boolean, Code, CodeableConcept, DateTime, Integer, Primitive, Text, dateTime
+from gateway.mapping.functions import (
+    Annotation,
+    Boolean,
+    Code,
+    CodeableConcept,
+    DateTime,
+    Instant,
+    Integer,
+    Period,
+    Primitive,
+    Text,
+    Uri,
+    dateTime,
+    instant,
+)
 
+_LESS_THAN_AN_INSTANT = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?)?)?)?", re.ASCII)
 _TIME_WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
 
 
@@ -91,3 +106,71 @@ def end_of_an_active_problem(value: Text) -> Annotation:
     'The source calls this problem active and gives an end date: 2024-05-01'
     """
     return Annotation({"text": f"The source calls this problem active and gives an end date: {value}"})
+
+
+def zoned_instant(value: Primitive) -> Instant | None:
+    """An instant; a day without time, or a time without zone, is none and is left out.
+
+    >>> zoned_instant(Primitive("2025-05-01T09:00:00.5Z")), zoned_instant(Primitive("2025-05-01"))
+    ('2025-05-01T09:00:00.5Z', None)
+    """
+    return None if without_instant(value) else instant(value)
+
+
+def without_instant(value: Primitive) -> Code | None:
+    """Why an instant is left out: a report must not be hidden because the moment of its issue cannot be read.
+
+    >>> without_instant(Primitive("2025-05-01")), without_instant(Primitive("2025-05-01T09:00:00Z"))
+    ('error', None)
+    """
+    return Code("error") if isinstance(value, str) and _LESS_THAN_AN_INSTANT.fullmatch(value.strip()) else None
+
+
+def zoned_period(value: Period) -> Period | None:
+    """A period without the ends that say no zone; none where nothing is left.
+
+    >>> zoned_period(Period({"start": "2025-05-01T09:00:00", "end": "2025-05-01"}))
+    {'end': '2025-05-01'}
+    """
+    if not isinstance(value, dict):
+        raise Unusable("a text or list stands where a period belongs")
+    ends = {end: zoned(Primitive(value[end])) for end in ("start", "end") if value.get(end) is not None}
+    return Period({end: when for end, when in ends.items() if when is not None}) or None
+
+
+def request_status(value: Code) -> Code:
+    """The status of a STU3 request -> R4, which has other words for two.
+
+    >>> request_status(Code("suspended")), request_status(Code("cancelled")), request_status(Code("active"))
+    ('on-hold', 'revoked', 'active')
+    """
+    return Code({"suspended": "on-hold", "cancelled": "revoked"}.get(value.strip(), value.strip()))
+
+
+def said(value: Text) -> Annotation | None:
+    """A comment or description -> a note, which is where R4 keeps what was said.
+
+    >>> said(Text(" sleeps badly "))
+    {'text': 'sleeps badly'}
+    """
+    return Annotation({"text": value.strip()}) if value.strip() else None
+
+
+def caveat_note(value: Text) -> Annotation:
+    """What the specification makes a provider say of a List that is not complete -> a note of the List.
+
+    >>> caveat_note(Text("Information not available."))
+    {'text': 'Information not available.'}
+    """
+    return Annotation({"text": value})
+
+
+def address(value: Text) -> Uri | None:
+    """A text -> a uri, which has no blanks.
+
+    >>> address(Text(" https://example.test/1 "))
+    'https://example.test/1'
+    """
+    if re.search(r"\s", value.strip()):
+        raise Unusable("not a uri")
+    return Uri(value.strip()) or None

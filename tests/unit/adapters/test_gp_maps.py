@@ -16,10 +16,12 @@ from fhirclient.models.fhirelementfactory import FHIRElementFactory
 
 import mappings
 from adapters.gp.record import split
-from gateway.adapter import SourceContractBroken
-from gateway.mapping import MapResult, Maps, load, map_record, shape_faults
+from gateway.adapter import SourceContractBroken, SourceRecord
+from gateway.mapping import Context, MapResult, Maps, load, map_record, shape_faults
 from gateway.mapping.cases import cases, context
+from gateway.mapping.rewrite import encode
 from gateway.model import Mark
+from gateway.nhs_number import NhsNumber
 from tests.unit.adapters.gp_records import ALLERGY, NUMBER, listed, record
 
 FOLDER = Path(mappings.__path__[0])
@@ -51,6 +53,18 @@ PLAN: dict[str, Any] = {
     "intent": "plan",
     "medicationReference": {"reference": "Medication/d1"},
     "subject": PATIENT,
+}
+TOPIC = listed("25851000000105", "AllergyIntolerance/a1", id="l1", status="current", mode="snapshot")
+MEASURED: dict[str, Any] = {
+    "resourceType": "Observation",
+    "id": "o1",
+    "status": "final",
+    "code": {"coding": [{"system": "http://snomed.info/sct", "code": "27113001", "display": "Body weight"}]},
+    "subject": PATIENT,
+    "effectivePeriod": {"start": "2025-05-01", "end": "2025-05-02"},
+    "issued": "2025-05-01T10:00:00Z",
+    "valueQuantity": {"value": 9.5, "unit": "kg"},
+    "related": [{"type": "has-member", "target": {"reference": "Observation/o1"}}],
 }
 
 
@@ -175,23 +189,97 @@ def test_identifiers_and_free_text_are_marked_so_that_they_can_be_taken_out(maps
     assert ("note", "text") in resource.paths[Mark.THIRD_PARTY]
 
 
-def test_no_word_of_staff_places_or_narrative_is_carried(maps: Maps):
-    told = {"reference": "Practitioner/x", "display": "Dr Secret"}
-    carrying = like(
-        ALLERGY,
-        text={"status": "generated", "div": "<div>Secret</div>"},
-        recorder=told,
-        asserter=told,
-        note=[{"text": "seen", "authorReference": told, "authorString": "Secret"}],
-    )
-    given = like(VACCINATION, practitioner=[{"actor": told}], location={"display": "Secret"}, encounter=told)
-    plan = like(PLAN, requester={"agent": told, "onBehalfOf": told}, recorder=told, dispenseRequest={"performer": told})
-    assert "Secret" not in json.dumps(bodies(maps, carrying, given, MEDICINE, plan))
+def test_staff_and_places_are_named_where_they_are_referred_to_and_each_name_is_marked_as_locating(maps: Maps):
+    staff = {"resourceType": "Practitioner", "id": "x", "name": [{"prefix": ["Dr"], "given": ["Ada"], "family": "Secret"}]}
+    told = {"reference": "Practitioner/x"}
+    resources = [
+        like(ALLERGY, text={"status": "generated", "div": "<div>Secret</div>"}, recorder=told, asserter=told),
+        like(VACCINATION, practitioner=[{"actor": told}], location={"display": "Secret Surgery"}),
+        like(PLAN, requester={"agent": told}, recorder=told, dispenseRequest={"performer": told}),
+        {"resourceType": "Encounter", "id": "e1", "status": "finished", "participant": [{"individual": told}]},
+        {"resourceType": "Observation", "id": "o1", "status": "final", "code": {"text": "x"}, "performer": [told]},
+    ]
+    found = 0
+    for result in become(maps, staff, MEDICINE, *resources):
+        for made in result.resources:
+            for place in places(dict(made.body)):
+                if "Secret" in str(value_at(made.body, place)) and not isinstance(value_at(made.body, place), dict | list):
+                    named = tuple(str(part) for part in place if isinstance(part, str))
+                    assert any(named[: len(path)] == path for path in made.paths[Mark.LOCATING]), named
+                    found += 1
+    assert found == 9
+
+
+def value_at(tree: Any, place: tuple[Any, ...]) -> Any:
+    for name in place:
+        tree = tree[name]
+    return tree
+
+
+@pytest.mark.parametrize(
+    "note", ["Information not available", "Items excluded due to confidentiality and/or patient preferences."]
+)
+def test_the_caveat_of_a_list_is_given_and_any_other_note_of_it_is_not(maps: Maps, note: str):
+    area = listed("886921000000105", status="current", mode="snapshot", note=[{"text": note}, {"text": "ask the neighbour"}])
+    (body,) = bodies(maps, {name: value for name, value in area.items() if name != "entry"})
+    assert body["note"] == [{"text": note}]
+
+
+def test_a_consultation_keeps_its_topics_its_headings_and_what_stands_under_each(maps: Maps):
+    consultation = {"resourceType": "Encounter", "id": "e1", "status": "finished", "subject": PATIENT}
+    shown = {"status": "current", "mode": "snapshot", "encounter": {"reference": "Encounter/e1"}}
+    area = listed("1149501000000101", "Encounter/e1", status="current", mode="snapshot")
+    whole = listed("325851000000107", "List/l2", id="l1", **shown)
+    topic = listed("25851000000105", "List/l3", "Condition/withheld", id="l2", **shown)
+    heading = listed("24781000000107", "AllergyIntolerance/a1", id="l3", **shown)
+    made = {
+        made["code"]["coding"][0]["code"]: made
+        for made in bodies(maps, consultation, area, whole, topic, heading)
+        if "code" in made
+    }
+    allergy, *_ = [
+        made
+        for made in bodies(maps, ALLERGY, consultation, whole, topic, heading)
+        if made["resourceType"] == "AllergyIntolerance"
+    ]
+    (encounter,) = bodies(maps, consultation)
+
+    def leads(code: str) -> list[str]:
+        return [entry["item"]["reference"] for entry in made[code]["entry"]]
+
+    assert leads("1149501000000101") == [f"Encounter/{encounter['id']}"]
+    assert leads("325851000000107") == [f"List/{made['25851000000105']['id']}"]
+    assert leads("25851000000105") == [f"List/{made['24781000000107']['id']}"]
+    assert "entry" not in made["24781000000107"]  # the allergy is not in this record: nothing tells that it exists
+    assert made["24781000000107"]["encounter"] == {"reference": f"Encounter/{encounter['id']}"}
+    whole_record = bodies(maps, ALLERGY, consultation, whole, topic, heading)
+    (under,) = [body for body in whole_record if body.get("code", {}).get("coding", [{}])[0].get("code") == "24781000000107"]
+    assert under["entry"] == [{"item": {"reference": f"AllergyIntolerance/{allergy['id']}"}}]
+
+
+def test_lists_without_an_id_are_kept_apart_by_their_codes(maps: Maps):
+    areas = [listed(code, status="current", mode="snapshot") for code in ("886921000000105", "717711000000103")]
+    assert len({body["id"] for body in bodies(maps, *areas)}) == 2
+
+
+def test_reading_our_own_output_again_changes_nothing(maps: Maps):
+    read: Counter[str] = Counter()
+    for case in cases(FOLDER, "gp"):
+        for made in case.run(maps).resources:
+            person = made.body["id"].partition(".")[0]
+            again = Context(
+                "gp", lambda _, key: key, person, NhsNumber(NUMBER), datetime(2026, 1, 5, 9, 0, tzinfo=UTC), "ods:A99901"
+            )
+            record_again = SourceRecord("fhir-r4", json.loads(encode(made.body)), "again", made.as_of, None)
+            (same,) = map_record(maps, "gp", record_again, again).resources
+            assert json.loads(encode(same.body)) == json.loads(encode(made.body)), case.name
+            read[made.body["resourceType"]] += 1
+    assert len(read) == 14
 
 
 @pytest.mark.parametrize("odd", [None, 7, "", NUMBER, [], [[]], {}, {"a": NUMBER}], ids=str)
 def test_an_odd_value_anywhere_is_mapped_or_refused_and_never_repeated_in_a_reason(maps: Maps, odd: Any):
-    for resource in (ALLERGY, VACCINATION, PLAN):
+    for resource in (ALLERGY, VACCINATION, PLAN, TOPIC, MEASURED):
         for place in places(resource):
             spoiled = deepcopy(resource)
             box = spoiled
@@ -220,7 +308,7 @@ def test_every_case_comes_out_as_its_golden_and_the_goldens_are_r4(maps: Maps):
         for accounting in came.accounting:
             assert came.refusals or accounting.unmapped == (), case.name
     assert min(kinds.values()) >= 2
-    assert len(kinds) == 6
+    assert len(kinds) == 14
 
 
 def test_the_examples_of_the_functions_hold():

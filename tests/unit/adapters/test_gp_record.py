@@ -19,7 +19,8 @@ ALLERGIES, ENDED, PROBLEMS = "886921000000105", "1103671000000101", "71771100000
 
 
 def records(*resources: dict[str, Any]) -> tuple[SourceRecord, ...]:
-    return split(record(*resources), as_of=NOW).records
+    """All but the Lists."""
+    return tuple(item for item in split(record(*resources), as_of=NOW).records if item.schema != "gpc-list-stu3")
 
 
 def like(base: dict[str, Any], **parts: Any) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def test_an_entry_without_a_resource_is_its_own_record_and_the_rest_go_on():
     assert third.where == "entry 4, AllergyIntolerance"
 
 
-@pytest.mark.parametrize(("kind", "label"), [("Encounter", "Encounter"), ("9990000107", "another type")])
+@pytest.mark.parametrize(("kind", "label"), [("Practitioner", "Practitioner"), ("9990000107", "another type")])
 def test_what_is_not_given_is_counted_and_a_foreign_word_never_becomes_its_name(kind: str, label: str):
     (item,) = records({"resourceType": kind, "id": "e1", "subject": {"reference": "Patient/p1"}})
     assert (item.schema, item.where, list(item.data)) == ("gpc-other-stu3", f"entry 2, {label}", [label])
@@ -268,3 +269,93 @@ def test_an_odd_value_anywhere_is_a_broken_contract_or_goes_to_the_map_and_nothi
         box[place[-1]] = odd
         with suppress(SourceContractBroken):
             split(spoiled)
+
+
+def empty(code: str, **parts: Any) -> dict[str, Any]:
+    nothing = {"coding": [{"code": "no-content-recorded"}]}
+    return {name: value for name, value in listed(code, emptyReason=nothing, **parts).items() if name != "entry"}
+
+
+def test_nothing_recorded_nothing_known_and_something_withheld_are_three_states():
+    withheld = [{"url": WARNING, "valueCode": "confidential-items"}]
+    known = like(ALLERGY, code={"coding": [{"system": "http://snomed.info/sct", "code": "716186003"}]})
+    none_recorded = split(record(empty(ALLERGIES), empty(ENDED)), as_of=NOW)
+    none_known = split(record(known, listed(ALLERGIES, "AllergyIntolerance/a1"), empty(ENDED)), as_of=NOW)
+    kept_back = split(record(empty(ALLERGIES, extension=withheld), empty(ENDED)), as_of=NOW)
+    half = split(record(empty(ALLERGIES)), as_of=NOW)
+    assert none_recorded.facts.warnings == (("allergies", "none-recorded"),)
+    assert none_known.facts.warnings == half.facts.warnings == ()
+    assert kept_back.facts.warnings == (("allergies", "confidential-items"),)
+
+
+@pytest.mark.parametrize(
+    ("display", "code"),
+    [("Referral items have been disabled", "disabled"), ("Referral items are not supported", "not-supported"), ("Eczema", None)],
+)
+def test_a_placeholder_for_what_a_practice_does_not_give_is_a_warning(display: str, code: str | None):
+    held = {**listed("792931000000107"), "entry": [{"item": {"display": display}}]}
+    problem = {"resourceType": "Condition", "extension": [{"url": "x", "valueReference": {"display": display}}]}
+    expected = (("other-health", code),) if code else ()
+    assert split(record(held), as_of=NOW).facts.warnings == expected
+    assert split(record(problem), as_of=NOW).facts.warnings == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("includeReferrals has been disabled", "disabled"), ("includeReferrals is an unrecognised parameter", "not-supported")],
+)
+def test_switched_off_and_not_supported_are_told_apart(text: str, code: str):
+    issue = {"severity": "warning", "code": "not-supported", "details": {"text": text}, "diagnostics": "includeReferrals"}
+    assert split(record({"resourceType": "OperationOutcome", "issue": [issue]}), as_of=NOW).facts.warnings == (
+        ("other-health", code),
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "area"),
+    [
+        ("consultations-medications-contained-in-consultations", "medications"),
+        ("consultations-allergies-contained-in-consultations", "allergies"),
+        ("problems-linked-problems-not-relating-to-the-primary-query", "problems"),
+        ("consultations-outbound-referrals-in-consultations", "other-health"),
+    ],
+)
+def test_a_secondary_list_warns_of_the_area_its_code_names(code: str, area: str):
+    named = {"coding": [{"system": "https://fhir.hl7.org.uk/STU3/CodeSystem/GPConnect-SecondaryListValues-1", "code": code}]}
+    warned = listed("", extension=[{"url": WARNING, "valueCode": "confidential-items"}]) | {"code": named}
+    assert split(record(warned), as_of=NOW).facts.warnings == ((area, "confidential-items"),)
+
+
+def test_systems_in_the_wrong_case_and_with_blanks_are_known_all_the_same():
+    odd = patient(f"{NUMBER[:3]} {NUMBER[3:6]} {NUMBER[6:]} ", birthDate="2024-03-14 ")
+    odd["identifier"][0]["system"] = "https://fhir.nhs.uk/Id/NHS-Number "
+    ended = listed(ENDED, "AllergyIntolerance/a1")
+    ended["code"]["coding"] = [{"system": "HTTP://snomed.info/SCT ", "code": ENDED + " "}]
+    entries = [{"resource": resource} for resource in (odd, ALLERGY, ended)]
+    came = split({"resourceType": "Bundle", "type": "collection", "entry": entries}, as_of=NOW)
+    assert (came.about.nhs_number, came.about.birth_date) == (NUMBER, date(2024, 3, 14))
+    assert came.records[0].data["list"] == "ended"
+
+
+def test_a_document_that_a_label_locks_is_locked_and_one_not_for_the_family_is_not():
+    def document(**coding: str) -> dict[str, Any]:
+        return {"resourceType": "DocumentReference", "id": "d1", "securityLabel": [{"coding": [coding]}]}
+
+    (hidden,) = records(document(**NOPAT))
+    (locked,) = records(document(system="http://hl7.org/fhir/v3/Confidentiality", code="V"))
+    assert (hidden.locked, locked.locked) == (False, True)
+
+
+def test_referral_and_diary_entry_under_one_identifier_are_two():
+    identifier = [{"system": "s", "value": "1"}]
+    first, second = records(
+        {"resourceType": "ReferralRequest", "id": "r", "identifier": identifier},
+        {"resourceType": "ProcedureRequest", "id": "p", "identifier": identifier},
+    )
+    assert first.data["key"] != second.data["key"]
+
+
+def test_a_record_is_left_as_it_was_read():
+    before = deepcopy(RICH)
+    split(RICH, as_of=NOW)
+    assert before == RICH

@@ -1,0 +1,131 @@
+"""Where the references of a structured record lead: to keys that outlive the answer, to a name, or nowhere.
+
+The same tree comes back where nothing in it refers to anything: a record of a megabyte is walked once and copied hardly at all.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+
+_GONE: Any = object()  # a reference that is left out
+_NAMED = ("Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService")
+
+
+def relinked(value: Any, links: Mapping[str, str], names: Mapping[str, str], given: frozenset[str]) -> Any:
+    """A resource with each reference to a `given` type leading to its key, and each to staff or a place bearing its name.
+
+    A reference that leads nowhere is left out: it must not tell that something withheld exists.
+    """
+    made = _walk(value, links, names, given)
+    return {} if made is _GONE else made
+
+
+def staff_names(resources: list[Json]) -> dict[str, str]:
+    """People and places of a record -> what a reference to each may show. One without a name is not listed."""
+    by_reference: dict[str, str] = {}
+    roles: list[tuple[str, str]] = []
+    for resource in resources:
+        kind, local = resource["resourceType"], own_id(resource)
+        if kind not in _NAMED or not local:
+            continue
+        if kind == "PractitionerRole":
+            roles.append((f"{kind}/{local}", reference_of(resource.get("practitioner"))))
+            continue
+        name = _person(resource) if kind == "Practitioner" else text_of(resource.get("name"))
+        if name.strip():
+            by_reference[f"{kind}/{local}"] = name.strip()
+    by_reference |= {role: by_reference[person] for role, person in roles if person in by_reference}
+    return by_reference
+
+
+def own_id(resource: Json) -> str:
+    """The id of this answer, without the mark of a contained one."""
+    return str(resource.get("id", "")).removeprefix("#")
+
+
+def business_identifier(resource: Json) -> str:
+    """The identifier that outlives an answer: the first with a system and a value."""
+    for identifier in dicts(resource, "identifier"):
+        if identifier.get("system") and identifier.get("value"):
+            return f"{identifier['system']}|{identifier['value']}"
+    return ""
+
+
+def token(*parts: str) -> str:
+    """Any texts -> a short key made of them."""
+    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
+    return base64.b32encode(digest[:15]).decode().lower()
+
+
+def canonical(resource: Json) -> bytes:
+    """A resource without its id, as bytes: two that are equal word for word are one."""
+    return json.dumps({name: value for name, value in resource.items() if name != "id"}, sort_keys=True, default=str).encode()
+
+
+def reference_of(value: Any) -> str:
+    """What a Reference says, or nothing."""
+    return text_of(value.get("reference")) if isinstance(value, dict) else ""
+
+
+def text_of(value: Any) -> str:
+    """A text, or nothing."""
+    return value if isinstance(value, str) else ""
+
+
+def dicts(parent: Any, name: str) -> list[Json]:
+    """The objects of a list, whatever else stands there."""
+    children = parent.get(name) if isinstance(parent, dict) else None
+    return [child for child in children if isinstance(child, dict)] if isinstance(children, list) else []
+
+
+def _walk(value: Any, links: Mapping[str, str], names: Mapping[str, str], given: frozenset[str]) -> Any:
+    if value.__class__ is dict:
+        said = value.get("reference")
+        if said.__class__ is str:
+            return _led(value, said, links, names, given)
+        changed: Json | None = None
+        for name, child in value.items():
+            if child.__class__ is not dict and child.__class__ is not list:
+                continue
+            new = _walk(child, links, names, given)
+            if new is not child:
+                changed = dict(value) if changed is None else changed
+                if new is _GONE:
+                    del changed[name]
+                else:
+                    changed[name] = new
+        return value if changed is None else changed
+    if value.__class__ is list:
+        made = [_walk(child, links, names, given) if child.__class__ in (dict, list) else child for child in value]
+        if all(new is old for new, old in zip(made, value, strict=True)):
+            return value
+        return [new for new in made if new is not _GONE]
+    return value
+
+
+def _led(value: Json, said: str, links: Mapping[str, str], names: Mapping[str, str], given: frozenset[str]) -> Any:
+    found = links.get(said)
+    if found is not None:
+        return {**value, "reference": found}
+    if said.partition("/")[0] in given:
+        return _GONE
+    shown = names.get(said)
+    return {**value, "display": shown} if shown is not None and not value.get("display") else value
+
+
+def _person(practitioner: Json) -> str:
+    for name in dicts(practitioner, "name"):
+        if text_of(name.get("text")):
+            return text_of(name["text"])
+        parts = [text_of(part) for part in (*_texts(name, "prefix"), *_texts(name, "given"), name.get("family"))]
+        return " ".join(part for part in parts if part)
+    return ""
+
+
+def _texts(parent: Json, name: str) -> list[Any]:
+    found = parent.get(name)
+    return found if isinstance(found, list) else []

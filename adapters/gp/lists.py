@@ -1,0 +1,151 @@
+"""What the Lists of a structured record say: which area each is of, what it warns of, which allergies have ended.
+
+Lists are told apart by code, never by title. Source: GP Connect Access Record Structured 1.6.2, "Using the List resource".
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from adapters.gp.links import Json, dicts, reference_of, text_of
+
+ALLERGIES: Final = "886921000000105"
+ENDED_ALLERGIES: Final = "1103671000000101"
+
+_SNOMED = "http://snomed.info/sct"
+_ELSEWHERE = "other-health"
+_AREA_OF_LIST = {
+    ALLERGIES: "allergies",
+    ENDED_ALLERGIES: "allergies",
+    "933361000000108": "medications",
+    "1102181000000102": "immunisations",
+    "717711000000103": "problems",
+}
+_AREA_OF_WORD = (  # secondary lists name the area by a word of their code, "problems-medications-..."
+    ("allerg", "allergies"),
+    ("medication", "medications"),
+    ("immunisation", "immunisations"),
+    ("linked-problems", "problems"),
+)
+_AREA_OF_PARAMETER = {
+    "includeAllergies": "allergies",
+    "includeMedication": "medications",
+    "includeImmunisations": "immunisations",
+    "includeProblems": "problems",
+}
+WARNING: Final = frozenset(
+    {
+        "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-CareConnect-GPC-ListWarningCode-1",
+        "https://fhir.hl7.org.uk/STU3/StructureDefinition/Extension-CareConnect-ListWarningCode-1",
+    }
+)
+_WARNING_CODES = frozenset({"confidential-items", "data-in-transit", "data-awaiting-filing"})
+_NOTHING_RECORDED = "no-content-recorded"
+_DISABLED = re.compile(r"items? (have|has) been (disabled|switched off)", re.I)
+_NOT_SUPPORTED = re.compile(r"items? (are|is) not supported", re.I)
+_STANDARD_NOTE = re.compile(  # texts that the specification words itself: they warn, and name nobody
+    r"(Items excluded due to confidentiality and/or patient preferences\.?"
+    r"|Patient record transfer from previous GP practice not yet complete; information recorded before "
+    r"\d\d-[A-Z][a-z]{2}-\d{4} may be missing\.?"
+    r"|Patient data may be incomplete as there is data supplied by a third party awaiting review before becoming available\.?"
+    r"|Information not available\.?"
+    r"|\s)+"
+)
+
+
+def code_of(listed: Json) -> str:
+    """A List -> its code: of SNOMED CT, whatever the case of the system's name, else the first there is."""
+    codings = dicts(listed.get("code"), "coding")
+    codes = [coding.get("code") for coding in codings if text_of(coding.get("system")).strip().lower() == _SNOMED]
+    codes += [coding.get("code") for coding in codings]
+    return next((code.strip() for code in codes if isinstance(code, str)), "")
+
+
+def area_of(listed: Json) -> str:
+    """A List -> the category its warnings are about."""
+    code = code_of(listed)
+    found = _AREA_OF_LIST.get(code)
+    return found or next((area for word, area in _AREA_OF_WORD if word in code), _ELSEWHERE)
+
+
+def ended(lists: list[Json]) -> frozenset[str]:
+    """References that the ended-allergies List names and the active one does not: one that both name counts as active."""
+    named = {
+        code: {reference_of(item.get("item")) for listed in lists if code_of(listed) == code for item in dicts(listed, "entry")}
+        for code in (ENDED_ALLERGIES, ALLERGIES)
+    }
+    return frozenset(named[ENDED_ALLERGIES] - named[ALLERGIES])
+
+
+def warnings(resources: list[Json]) -> tuple[tuple[str, str], ...]:
+    """Every warning of a record: (category, code), each once."""
+    found: set[tuple[str, str]] = set()
+    empty: set[str] = set()
+    for resource in resources:
+        kind = resource["resourceType"]
+        if kind == "List":
+            found.update((area_of(resource), code) for code in _codes(resource))
+            if _is_empty(resource):
+                empty.add(code_of(resource))
+        elif kind == "Condition":
+            found.update((_ELSEWHERE, code) for code in _placeholders(resource))
+        elif kind == "OperationOutcome":
+            for issue in dicts(resource, "issue"):
+                found.add((_AREA_OF_PARAMETER.get(str(issue.get("diagnostics")), _ELSEWHERE), _why(issue)))
+    if {ALLERGIES, ENDED_ALLERGIES} <= empty and ("allergies", "confidential-items") not in found:
+        found.add(("allergies", "none-recorded"))  # both empty and nothing withheld: not the same as "no known allergies"
+    return tuple(sorted(found))
+
+
+def standard_notes(listed: Json) -> list[str]:
+    """The notes of a List that the specification words: caveats that must be shown."""
+    texts = [text_of(note.get("text")).strip() for note in dicts(listed, "note")]
+    return [text for text in texts if text and _STANDARD_NOTE.fullmatch(text)]
+
+
+def cleaned(listed: Json, given: frozenset[str]) -> Json:
+    """A List whose references were relinked, without entries that lead nowhere and say nothing, and without its caveats."""
+    entries = [entry for entry in dicts(listed, "entry") if _says(entry.get("item"), given)]
+    notes = [note for note in dicts(listed, "note") if not _STANDARD_NOTE.fullmatch(text_of(note.get("text")).strip() or "-")]
+    rest = {name: value for name, value in listed.items() if name not in ("entry", "note", "contained")}
+    return rest | ({"entry": entries} if entries else {}) | ({"note": notes} if notes else {})
+
+
+def _says(item: object, given: frozenset[str]) -> bool:
+    return isinstance(item, dict) and (bool(item.get("display")) or reference_of(item).partition("/")[0] in given)
+
+
+def _codes(listed: Json) -> Iterator[str]:
+    for extension in dicts(listed, "extension"):
+        if text_of(extension.get("url")) in WARNING:
+            code = text_of(extension.get("valueCode")).strip()
+            yield code if code in _WARNING_CODES else "unknown-warning"
+    for entry in dicts(listed, "entry"):
+        item = entry.get("item")
+        if isinstance(item, dict) and not item.get("reference"):
+            yield from _placeholder(text_of(item.get("display")))
+
+
+def _placeholders(problem: Json) -> Iterator[str]:
+    for extension in dicts(problem, "extension"):
+        linked = extension.get("valueReference")
+        if isinstance(linked, dict) and not linked.get("reference"):
+            yield from _placeholder(text_of(linked.get("display")))
+
+
+def _placeholder(display: str) -> Iterator[str]:
+    if _DISABLED.search(display):
+        yield "disabled"
+    elif _NOT_SUPPORTED.search(display):
+        yield "not-supported"
+
+
+def _why(issue: Json) -> str:
+    details = issue.get("details")
+    said = text_of(details.get("text")) if isinstance(details, dict) else ""
+    return "disabled" if "disabled" in said.lower() else "not-supported"
+
+
+def _is_empty(listed: Json) -> bool:
+    reasons = dicts(listed.get("emptyReason"), "coding")
+    return not dicts(listed, "entry") and any(text_of(reason.get("code")).strip() == _NOTHING_RECORDED for reason in reasons)
