@@ -16,9 +16,11 @@ from gateway.store.consents import StoredConsents
 from gateway.store.crosswalk import StoredCrosswalk
 from gateway.store.database import Database
 from gateway.store.drifts import StoredDrifts
+from gateway.store.endings import Endings
 from gateway.store.facts import StoredFacts
 from gateway.store.keys import Keys, NotOpened
 from gateway.store.limits import StoredLimits
+from gateway.store.local_records import StoredLocalRecords
 from gateway.store.log import StoredLog
 from gateway.store.parcels import StoredMandates, StoredParcels
 from gateway.store.persons import StoredPersons
@@ -28,8 +30,8 @@ from gateway.store.queue import StoredQueue
 from gateway.store.relationships import StoredRelationships
 from gateway.store.schema import check_schema, is_current
 from gateway.store.shelf import StoredShelf
-from gateway.store.verify import Fault, verify
 from gateway.store.suppressions import StoredSuppressions
+from gateway.store.verify import Fault, verify
 from gateway.store.worklist import StoredWorkList
 
 __all__ = ["Fault", "Keys", "NotOpened", "Store", "open_store"]
@@ -47,16 +49,18 @@ class Store:
         self.name = name
         self.database = database
         self.keys = keys
-        self.persons = StoredPersons(database, keys, traces_per_second=traces_per_second)
+        self.crosswalk = StoredCrosswalk(database, keys, clock=clock)
+        self.local_records = StoredLocalRecords(database, keys, self.crosswalk, clock=clock)
+        endings = Endings(keys, self.crosswalk, self.local_records)
+        self.persons = StoredPersons(database, keys, endings, traces_per_second=traces_per_second, clock=clock)
         self.facts = StoredFacts(database, keys)
         self.log = StoredLog(database, keys, clock=clock)
         self.clients = StoredClients(database)
         self.limits = StoredLimits(database)
-        self.crosswalk = StoredCrosswalk(database, keys)
         self.shelf = StoredShelf(database, keys, clock=clock)
         self.protections = StoredProtections(database, keys)
-        self.relationships = StoredRelationships(database, keys)
         self.suppressions = StoredSuppressions(database, keys, clock=clock)
+        self.relationships = StoredRelationships(database, keys)
         self.consents = StoredConsents(database, keys)
         self.queue = StoredQueue(database)
         self.parcels = StoredParcels(database, keys)

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -12,11 +13,14 @@ from sqlalchemy import BigInteger, Integer, LargeBinary, String, bindparam, case
 
 from gateway.model import PersonId
 from gateway.nhs_number import NhsNumber
-from gateway.ports import PersonRow, Traced
+from gateway.ports import Entry, PersonRow, Traced
+from gateway.store import tombstones
 from gateway.store.database import Call, Database, Row, Statement, Work, insert, is_storable, maybe_micros, micros, moment
+from gateway.store.endings import Endings
 from gateway.store.keys import Keys
 from gateway.store.limits import Bucket
-from gateway.store.sealing import opened
+from gateway.store.log import Writer
+from gateway.store.sealing import open_number, opened, seal_number
 from gateway.store.subjects import raise_version
 from gateway.store.tables import PERSON
 
@@ -104,9 +108,13 @@ _decode = msgspec.json.Decoder(_StoredTrace).decode
 class StoredPersons:
     """`ports.Persons`."""
 
-    def __init__(self, database: Database, keys: Keys, *, traces_per_second: float) -> None:
+    def __init__(
+        self, database: Database, keys: Keys, endings: Endings, *, traces_per_second: float, clock: Callable[[], datetime]
+    ) -> None:
         self._database = database
         self._keys = keys
+        self._endings = endings
+        self._writer = Writer(database, keys, clock=clock)
         self._traces = Bucket(interval_us=round(1_000_000 / traces_per_second), depth=max(1, int(traces_per_second)))
 
     async def by_number(self, number: NhsNumber) -> PersonRow | None:
@@ -133,8 +141,9 @@ class StoredPersons:
         return await self._database.write(self._supersede(old, traced, at))
 
     async def seal(self, number: NhsNumber, at: datetime) -> None:
-        """The row and whatever led to it answer nothing and lead nowhere."""
-        await self._database.write(self._seal(number))
+        """The row and whatever led to it answer nothing and lead nowhere; what was stored under it ends, with its event."""
+        async with self._writer.alone:
+            await self._database.write(self._seal(number, at))
 
     async def expire(self, number: NhsNumber) -> None:
         """The trace may not be used again, whatever its age."""
@@ -186,11 +195,28 @@ class StoredPersons:
         yield from raise_version([old_key, self._keys.number_key(traced.number)])
         return survivor
 
-    def _seal(self, number: NhsNumber) -> Work[None]:
-        held = yield Call(_BY_NUMBER, {"number_key": self._keys.number_key(number)})
+    def _seal(self, number: NhsNumber, at: datetime) -> Work[None]:
+        number_key = self._keys.number_key(number)
+        held = yield Call(_BY_NUMBER, {"number_key": number_key})
+        ending, names = {number_key}, []
         if held and held[0][3] != "sealed":
-            sealed = yield Call(_SEAL, {"id": held[0][0]})
-            yield from raise_version([bytes(row[0]) for row in sealed])
+            row = self._one(held)
+            names = [] if row is None or row.trace is None else self._names(row.trace)
+            ending.update([bytes(sealed[0]) for sealed in (yield Call(_SEAL, {"id": held[0][0]}))])
+            yield from raise_version(ending)
+        ended: Counter[str] = Counter()
+        for one in sorted(ending):
+            ended.update((yield from self._endings.end(one, names, micros(at))))
+        if (held and held[0][3] != "sealed") or ended.total():  # PDS says it at every question; it happens once
+            detail = {"act": "number-invalidated", "ended": dict(ended)}
+            entry = Entry("administration", at, "success", number, detail=detail)
+            yield from self._writer.land([self._writer.prepare(entry)])
+
+    def _names(self, trace: Traced) -> list[bytes]:
+        said = [
+            (str(name.get("family", "")), " ".join(map(str, name.get("given", ())))) for name in trace.patient.get("name", ())
+        ]
+        return [tombstones.of_name(self._keys, family, given, trace.birth_date) for family, given in said]
 
     def _row(self, person: PersonId, number: NhsNumber, at: datetime) -> dict[str, Any]:
         return {
@@ -253,16 +279,6 @@ _REVIVE = Statement(update(PERSON).where(PERSON.c.id == _ID).values(status=_LIVE
 def new_person_id() -> PersonId:
     """128 random bits as 26 small base32 letters and digits."""
     return PersonId(base64.b32encode(os.urandom(16)).rstrip(b"=").decode().lower())
-
-
-def seal_number(keys: Keys, person: str, number: NhsNumber) -> bytes:
-    """A number for one person row: it opens nowhere else."""
-    return keys.seal("number-sealing", number.value.encode(), b"number", person.encode())
-
-
-def open_number(keys: Keys, person: str, sealed: bytes) -> NhsNumber:
-    """The reverse."""
-    return NhsNumber(opened(keys, "number-sealing", sealed, b"number", person.encode()).decode())
 
 
 def _run(statement: Statement, params: dict[str, Any]) -> Work[None]:

@@ -10,7 +10,7 @@ from gateway.audit.canonical import commitment_text
 from gateway.ports import LogQuestion, StoredEvent
 from gateway.store.database import Database, Row, Rows, Statement, is_storable, micros, moment
 from gateway.store.keys import Keys
-from gateway.store.persons import open_number
+from gateway.store.sealing import open_number
 from gateway.store.tables import EVENT, PERSON
 
 _MOST = 1_000

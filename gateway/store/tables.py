@@ -154,11 +154,54 @@ class CrosswalkTable(Base, table=True):
     """Local ids and the numbers they belong to."""
 
     __tablename__ = "crosswalk"
-    __table_args__ = (Index("crosswalk_number", "source", "number_key"),)
+    __table_args__ = (Index("crosswalk_number", "number_key", "source"),)
     source: str = Field(primary_key=True)
     local_key: bytes = _key(primary_key=True)
     number_key: bytes = _key()
     row_sealed: bytes = _key()
+    kind: str = "person"
+
+
+class LocalRecordTable(Base, table=True):
+    """Custodians' people on their way to an NHS number. Without `outcome`: still to be asked about."""
+
+    __tablename__ = "local_record"
+    __table_args__ = (
+        Index(
+            "local_record_pending",
+            "source",
+            "local_key",
+            sqlite_where=text("outcome IS NULL"),
+            postgresql_where=text("outcome IS NULL"),
+        ),
+        Index("local_record_number", "number_key"),
+    )
+    source: str = Field(primary_key=True)
+    local_key: bytes = _key(primary_key=True)
+    content_key: bytes = _key()  # the same row again changes nothing
+    name_key: bytes = _key()
+    record_sealed: bytes | None = _maybe_bytes()  # until it is linked
+    outcome: str | None = None
+    reason: str = ""
+    number_key: bytes | None = _maybe_bytes()
+    settled_at: int | None = _maybe_time()
+
+
+class IdentityImportTable(Base, table=True):
+    """How far into each file of local records an import has come."""
+
+    __tablename__ = "identity_import"
+    digest_key: bytes = _key(primary_key=True)
+    source: str
+    rows_done: int = Field(sa_type=BigInteger)
+    began_at: int = _time()
+
+
+class TombstoneTable(Base, table=True):
+    """Ids, pupil numbers and names that belonged to a number that died: hashes, each alone, leading nowhere."""
+
+    __tablename__ = "tombstone"
+    key: bytes = _key(primary_key=True)
 
 
 class ClientTable(Base, table=True):
@@ -347,6 +390,9 @@ REPLAY: Table = METADATA.tables["replay"]
 RATE: Table = METADATA.tables["rate"]
 EVENT: Table = METADATA.tables["event"]
 JOB: Table = METADATA.tables["job"]
+LOCAL_RECORD: Table = METADATA.tables["local_record"]
+IDENTITY_IMPORT: Table = METADATA.tables["identity_import"]
+TOMBSTONE: Table = METADATA.tables["tombstone"]
 WORK_ITEM: Table = METADATA.tables["work_item"]
 POLICY_ACTIVATION: Table = METADATA.tables["policy_activation"]
 ACCOUNTED: Table = METADATA.tables["accounted"]

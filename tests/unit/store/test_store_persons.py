@@ -111,7 +111,8 @@ async def test_a_sealed_row_answers_nothing_and_is_linked_to_nothing(store: Stor
     facts = await store.facts.read(THIRD, organisation="o", staff="s", case_reference=None, client="c", at=NOW)
     assert facts.consents == frozenset()
     assert await store.log.ask(LogQuestion(person=THIRD)) == []
-    assert await store.log.ask(LogQuestion(person=OTHER)) == []
+    (sealing,) = await store.log.ask(LogQuestion(person=OTHER))
+    assert sealing.body["detail"]["act"] == "number-invalidated"
 
 
 async def test_an_auditor_finds_a_living_persons_events_by_any_number_or_id(store: Store) -> None:
