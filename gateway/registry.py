@@ -15,11 +15,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
+
 from gateway.adapter import Adapter, Build, Intake, Manifest, SourceRecord, SourceSettings, Tools
 from gateway.errors import StartupRefused
 from gateway.model import Category
 
 GROUP = "gateway.adapters"
+TIERS = ("sandbox", "pilot", "live", "exemplary")
 REGISTERED_PRACTICE = "registered-practice"  # custodian of a source that asks whichever practice the trace names
 
 _KIND = re.compile(r"[a-z][a-z-]{0,15}", re.ASCII)
@@ -85,6 +88,16 @@ def load_manifest(package: ModuleType) -> Manifest:
     if unknown:
         raise StartupRefused(f"{where}: gives names categories that do not exist: {', '.join(unknown)}")
     return _manifest(table)
+
+
+def claimed_tier(package: ModuleType) -> str:
+    """The tier that an adapter's quality.yaml claims; "" where it claims none that there is. `gateway check` proves it."""
+    try:
+        read = yaml.safe_load(files(package).joinpath("quality.yaml").read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return ""
+    claimed = read.get("tier") if isinstance(read, dict) else None
+    return claimed if claimed in TIERS else ""
 
 
 def build(

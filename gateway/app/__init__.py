@@ -2,10 +2,11 @@
 
 import contextlib
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
+from types import ModuleType
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -49,6 +50,8 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
     """Settings -> every part, closed at the end. Raises `StartupRefused` with what to do next."""
     refuse_unfit(settings)
     keys = Keys.load(settings.keys, mode=settings.mode)
+    if settings.mode == "live":
+        refuse_untried(settings, registry.installed())
     store = await open_store(settings.database(), keys, name=settings.name, traces_per_second=settings.pds.per_second)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(store.close)
@@ -241,6 +244,21 @@ def refuse_unfit(settings: Settings) -> None:
                 raise StartupRefused(
                     f"GATEWAY_MODE is live: sources.{name}.options.{option} must be an https address, not a simulator"
                 )
+
+
+def refuse_untried(settings: Settings, packages: Mapping[str, ModuleType]) -> None:
+    """Raises `StartupRefused` for a source whose adapter does not claim tier live: it was not tried against the real system."""
+    order = registry.TIERS
+    for name, source in settings.sources.items():
+        package = packages.get(source.adapter)
+        if package is None:
+            continue  # `registry.build` says which there are
+        tier = registry.claimed_tier(package)
+        if tier not in order[order.index("live") :]:
+            raise StartupRefused(
+                f"GATEWAY_MODE is live: sources.{name} uses adapter {source.adapter}, which is at tier {tier or 'none'}, "
+                f"not live: gateway check {source.adapter} says what it needs"
+            )
 
 
 def _caller(settings: Settings, keys: Keys, store: Store, rules: policy.Policy, jwks: Jwks) -> caller.Parts:

@@ -81,6 +81,11 @@ def test_live_mode_refuses_keys_made_for_the_sandbox(tmp_path: Path) -> None:
     refused(gateway(tmp_path, "serve"), "sandbox")
 
 
+def test_live_mode_refuses_a_source_whose_adapter_was_not_tried_against_the_real_system(tmp_path: Path) -> None:
+    assert gateway(tmp_path, "keys", "create").returncode == 0
+    refused(gateway(tmp_path, "serve"), "sources.gp", "adapter gp", "tier pilot, not live", "gateway check gp")
+
+
 def test_a_secret_or_value_is_never_printed_with_a_wrong_setting(tmp_path: Path) -> None:
     config = LIVE.replace('ods = "X99990"', 'ods = "X99990"\napi_key = 7\nper_second = "very-secret-value"')
     done = gateway(tmp_path, "serve", config=config)

@@ -1,12 +1,14 @@
 """The composition root: what it refuses to start with, and what it says to do next."""
 
+from importlib.machinery import ModuleSpec
 from importlib.resources import files
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from gateway import policy
-from gateway.app import refuse_uncovered, refuse_unfit
+from gateway.app import refuse_uncovered, refuse_unfit, refuse_untried
 from gateway.errors import StartupRefused
 from gateway.registry import Registry
 from tests import fakes
@@ -61,3 +63,38 @@ def test_fit_live_settings_are_not_refused():
 def test_live_mode_refuses_what_is_for_the_sandbox_and_names_it(changes, says):
     with pytest.raises(StartupRefused, match=says):
         refuse_unfit(live(**changes))  # type: ignore[arg-type]
+
+
+def adapter_at(tier: str, folder: Path) -> ModuleType:
+    """A package whose quality.yaml says this."""
+    (folder / "quality.yaml").write_text(tier, "utf-8")
+    package = ModuleType("clinic")
+    package.__spec__ = ModuleSpec("clinic", None, is_package=True)
+    package.__path__ = [str(folder)]
+    package.__spec__.submodule_search_locations = [str(folder)]
+    package.__file__ = str(folder / "__init__.py")
+    return package
+
+
+@pytest.mark.parametrize(
+    ("quality", "told"),
+    [
+        ("tier: sandbox", "tier sandbox"),
+        ("tier: pilot", "tier pilot"),
+        ("tier: best", "tier none"),
+        ("- [", "tier none"),
+        ("", "tier none"),
+    ],
+)
+def test_live_mode_takes_no_adapter_below_tier_live(tmp_path: Path, quality: str, told: str):
+    settings = live(sources={"clinic": SimpleNamespace(adapter="clinic")})
+    with pytest.raises(
+        StartupRefused, match=f"sources.clinic uses adapter clinic, which is at {told}, not live: gateway check clinic"
+    ):
+        refuse_untried(settings, {"clinic": adapter_at(quality, tmp_path)})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tier", ["live", "exemplary"])
+def test_live_mode_takes_an_adapter_at_tier_live_or_above(tmp_path: Path, tier: str):
+    settings = live(sources={"clinic": SimpleNamespace(adapter="clinic")})
+    refuse_untried(settings, {"clinic": adapter_at(f"tier: {tier}", tmp_path)})  # type: ignore[arg-type]
