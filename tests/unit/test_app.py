@@ -1,7 +1,7 @@
 """The composition root: what it refuses to start with, and what it says to do next."""
 
-from importlib.machinery import ModuleSpec
 from importlib.resources import files
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -68,11 +68,10 @@ def test_live_mode_refuses_what_is_for_the_sandbox_and_names_it(changes, says):
 def adapter_at(tier: str, folder: Path) -> ModuleType:
     """A package whose quality.yaml says this."""
     (folder / "quality.yaml").write_text(tier, "utf-8")
-    package = ModuleType("clinic")
-    package.__spec__ = ModuleSpec("clinic", None, is_package=True)
-    package.__path__ = [str(folder)]
-    package.__spec__.submodule_search_locations = [str(folder)]
-    package.__file__ = str(folder / "__init__.py")
+    (folder / "__init__.py").touch()
+    spec = spec_from_file_location("clinic", folder / "__init__.py", submodule_search_locations=[str(folder)])
+    assert spec is not None
+    package = module_from_spec(spec)
     return package
 
 
