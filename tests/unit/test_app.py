@@ -71,8 +71,7 @@ def adapter_at(tier: str, folder: Path) -> ModuleType:
     (folder / "__init__.py").touch()
     spec = spec_from_file_location("clinic", folder / "__init__.py", submodule_search_locations=[str(folder)])
     assert spec is not None
-    package = module_from_spec(spec)
-    return package
+    return module_from_spec(spec)
 
 
 @pytest.mark.parametrize(
