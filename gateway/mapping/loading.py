@@ -23,6 +23,7 @@ from gateway.mapping.run import LoadedMap, Maps
 from gateway.mapping.source import Schema, read_source
 from gateway.mapping.tree import Fault, MapFile, MappingFaults, Pos
 
+SOURCE, TARGET = "source.yaml", "target.yaml"  # what a system is read by, and what is only written to it
 READBACK = "readback"
 NOT_ADAPTERS = frozenset({"codes", "cases", "__pycache__"})
 
@@ -45,7 +46,7 @@ def load(folder: "Path | Traversable", *, overrides: "Path | Traversable | None"
     outward: dict[tuple[str, str], OutwardMap] = {}
     schemas: dict[tuple[str, str], Schema] = {}
     for place in sorted(folder.iterdir(), key=lambda one: one.name):
-        if place.is_dir() and place.name not in NOT_ADAPTERS and (place / "source.yaml").is_file():
+        if place.is_dir() and place.name not in NOT_ADAPTERS and (place / SOURCE).is_file():
             reading = _Reading(place, r4, codes, faults, digest)
             schemas |= {(place.name, name): schema for name, schema in reading.schemas.items()}
             for folder_, found in ((place, by_schema), (place / READBACK, readback)):
@@ -117,8 +118,14 @@ class _Reading:
         self.codes = codes
         self.faults = faults
         self.digest = digest
-        self.schemas, wrong = read_source(_text(place / "source.yaml", digest), f"{place.name}/source.yaml", r4)
-        faults += wrong
+        self.schemas: dict[str, Schema] = {}
+        for name in (SOURCE, TARGET):
+            if (place / name).is_file():
+                found, wrong = read_source(_text(place / name, digest), f"{place.name}/{name}", r4)
+                faults += wrong
+                twice = self.schemas.keys() & found.keys()
+                faults += [Fault(f"{place.name}/{name}", 1, 1, f"schema '{one}' is in {SOURCE} already") for one in sorted(twice)]
+                self.schemas |= found
         self.functions = _functions(place, faults, digest)
         self.files = {folder.name: self._files(folder) for folder in (place, place / READBACK) if folder.is_dir()}
 
@@ -162,7 +169,7 @@ class _Reading:
         found: list[_File] = []
         shown = self.place.name if folder.name == self.place.name else f"{self.place.name}/{folder.name}"
         for file in sorted(folder.iterdir(), key=lambda one: one.name):
-            if file.name.endswith(".yaml") and file.name != "source.yaml":
+            if file.name.endswith(".yaml") and file.name not in (SOURCE, TARGET):
                 reader = MapReader(_text(file, self.digest), f"{shown}/{file.name}")
                 found.append(_File(reader.read(), file, not reader.faults))
                 self.faults += reader.faults

@@ -67,6 +67,24 @@ def error_status(value: Code) -> Code | None:
     raise Unusable("a status that STU3 does not have")
 
 
+def sent_status(value: Code) -> Code:
+    """R4 `Immunization.status` -> STU3's, where a vaccine not given is completed too: `notGiven` says it.
+
+    >>> sent_status(Code("not-done"))
+    'completed'
+    """
+    return Code("completed" if value == "not-done" else value)
+
+
+def not_given(value: Code) -> Boolean:
+    """R4 `Immunization.status` -> STU3 `notGiven`.
+
+    >>> not_given(Code("not-done")), not_given(Code("completed"))
+    (True, False)
+    """
+    return Boolean(value == "not-done")
+
+
 def measured(value: Quantity) -> Quantity:
     """A measurement is a number, with the unit it came in; a word in its place is refused, never passed on.
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.mapping.cases import NUMBER, context, differ
-from gateway.mapping.context import Context, WriteContext
+from gateway.mapping.context import WriteContext
 from gateway.mapping.outward.readback import lost
 from gateway.mapping.outward.write import Written, write_record
 from gateway.mapping.rewrite import encode, parse
@@ -70,9 +70,8 @@ class WriteCase:
         if came.accounting is None or came.data is None:
             return []
         given = self.given()
-        return lost(
-            maps, self.adapter, given["schema"], came.data, given["resources"], came.accounting, back_context(given, self)
-        )
+        ctx = context(self.adapter, as_of=datetime.fromisoformat(given.get("as_of", AS_OF)))
+        return lost(maps, self.adapter, given["schema"], came.data, given["resources"], came.accounting, ctx)
 
 
 def case_context(given: dict[str, Any]) -> WriteContext:
@@ -80,11 +79,6 @@ def case_context(given: dict[str, Any]) -> WriteContext:
     as_of = datetime.fromisoformat(given.get("as_of", AS_OF))
     recipient, sender = given.get("recipient", "ods:A99902"), given.get("sender", "ods:RXX99")
     return WriteContext(NUMBER, recipient, sender, as_of, given.get("key", "case-key-1"))
-
-
-def back_context(given: dict[str, Any], case: WriteCase) -> Context:
-    """The context in which a case is read back."""
-    return context(case.adapter, as_of=datetime.fromisoformat(given.get("as_of", AS_OF)))
 
 
 def write_cases(folder: Path, adapter: str | None = None) -> Iterator[WriteCase]:
