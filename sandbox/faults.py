@@ -18,11 +18,32 @@ DRIP_S = 0.25
 HUGE_BYTES = 96_000_000
 
 WIRE = frozenset({"slow", "drip", "reset", "500", "429", "401", "bad-json", "html", "truncated", "huge", "down"})
-CONTENT = frozenset({"wrong-child", "duplicates"})  # the simulator itself answers wrongly
+CONTENT = frozenset({"wrong-child", "other-birth-date", "duplicates", "one-bad", "large"})  # the simulator itself answers wrongly
+SPINE = {  # refusals of GP Connect 1.6.2 by their own names: status and Spine code; "" for a body that is no FHIR
+    "invalid-nhs-number": (400, "INVALID_NHS_NUMBER"),
+    "invalid-demographics": (400, "INVALID_PATIENT_DEMOGRAPHICS"),
+    "bad-request": (400, "BAD_REQUEST"),
+    "no-patient-consent": (403, "NO_PATIENT_CONSENT"),
+    "no-organisation-consent": (403, "NO_ORGANISATION_CONSENT"),
+    "access-denied": (403, "ACCESS_DENIED"),
+    "no-relationship": (403, "NO_RELATIONSHIP"),
+    "asid-check-failed": (403, "ASID_CHECK_FAILED"),
+    "patient-not-found": (404, "PATIENT_NOT_FOUND"),
+    "no-record-found": (404, "NO_RECORD_FOUND"),
+    "plain-404": (404, ""),
+    "duplicate-rejected": (409, "DUPLICATE_REJECTED"),
+    "unsupported-media": (415, "BAD_REQUEST"),
+    "invalid-resource": (422, "INVALID_RESOURCE"),
+    "invalid-parameter": (422, "INVALID_PARAMETER"),
+    "not-implemented": (501, "NOT_IMPLEMENTED"),
+    "plain-502": (502, ""),
+    "plain-504": (504, ""),
+    "plain-599": (599, ""),
+}
 TURNS = frozenset({"restricted", "invalidated", "unknown"})  # what PDS may come to say of somebody between two traces
 SIMULATORS = frozenset({"pds", "sds", "gp"})
 
-_ALL = WIRE | CONTENT | TURNS | {"none"}
+_ALL = WIRE | CONTENT | TURNS | SPINE.keys() | {"none"}
 _HTML = b"<!DOCTYPE html><html><head><title>Sorry</title></head><body><h1>We will be back soon</h1></body></html>"
 
 

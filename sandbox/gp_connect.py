@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from sandbox import gp_record
 from sandbox.families import BY_KEY, BY_NUMBER, DECEASED, INVALIDATED, RESTRICTED, Person
-from sandbox.faults import Faults, Spoiled
+from sandbox.faults import SPINE, Faults, Spoiled
 from sandbox.sds import PROVIDERS, STRUCTURED
 
 _NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
@@ -31,10 +31,15 @@ _TYPES = frozenset({"application/fhir+json", "application/json+fhir"})
 _SPINE = "https://fhir.nhs.uk/STU3/CodeSystem/Spine-ErrorOrWarningCode-1"
 _PROXY = "http://fhir.nhs.net/ValueSet/gpconnect-schedule-response-code-1-0"
 _TARGET = re.compile(r"(https?):/{1,2}(?P<rest>[^?]+)/Patient/\$gpc\.getstructuredrecord")
-_OUR_AREAS = frozenset({"includeAllergies", "includeMedication", "includeProblems", "includeImmunisations"})
-_OTHER_AREAS = frozenset(
-    {"includeConsultations", "includeUncategorisedData", "includeInvestigations", "includeReferrals", "includeDiaryEntries"}
+_AREAS = frozenset(
+    (
+        *("includeAllergies", "includeMedication", "includeProblems", "includeImmunisations", "includeConsultations"),
+        *("includeUncategorisedData", "includeInvestigations", "includeReferrals", "includeDiaryEntries"),
+    )
 )
+_SWITCHED_OFF = {"petra": frozenset({"includeReferrals"}), "hugo": frozenset({"includeReferrals"})}  # by the practice
+_PLAIN = b"upstream error"
+_LARGE_COPIES = 18_000  # of one observation: a record of some 18 MB
 _ISSUE = {400: "invalid", 403: "forbidden", 404: "not-found", 415: "not-supported", 422: "invalid", 500: "processing"}
 _WRONG = BY_KEY["ben"]  # whose record a confused system sends
 
@@ -79,6 +84,9 @@ class GpConnect:
         except Wrong as wrong:
             fault = self._faults.of("gp", number)
             good = _refusal(wrong)
+        if fault in SPINE:
+            status, code = SPINE[fault]
+            return _refusal(Wrong(status, code, "ordered fault")) if code else Response(_PLAIN, status, None, "text/plain")
         if fault == "500":
             return _refusal(Wrong(500, "INTERNAL_SERVER_ERROR", "ordered fault"))
         down = _proxy_error(502, "ERROR_COMMUNICATING_TO_ENDPOINT_URL_" + root)
@@ -192,20 +200,58 @@ def _record(number: str, practice: str, areas: Mapping[str, dict[str, Any]], fau
     if person is None or not _shareable(person, practice):
         raise Wrong(404, "PATIENT_NOT_FOUND", "patient record not found")
     shown = _WRONG if fault == "wrong-child" else person
-    ours = frozenset(areas) & _OUR_AREAS
-    odd = tuple(sorted((name, name in _OTHER_AREAS) for name in areas if name not in _OUR_AREAS))
+    ours = (frozenset(areas) & _AREAS) - _SWITCHED_OFF.get(shown.key, frozenset())
+    odd = tuple(sorted((name, name in _AREAS) for name in areas if name not in ours))
     resolved = bool(areas.get("includeAllergies", {}).get("includeResolvedAllergies"))
     not_given = bool(areas.get("includeImmunisations", {}).get("includeNotGiven"))
     issues = areas.get("includeMedication", {}).get("includePrescriptionIssues") is not False
     body = gp_record.encoded(
         shown.key, ours, odd, resolved=resolved, not_given=not_given, issues=issues, twice=fault == "duplicates"
     )
+    body = _changed(body, fault, practice)
     if zipped:
         return Response(_zip(body), 200, {"cache-control": "no-store", "content-encoding": "gzip"}, _FHIR)
     return Response(body, 200, {"cache-control": "no-store"}, _FHIR)
 
 
-@lru_cache(maxsize=512)
+def _changed(body: bytes, fault: str, practice: str) -> bytes:
+    """The same record as a confused or very full system has it."""
+    if fault not in ("other-birth-date", "one-bad", "large"):
+        return body
+    bundle = json.loads(body)
+    if fault == "other-birth-date":
+        for entry in bundle["entry"]:
+            if entry["resource"]["resourceType"] == "Patient":
+                entry["resource"]["birthDate"] = "1999-12-31"
+    if fault == "one-bad":
+        bundle["entry"] += [{"fullUrl": "urn:x"}, {"resource": {"resourceType": "Observation", "id": "bad", "status": "final"}}]
+    if fault == "large":
+        bundle["entry"] += [{"resource": _copy(number, practice)} for number in range(_LARGE_COPIES)]
+    return json.dumps(bundle, separators=(",", ":")).encode()
+
+
+def _copy(number: int, practice: str) -> dict[str, Any]:
+    system = "https://gpconnect.sandbox.invalid/" + practice
+    return {
+        "resourceType": "Observation",
+        "id": f"copy-{number}",
+        "meta": {"profile": ["https://fhir.nhs.uk/STU3/StructureDefinition/CareConnect-GPC-Observation-1"]},
+        "identifier": [{"system": system, "value": f"copy-{number}"}],
+        "status": "final",
+        "code": {
+            "coding": [
+                {"system": "http://read.info/readv2", "code": "22A..00", "display": "O/E - weight", "userSelected": True},
+                {"system": "http://snomed.info/sct", "code": "27113001", "display": "Body weight"},
+            ]
+        },
+        "effectiveDateTime": "2026-01-14T09:45:00+00:00",
+        "issued": "2026-01-14T09:50:00.123+00:00",
+        "valueQuantity": {"value": 11.2, "unit": "kg", "system": "http://unitsofmeasure.org", "code": "kg"},
+        "comment": "Weighed without shoes in the clinic room, and again after the appointment; " * 3,
+    }
+
+
+@lru_cache(maxsize=64)
 def _zip(body: bytes) -> bytes:
     return gzip.compress(body, mtime=0)
 

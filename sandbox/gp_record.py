@@ -4,11 +4,13 @@ Source: GP Connect Access Record Structured 1.6.2, profiles CareConnect-GPC-*-1.
 """
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 from sandbox.families import BY_KEY, NAMES, Person, address_of
+from sandbox.gp_contacts import Contacts, disabled
 from sandbox.gp_holdings import RECORDS, USUAL, Allergy, Held, Jab, Medicine, Problem
 from sandbox.stu3 import SNOMED, codeable, new_id, snomed
 
@@ -22,6 +24,11 @@ _LISTS = {
     "includeMedication": ("933361000000108", "Medications and medical devices"),
     "includeImmunisations": ("1102181000000102", "Immunisations"),
     "includeProblems": ("717711000000103", "Problems"),
+    "includeConsultations": ("1149501000000101", "List of consultations"),
+    "includeUncategorisedData": ("826501000000100", "Miscellaneous record"),
+    "includeInvestigations": ("887191000000108", "Investigations and results"),
+    "includeReferrals": ("792931000000107", "Outbound referral"),
+    "includeDiaryEntries": ("714311000000108", "Patient recall administration"),
 }
 _NOTES = {
     "confidential-items": "Items excluded due to confidentiality and/or patient preferences.",
@@ -52,7 +59,7 @@ def encoded(
         ]
         entries += again
     if odd:
-        entries.append(_disabled(odd))
+        entries.append(disabled(odd))
     bundle = {
         "resourceType": "Bundle",
         "meta": {"profile": [_GPC + "GPConnect-StructuredRecord-Bundle-1"]},
@@ -67,7 +74,7 @@ class Told:
 
     def __init__(self, person: Person, held: Held) -> None:
         self.person, self.held = person, held
-        self.patient = self._id("patient")
+        self.patient = self.id("patient")
         self.practice = new_id("practice", person.practice)
         self.gp = new_id("practitioner", person.practice)
         self.role = new_id("role", person.practice)
@@ -81,12 +88,12 @@ class Told:
             entries += self._medicines(issues=issues)
         if "includeImmunisations" in areas:
             jabs = [self._jab(n, jab) for n, jab in enumerate(self.held.jabs) if not_given or jab.refused is None]
-            entries += [*jabs, self._list("includeImmunisations", jabs)]
+            entries += [*jabs, self.area("includeImmunisations", jabs)]
         if "includeProblems" in areas:
             hidden = "confidential-items" in self.held.warnings.get("includeProblems", ())
             problems = [] if hidden else [self._problem(n, problem) for n, problem in enumerate(self.held.problems)]
-            entries += [*problems, self._list("includeProblems", problems)]
-        return entries
+            entries += [*problems, self.area("includeProblems", problems)]
+        return entries + Contacts(self).tell(areas)
 
     def _allergies(self, *, resolved: bool) -> list[dict[str, Any]]:
         held = self.held
@@ -96,9 +103,9 @@ class Told:
             active.append(self._allergy(0, Allergy("716186003", "No known allergy", held.no_known_allergies)))
         for n, allergy in enumerate(held.allergies or (), 1):
             (ended if allergy.ended else active).append(self._allergy(n, allergy))
-        entries = [*active, self._list("includeAllergies", active)]
+        entries = [*active, self.area("includeAllergies", active)]
         if resolved:
-            entries.append(self._list("ended", ended, contained=True))
+            entries.append(self.area("ended", ended, contained=True))
         return entries
 
     def _medicines(self, *, issues: bool) -> list[dict[str, Any]]:
@@ -107,7 +114,7 @@ class Told:
             told = self._medicine(n, medicine, issues=issues)
             statements.append(told[0])
             entries += told
-        return [*entries, self._list("includeMedication", statements)]
+        return [*entries, self.area("includeMedication", statements)]
 
     # ---------------------------------------------------------------------------------------------- administrative
 
@@ -120,7 +127,7 @@ class Told:
             "Number present and verified",
         )
         return {
-            **self._head("Patient", self.patient),
+            **self.head("Patient", self.patient),
             "extension": [{"url": _GPC + "Extension-CareConnect-GPC-RegistrationDetails-1", "extension": [registered]}],
             "identifier": [
                 {
@@ -149,7 +156,7 @@ class Told:
 
     def _organisation(self) -> dict[str, Any]:
         return {
-            **self._head("Organization", self.practice),
+            **self.head("Organization", self.practice),
             "identifier": [{"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": self.person.practice}],
             "name": NAMES[self.person.practice],
             "telecom": [{"system": "phone", "value": "01632960101", "use": "work"}],
@@ -158,7 +165,7 @@ class Told:
 
     def _practitioner(self) -> dict[str, Any]:
         return {
-            **self._head("Practitioner", self.gp),
+            **self.head("Practitioner", self.gp),
             "identifier": [{"system": "https://fhir.nhs.uk/Id/sds-user-id", "value": "555000000101"}],
             "name": [{"use": "usual", "family": "Example", "given": ["Robin"], "prefix": ["Dr"]}],
             "gender": "female",
@@ -169,7 +176,7 @@ class Told:
             "https://fhir.hl7.org.uk/STU3/CodeSystem/CareConnect-SDSJobRoleName-1", "R0260", "General Medical Practitioner"
         )
         return {
-            **self._head("PractitionerRole", self.role),
+            **self.head("PractitionerRole", self.role),
             "practitioner": {"reference": "Practitioner/" + self.gp},
             "organization": {"reference": "Organization/" + self.practice},
             "code": [job],
@@ -178,7 +185,7 @@ class Told:
     # ---------------------------------------------------------------------------------------------------- clinical
 
     def _allergy(self, n: int, allergy: Allergy) -> dict[str, Any]:
-        body: dict[str, Any] = {**self._head("AllergyIntolerance", self._id(f"allergy-{n}"))}
+        body: dict[str, Any] = {**self.head("AllergyIntolerance", self.id(f"allergy-{n}"))}
         if allergy.ended:
             ended = [
                 {"url": "endDate", "valueDateTime": allergy.ended},
@@ -186,7 +193,7 @@ class Told:
             ]
             body["extension"] = [{"url": _GPC + "Extension-CareConnect-GPC-AllergyIntoleranceEnd-1", "extension": ended}]
         body |= {
-            "identifier": [self._business(f"allergy-{n}")],
+            "identifier": [self.business(f"allergy-{n}")],
             "clinicalStatus": "resolved" if allergy.ended else "active",
             "verificationStatus": "unconfirmed",
             "category": ["food"] if "penicillin" not in allergy.term else ["medication"],
@@ -200,7 +207,7 @@ class Told:
         return body
 
     def _medicine(self, n: int, medicine: Medicine, *, issues: bool) -> list[dict[str, Any]]:
-        drug, plan, subject = self._id(f"drug-{n}"), self._id(f"plan-{n}"), {"reference": "Patient/" + self.patient}
+        drug, plan, subject = self.id(f"drug-{n}"), self.id(f"plan-{n}"), {"reference": "Patient/" + self.patient}
         drug_ref, dosage = {"reference": "Medication/" + drug}, [{"text": medicine.dose}]
         agency = codeable(
             "https://fhir.nhs.uk/STU3/CodeSystem/CareConnect-PrescribingAgency-1",
@@ -208,7 +215,7 @@ class Told:
             "Prescribed at GP practice",
         )
         statement = {
-            **self._head("MedicationStatement", self._id(f"statement-{n}")),
+            **self.head("MedicationStatement", self.id(f"statement-{n}")),
             "extension": [
                 {
                     "url": _GPC + "Extension-CareConnect-GPC-MedicationStatementLastIssueDate-1",
@@ -216,7 +223,7 @@ class Told:
                 },
                 {"url": _GPC + "Extension-CareConnect-GPC-PrescribingAgency-1", "valueCodeableConcept": agency},
             ],
-            "identifier": [self._business(f"statement-{n}")],
+            "identifier": [self.business(f"statement-{n}")],
             "basedOn": [{"reference": "MedicationRequest/" + plan}],
             "status": medicine.status,
             "medicationReference": drug_ref,
@@ -228,8 +235,8 @@ class Told:
         }
         requests = [self._request(plan, f"plan-{n}", "plan", medicine, medicine.start, drug_ref)]
         for i, day in enumerate(medicine.issues if issues else ()):
-            requests.append(self._request(self._id(f"issue-{n}-{i}"), f"issue-{n}-{i}", "order", medicine, day, drug_ref, plan))
-        product = {**self._head("Medication", drug), "code": snomed(medicine.code, medicine.term)}
+            requests.append(self._request(self.id(f"issue-{n}-{i}"), f"issue-{n}-{i}", "order", medicine, day, drug_ref, plan))
+        product = {**self.head("Medication", drug), "code": snomed(medicine.code, medicine.term)}
         return [statement, *requests, product]
 
     def _request(
@@ -250,9 +257,9 @@ class Told:
             extension.insert(0, {"url": _GPC + "Extension-CareConnect-GPC-MedicationRepeatInformation-1", "extension": repeats})
         quantity = {"value": int(medicine.quantity[0]), "unit": medicine.quantity[1]}
         return {
-            **self._head("MedicationRequest", name),
+            **self.head("MedicationRequest", name),
             "extension": extension,
-            "identifier": [self._business(key)],
+            "identifier": [self.business(key)],
             **({"basedOn": [{"reference": "MedicationRequest/" + plan}]} if plan else {}),
             "status": "completed" if intent == "order" else medicine.status,
             "intent": intent,
@@ -267,7 +274,7 @@ class Told:
     def _jab(self, n: int, jab: Jab) -> dict[str, Any]:
         on = (self.person.birth_date + timedelta(days=jab.days)).isoformat()
         body: dict[str, Any] = {
-            **self._head("Immunization", self._id(f"jab-{n}")),
+            **self.head("Immunization", self.id(f"jab-{n}")),
             "extension": [
                 {"url": _GPC + "Extension-CareConnect-GPC-DateRecorded-1", "valueDateTime": on + "T10:15:00+00:00"},
                 {
@@ -275,7 +282,7 @@ class Told:
                     "valueCodeableConcept": snomed(jab.code, jab.term),
                 },
             ],
-            "identifier": [self._business(f"jab-{n}")],
+            "identifier": [self.business(f"jab-{n}")],
             "status": "completed",  # also when it was not given: STU3 says that in notGiven
             "notGiven": jab.refused is not None,
             "vaccineCode": codeable("http://hl7.org/fhir/v3/NullFlavor", "UNK", "unknown"),
@@ -303,7 +310,7 @@ class Told:
         return body
 
     def _problem(self, n: int, problem: Problem) -> dict[str, Any]:
-        head = self._head("Condition", self._id(f"problem-{n}"))
+        head = self.head("Condition", self.id(f"problem-{n}"))
         if problem.private:
             head["meta"]["security"] = [{"system": "http://hl7.org/fhir/v3/ActCode", "code": "NOPAT"}]
         extension: list[dict[str, Any]] = [
@@ -319,7 +326,7 @@ class Told:
         return {
             **head,
             "extension": extension,
-            "identifier": [self._business(f"problem-{n}")],
+            "identifier": [self.business(f"problem-{n}")],
             "clinicalStatus": "inactive" if problem.ended else "active",
             "category": [
                 codeable(
@@ -336,7 +343,8 @@ class Told:
             "asserter": {"reference": "Practitioner/" + self.gp},
         }
 
-    def _list(self, area: str, items: list[dict[str, Any]], *, contained: bool = False) -> dict[str, Any]:
+    def area(self, area: str, items: Sequence[dict[str, Any]], *, contained: bool = False) -> dict[str, Any]:
+        """The primary List of an area, with what it warns of."""
         code, title = _LISTS[area]
         warnings = (*self.held.warnings.get(area, ()), *self.held.warnings.get("*", ()))
         notes = [_NOTES[warning] for warning in warnings] + ([] if items else ["Information not available"])
@@ -364,35 +372,18 @@ class Told:
             **({"entry": found} if found else {"emptyReason": empty}),
         }
 
-    def _head(self, kind: str, name: str) -> dict[str, Any]:
+    def head(self, kind: str, name: str) -> dict[str, Any]:
+        """Type, id and profile of a resource."""
         profile = "ProblemHeader-Condition" if kind == "Condition" else kind
         return {"resourceType": kind, "id": name, "meta": {"profile": [f"{_GPC}CareConnect-GPC-{profile}-1"]}}
 
-    def _id(self, name: str) -> str:
+    def id(self, name: str) -> str:
+        """The id of something of this person's."""
         return new_id(self.person.key, name)
 
-    def _business(self, name: str) -> dict[str, str]:
+    def business(self, name: str) -> dict[str, str]:
+        """The identifier that outlives an answer."""
         return {
             "system": "https://gpconnect.sandbox.invalid/" + self.person.practice,
             "value": new_id("business", self.person.key, name).upper(),
         }
-
-
-def _disabled(odd: tuple[tuple[str, bool], ...]) -> dict[str, Any]:
-    issues = []
-    for name, known in odd:
-        coding = {
-            "system": "https://fhir.nhs.uk/STU3/CodeSystem/Spine-ErrorOrWarningCode-1",
-            "code": "NOT_IMPLEMENTED",
-            "display": "Not implemented",
-        }
-        text = f"{name} has been disabled" if known else f"{name} is an unrecognised parameter"
-        issues.append(
-            {"severity": "warning", "code": "not-supported", "details": {"coding": [coding], "text": text}, "diagnostics": name}
-        )
-    return {
-        "resourceType": "OperationOutcome",
-        "id": new_id("outcome", *(name for name, _ in odd)),
-        "meta": {"profile": [_GPC + "GPConnect-OperationOutcome-1"]},
-        "issue": issues,
-    }
