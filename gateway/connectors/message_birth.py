@@ -1,15 +1,19 @@
-"""A birth notification, which is addressed by the mother -> the same message, about her baby alone.
+"""A birth notification, which is addressed by the mother -> the same message, about her baby alone, and what was lost.
 
 Its header and its focus name the mother; she is linked to a RelatedPerson, and that to the baby. Nothing of her may end in the
-child's record: neither what was found of her, nor her name, nor her number. A baby who may not be living is for a person to read.
+child's record: neither what was found of her, nor her name, nor her number. A stillbirth and a death stop contact about the
+baby and about her; where it is not said whether the child lives, they stop it, too, and a person reads the message. Each baby
+has a message of its own, so the living twin of a dead one is spoken of as before.
 Source: NHS Digital Events Management, PDS Birth Notification.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.adapter import SourceContractBroken, Tree
+from gateway.adapter import Loss, SourceContractBroken, Tree
 from gateway.connectors.message_bundle import ROUTING, extension_of, found_in, header_of, index_of, number_of, objects
+from gateway.connectors.message_losses import DEATH, death_told
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
 
 NO_BABY: Final = "no mother with one baby of hers in the birth notification"
@@ -17,15 +21,27 @@ OTHERS: Final = "others than a mother and her baby in the birth notification"
 ONE_NUMBER: Final = "a mother and a baby with the same NHS number"
 NOT_SURE: Final = "a birth notification that does not say the child lives: for a person to read"
 
-_DEATH: Final = "Extension-CareConnect-DeathNotificationStatus-1"
+OF_NOBODY: Final = "a loss of nobody who has an NHS number: for a person to act on"
+
 _STILLBIRTH: Final = "237364002"  # the question, asked of every birth; the value decides
 _LIVE: Final = "1"
+_STILLBORN: Final = frozenset(("2", "3", "4"))  # antepartum, intrapartum, indeterminate
+_OF_MOTHER: Final = {"stillbirth": "pregnancy-loss", DEATH: "child-loss"}  # what a loss is to her; in doubt it has one name
 
 Index = Mapping[str, dict[str, Tree]]
 
 
-def about_baby(bundle: Tree) -> Tree:
-    """A birth notification -> a message whose one Patient is the baby. Raises `SourceContractBroken` with the reason."""
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """One birth, read and checked."""
+
+    message: Tree | None  # about the baby alone; None: nothing of it is for a shelf
+    losses: tuple[Loss, ...]
+    doubt: str | None  # why a person has to read it
+
+
+def read_birth(bundle: Tree) -> Birth:
+    """A birth notification -> its `Birth`. Raises `SourceContractBroken` with the reason."""
     header, index = header_of(bundle), index_of(bundle)
     notice = next((node for each in objects(header.get("focus")) if (node := found_in(each, index))), {})
     mother = found_in(notice.get("subject"), index)
@@ -35,14 +51,18 @@ def about_baby(bundle: Tree) -> Tree:
     baby = babies[0]
     if any(node["resourceType"] == "Patient" and node is not mother and node is not baby for node in index.values()):
         raise SourceContractBroken(OTHERS)
-    _check_numbers(header, mother, baby)
-    if not _lives(baby, index):
-        raise SourceContractBroken(NOT_SURE)
+    outcome = _outcome(baby, index)
+    own, hers = _numbers_of(header, mother, baby, needed=outcome in ("", DEATH))
+    losses = _losses(outcome, own, hers, episode=next(iter(own), str(header.get("id"))))
+    if outcome and not losses:
+        raise SourceContractBroken(OF_NOBODY)
+    if outcome not in ("", DEATH):
+        return Birth(None, losses, None if outcome in _OF_MOTHER else NOT_SURE)
     gone = {url for url, node in index.items() if node is mother or _is_hers(node, mother, index)}
     baby_url = next(url for url, node in index.items() if node is baby)
     kept = {url: node for url, node in index.items() if url not in gone and not _asks_stillbirth(node)}
     entries = [{"fullUrl": url, "resource": _turned(node, notice, baby_url, gone, index)} for url, node in kept.items()]
-    return {**bundle, "entry": entries}
+    return Birth({**bundle, "entry": entries}, losses, None)
 
 
 def _babies(mother: Mapping[str, Tree], index: Index) -> list[dict[str, Tree]]:
@@ -69,31 +89,47 @@ def _says_mother(related: Mapping[str, Tree]) -> bool:
     )
 
 
-def _check_numbers(header: Mapping[str, Tree], mother: Mapping[str, Tree], baby: Mapping[str, Tree]) -> None:
-    """Header and mother agree; the baby has one number, and it is not hers. She may have none."""
+def _numbers_of(
+    header: Mapping[str, Tree], mother: Mapping[str, Tree], baby: Mapping[str, Tree], *, needed: bool
+) -> tuple[set[str], set[str]]:
+    """The baby's number and hers. Header and mother agree; the baby's one is not hers. She may have none.
+
+    `needed` False: of a loss the baby may have none either.
+    """
     routed = extension_of(extension_of(header, (ROUTING,)), ("nhsNumber",)).get("valueIdentifier")
     hers = _numbers(mother) | ({number_of(routed)} if isinstance(routed, dict) and routed.get("value") else set())
     own = _numbers(baby)
     if len(hers) > 1 or len(own) > 1:
         raise SourceContractBroken("the NHS numbers in the message differ")
-    if not own:
+    if needed and not own:
         raise SourceContractBroken("no NHS number in the message")
     if own & hers:
         raise SourceContractBroken(ONE_NUMBER)
+    return own, hers
 
 
 def _numbers(person: Mapping[str, Tree]) -> set[str]:
     return {number_of(each) for each in objects(person.get("identifier")) if each.get("system") == NHS_NUMBER}
 
 
-def _lives(baby: Mapping[str, Tree], index: Index) -> bool:
-    """Only a birth that says so: every birth is asked, and no other answer, no death and no notice of one stands beside it."""
-    if baby.get("deceasedBoolean") or baby.get("deceasedDateTime"):
-        return False
-    if any(str(each.get("url")).endswith(_DEATH) for each in objects(baby.get("extension"))):
-        return False
+def _outcome(baby: Mapping[str, Tree], index: Index) -> str:
+    """ "": the message says that the child lives. Every birth is asked, so one that does not say it is in doubt."""
     asked = [node for node in index.values() if _asks_stillbirth(node) and found_in(node.get("subject"), index) is baby]
-    return bool(asked) and all(_codes(node.get("valueCodeableConcept")) == {_LIVE} for node in asked)
+    said: set[str] = set().union(*(_codes(node.get("valueCodeableConcept")) for node in asked))
+    if said and said <= _STILLBORN:
+        return "stillbirth"
+    if asked and all(_codes(node.get("valueCodeableConcept")) == {_LIVE} for node in asked):
+        told = death_told(baby)
+        return "" if told is None else DEATH if told == "died" else "outcome-unknown"
+    return "outcome-unknown"
+
+
+def _losses(outcome: str, own: set[str], hers: set[str], *, episode: str) -> tuple[Loss, ...]:
+    """Of the baby, and of the mother for this baby: she may have another one, who lives."""
+    if not outcome:
+        return ()
+    of_mother = _OF_MOTHER.get(outcome, outcome)
+    return (*(Loss(number, outcome) for number in own), *(Loss(number, of_mother, episode) for number in hers))
 
 
 def _asks_stillbirth(node: Mapping[str, Tree]) -> bool:

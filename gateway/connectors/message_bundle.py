@@ -63,6 +63,7 @@ class Message:
     business_id: str | None  # the focus's own identifier, "system|value"
     focus: str | None  # its resource type
     locked: bool
+    people: Sequence[Mapping[str, Tree]]  # the Patients it is about, for what they tell of a death: shelved nowhere
     resources: Mapping[str, Sequence[Tree]]  # type -> resources of this person, each with its `key`
     types: frozenset[str]  # of every resource in the message
 
@@ -96,28 +97,31 @@ def read_message(bundle: Tree) -> Message:
         business_id=business_id,
         focus=focus["resourceType"] if focus else None,
         locked=any(_is_locked(node) for node in (bundle, header, focus or {})),
+        people=() if patient is None else (patient,),
         resources=_resources(index, patient, event),
         types=frozenset(node["resourceType"] for node in index.values()),
     )
 
 
-def read_change(bundle: Tree) -> Message:
+def read_change(bundle: Tree, *, of: str | None = None) -> Message:
     """A bundle that says a person's own entry changed -> its message, which holds no more than whose it is.
 
     Where they live, who their GP is and whether they live is asked of the tracer, never read here: addresses "flip-flop", and a
-    death can be taken back. Raises `SourceContractBroken`.
+    death can be taken back. `of`: its reader has found whose it is, of several people. Raises `SourceContractBroken`.
     """
     header, index = header_of(bundle), index_of(bundle)
+    people = [node for node in index.values() if node["resourceType"] == "Patient"]
     return Message(
         event=event_of(bundle),
         change=_change(header),
         id=_id(header, index),
         sender=_sender(header, index),
         as_of=_stamp(header),
-        about=Claim(nhs_number=_one_number([node for node in index.values() if node["resourceType"] == "Patient"], header)),
+        about=Claim(nhs_number=of or _one_number(people, header)),
         business_id=None,
         focus=None,
         locked=False,
+        people=people,
         resources={},
         types=frozenset(),
     )

@@ -3,8 +3,9 @@
 The manifest names the events: `[events.CODE]` with `also` (other codes of the same event), `schema`, `focus` (types the header
 may point at), `reads` (field of the record -> resource type), `consent` (a question that must be answered yes) and
 `about_baby` (a birth, addressed by the mother);
-`expires_trace` lists events that only say a person changed; `not_mapped` lists events known and not taken yet. What is not
-taken is refused with its reason and waits in the drop's refused/ folder: nothing is dropped silently.
+`expires_trace` lists events that only say a person changed, and `deaths` those of them that say a person died; `not_mapped`
+lists events known and not taken yet. What is not taken is refused with its reason, waits in the drop's refused/ folder and is
+its owner's task: nothing is dropped silently.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from gateway.adapter import (
     Adapter,
     Arrival,
     Delivery,
+    Loss,
     Manifest,
     PatientIdentity,
     SourceContractBroken,
@@ -27,9 +29,10 @@ from gateway.adapter import (
     Want,
 )
 from gateway.connectors.drop import Opened, opened_drop
-from gateway.connectors.message_birth import about_baby
+from gateway.connectors.message_birth import read_birth
 from gateway.connectors.message_bundle import Message, event_of, read_change, read_message
 from gateway.connectors.message_consent import is_agreed
+from gateway.connectors.message_losses import DEATH, death_told, screening_says_died
 from gateway.connectors.stu3 import read_stu3
 
 NOT_MAPPED: Final = "an event that is known but not mapped yet"
@@ -50,7 +53,7 @@ class Event:
     focus: frozenset[str]
     reads: Mapping[str, str]  # field of the record -> resource type
     about_baby: bool  # a birth: addressed by the mother, kept for the baby
-    consent: str  # item of its questionnaire that must say yes, else the record is locked; "" where there is none
+    consent: str  # item of its questionnaire that must say yes, else the record goes to no early years; "" where there is none
 
 
 def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
@@ -59,9 +62,11 @@ def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
 
 
 def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
-    """One message -> its record; none when the message deletes. Raises `SourceContractBroken` when it cannot be used."""
-    arrival = _arrival(manifest, read_stu3(body))
-    return () if arrival.record is None else (arrival.record,)
+    """One message -> its record; none when it deletes or is news alone. Raises `SourceContractBroken` when it cannot be used."""
+    opened = _opened(manifest, read_stu3(body))
+    if opened.refused_rows:
+        raise SourceContractBroken(opened.refused_rows[0][1])
+    return [arrival.record for arrival in opened.arrivals if arrival.record is not None]
 
 
 class MessageDrop:
@@ -81,15 +86,16 @@ class MessageDrop:
             for kept in await self._tools.shelf.newest(number):
                 event = self._kinds.get(kept.kind)
                 if event is not None and want.types & set(event.reads.values()):
-                    yield SourceRecord(kept.schema, kept.data, kept.where, kept.as_of, kept.about, kept.locked)
+                    yield SourceRecord(
+                        kept.schema, kept.data, kept.where, kept.as_of, kept.about, kept.locked, kept.not_early_years
+                    )
 
     def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
         """Each waiting message; one that is not usable comes empty and ends in refused/."""
         return self._drop.arrivals(self._read)
 
     def _read(self, body: bytes) -> Opened:
-        arrival = _arrival(self._manifest, read_stu3(body))
-        return Opened(arrival.as_of, (arrival,))
+        return _opened(self._manifest, read_stu3(body))
 
     def _is_stale(self, delivered: Any) -> bool:
         if self._source.max_age_h is None:
@@ -97,15 +103,49 @@ class MessageDrop:
         return delivered is None or self._tools.now() - delivered > timedelta(hours=self._source.max_age_h)
 
 
-def _arrival(manifest: Manifest, bundle: Tree) -> Arrival:
+def _opened(manifest: Manifest, bundle: Tree) -> Opened:
     code = event_of(bundle)
     if code in manifest.options.get("expires_trace", ()):
-        news = read_change(bundle)
-        return Arrival(code, news.id, news.sender, news.as_of, news.about, record=None, expires_trace=True)
+        return _news(read_change(bundle), is_death=code in manifest.options.get("deaths", ()))
     event = _events(manifest).get(code)
     if event is None:
         raise SourceContractBroken(NOT_MAPPED if code in manifest.options.get("not_mapped", ()) else NOT_KNOWN)
-    message = read_message(about_baby(bundle) if event.about_baby else bundle)
+    if not event.about_baby:
+        arrival = _arrival(event, read_message(bundle))
+        return Opened(arrival.as_of, (arrival,))
+    birth = read_birth(bundle)
+    if birth.message is not None:
+        arrival = _arrival(event, read_message(birth.message), birth.losses)
+        return Opened(arrival.as_of, (arrival,))
+    news = read_change(bundle, of=birth.losses[0].nhs_number)
+    arrival = Arrival(code, news.id, news.sender, news.as_of, news.about, None, expires_trace=True, losses=birth.losses)
+    return Opened(news.as_of, (arrival,), (("message", birth.doubt),) if birth.doubt else ())
+
+
+def _news(news: Message, *, is_death: bool) -> Opened:
+    arrival = Arrival(
+        kind=news.event,
+        business_id=news.id,
+        sender=news.sender,
+        as_of=news.as_of,
+        about=news.about,
+        record=None,
+        expires_trace=True,
+        losses=_losses(news, is_death=is_death),
+    )
+    return Opened(news.as_of, (arrival,))
+
+
+def _losses(message: Message, *, is_death: bool = False) -> tuple[Loss, ...]:
+    """What the person of a message, or a screening that came too late, tells of a death."""
+    told = {death_told(person) for person in message.people} - {None}
+    died = "died" in told or screening_says_died(message.resources.get("Procedure", ())) or (is_death and not told)
+    if not (died or told):
+        return ()
+    return (Loss(message.about.nhs_number or "", DEATH, taken_back=not died),)
+
+
+def _arrival(event: Event, message: Message, losses: tuple[Loss, ...] = ()) -> Arrival:
     if message.focus is not None and message.focus not in event.focus:
         raise SourceContractBroken(WRONG_FOCUS)
     return Arrival(
@@ -115,6 +155,7 @@ def _arrival(manifest: Manifest, bundle: Tree) -> Arrival:
         as_of=message.as_of,
         about=message.about,
         record=None if message.change == "delete" else _record(event, message),
+        losses=losses or _losses(message),
     )
 
 
@@ -128,7 +169,8 @@ def _record(event: Event, message: Message) -> SourceRecord:
         where=f"{event.kind} of {message.as_of.isoformat()}",
         as_of=message.as_of,
         about=message.about,
-        locked=message.locked or not _may_go_on(event, message),
+        locked=message.locked,
+        not_early_years=not _may_go_on(event, message),
     )
 
 

@@ -121,9 +121,9 @@ def test_a_blood_spot_outcome_stands_under_snomed_and_a_laboratory_code_does_not
     assert sorted(outcomes) == [[("http://snomed.info/sct", "429106008"), (own, "429106008")], [(own, "8")]]
 
 
-def test_early_years_progress_without_a_parents_yes_is_locked_and_with_it_is_not() -> None:
+def test_early_years_progress_without_a_parents_yes_is_marked_and_with_it_is_not() -> None:
     forms = [
-        (record.about.nhs_number, made.locked)
+        (record.about.nhs_number, made.not_early_years)
         for record in records()
         for made in mapped(record)
         if made.body["resourceType"] == "QuestionnaireResponse" and "early-years" in made.where

@@ -61,6 +61,11 @@ def related(code: str = "NMTH", system: str = "http://hl7.org/fhir/v3/RoleCode")
     }
 
 
+def status(code: str) -> dict[str, Any]:
+    inner = {"url": "deathNotificationStatus", "valueCodeableConcept": {"coding": [{"code": code}]}}
+    return {"url": UK + "Extension-CareConnect-DeathNotificationStatus-1", "extension": [inner]}
+
+
 def birth(**changes: Any) -> dict[str, Any]:
     """A live birth; `changes` replace whole resources by their key (None takes one away)."""
     resources: dict[str, Any] = {
@@ -110,18 +115,11 @@ def test_a_live_birth_is_the_babys_and_holds_nothing_of_the_mothers(kin: dict[st
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"live": still("2")}, message_birth.NOT_SURE),
-        ({"live": still("4")}, message_birth.NOT_SURE),
         ({"live": None}, message_birth.NOT_SURE),
         ({"live": seen("mum", "237364002", valueCodeableConcept={"coding": [{"code": "1"}]})}, message_birth.NOT_SURE),
         ({"live": seen("baby", "237364002")}, message_birth.NOT_SURE),
         ({"also": still("3")}, message_birth.NOT_SURE),
-        ({"baby": person(BABY, "2026-03-01", deceasedDateTime="2026-03-02")}, message_birth.NOT_SURE),
-        ({"baby": person(BABY, "2026-03-01", deceasedBoolean=True)}, message_birth.NOT_SURE),
-        (
-            {"baby": person(BABY, "2026-03-01", extension=[{"url": UK + "Extension-CareConnect-DeathNotificationStatus-1"}])},
-            message_birth.NOT_SURE,
-        ),
+        ({"baby": person(BABY, "2026-03-01", extension=[status("U")])}, message_birth.NOT_SURE),
         ({"kin": None}, message_birth.NO_BABY),
         ({"kin": related("FTH")}, message_birth.NO_BABY),
         ({"kin": {**related(), "patient": to("mum")}}, message_birth.NO_BABY),
@@ -142,3 +140,62 @@ def test_a_live_birth_is_the_babys_and_holds_nothing_of_the_mothers(kin: dict[st
 )
 def test_a_birth_that_is_not_surely_one_living_babys_is_for_a_person_to_read(changes: dict[str, Any], reason: str) -> None:
     assert refused(**changes) == reason
+
+
+def opened(**changes: Any) -> message_drop.Opened:
+    body = json.dumps(birth(**changes), default=float).encode()
+    return message_drop._opened(load_manifest(adapters.child_health), message_drop.read_stu3(body))
+
+
+def losses(read: message_drop.Opened) -> set[tuple[str, str]]:
+    return {(loss.nhs_number, loss.kind) for arrival in read.arrivals for loss in arrival.losses}
+
+
+NUMBERLESS = person(None, "2026-03-01", multipleBirthInteger=1)
+
+
+@pytest.mark.parametrize("answer", ["2", "3", "4"])
+def test_a_stillbirth_stops_contact_about_mother_and_baby_and_nothing_of_it_is_shelved(answer: str) -> None:
+    read = opened(live=still(answer))
+    assert losses(read) == {(BABY, "stillbirth"), (MOTHER, "pregnancy-loss")}
+    assert [(arrival.record, arrival.expires_trace) for arrival in read.arrivals] == [(None, True)]
+    assert read.refused_rows == ()
+    assert records(birth(live=still(answer))) == []
+
+
+def test_a_stillborn_child_without_a_number_stops_contact_with_the_mother() -> None:
+    assert losses(opened(live=still("2"), baby=NUMBERLESS)) == {(MOTHER, "pregnancy-loss")}
+    silent = {"head": routed(None), "mum": person(None, "1995-03-04", link=[{"other": to("kin")}])}
+    assert refused(live=still("2"), baby=NUMBERLESS, **silent) == message_birth.OF_NOBODY
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"deceasedDateTime": "2026-03-02"}, {"deceasedBoolean": True}, {"extension": [status("1")]}, {"extension": [status("9")]}],
+)
+def test_a_child_who_died_after_birth_keeps_its_record_and_is_contacted_about_no_more(said: dict[str, Any]) -> None:
+    read = opened(baby=person(BABY, "2026-03-01", **said))
+    assert losses(read) == {(BABY, "death"), (MOTHER, "child-loss")}
+    assert [arrival.record is not None for arrival in read.arrivals] == [True]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"live": None}, {"also": still("3")}, {"baby": person(BABY, "2026-03-01", extension=[status("U")])}]
+)
+def test_in_doubt_whether_a_child_lives_contact_stops_and_a_person_reads_the_message(changes: dict[str, Any]) -> None:
+    read = opened(**changes)
+    assert losses(read) == {(BABY, "outcome-unknown"), (MOTHER, "outcome-unknown")}
+    assert read.refused_rows == (("message", message_birth.NOT_SURE),)
+    assert [arrival.record for arrival in read.arrivals] == [None]
+
+
+def test_of_twins_the_living_one_is_spoken_of_as_before() -> None:
+    lost, living = opened(live=still("3")), opened(baby=person("9990000018", "2026-03-01", multipleBirthInteger=2))
+    assert (losses(living), [arrival.record is not None for arrival in living.arrivals]) == (set(), [True])
+    assert "9990000018" not in {number for number, _ in losses(lost)}
+    (of_mother,) = [loss for arrival in lost.arrivals for loss in arrival.losses if loss.nhs_number == MOTHER]
+    assert of_mother.episode == BABY  # a pregnancy of its own, not the woman for ever
+
+
+def test_a_live_birth_tells_of_no_loss() -> None:
+    assert losses(opened()) == set()

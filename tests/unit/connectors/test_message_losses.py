@@ -1,0 +1,80 @@
+"""What a message tells of a death: early notices count, a status nobody knows counts, and only "taken back" is taken back."""
+
+from typing import Any
+
+import pytest
+import test_message_drop as message_tests
+from test_message_birth import status
+
+import adapters.child_health
+from gateway.connectors import message_drop
+from gateway.connectors.message_losses import death_told, screening_says_died
+from gateway.registry import load_manifest
+
+SPOT = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-BloodSpotOutcome"
+
+
+@pytest.mark.parametrize(
+    ("person", "told"),
+    [
+        ({}, None),
+        ({"deceasedBoolean": False}, None),
+        ({"extension": [{"url": "https://example.org/other"}]}, None),
+        ({"deceasedBoolean": True}, "died"),
+        ({"deceasedDateTime": "2026-03-02"}, "died"),
+        ({"extension": [status("1")]}, "died"),
+        ({"extension": [status("2")]}, "died"),
+        ({"extension": [status("3")]}, "died"),
+        ({"extension": [{"url": status("1")["url"]}]}, "died"),
+        ({"extension": [status("U")]}, "taken-back"),
+        ({"extension": [status("U"), status("2")]}, "died"),
+        ({"extension": [status("U")], "deceasedDateTime": "2026-03-02"}, "died"),
+    ],
+)
+def test_a_death_is_told_unless_it_is_taken_back(person: dict[str, Any], told: str | None) -> None:
+    assert death_told(person) == told
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "died"),
+    [
+        (f"{SPOT}-1", "946621000000102", True),
+        ("http://snomed.info/sct", "946621000000102", True),
+        (f"{SPOT}PKU-1", "905", True),
+        (f"{SPOT}-1", "904", False),
+        ("https://example.org/other", "905", False),
+        (f"{SPOT}-1", "428655008", False),
+    ],
+)
+def test_a_blood_spot_that_came_too_late_tells_of_a_death(system: str, code: str, died: bool) -> None:
+    assert screening_says_died([{"outcome": {"coding": [{"system": system, "code": code}]}}]) is died
+
+
+def test_a_test_without_an_outcome_tells_of_nothing() -> None:
+    assert not screening_says_died([{}, {"outcome": {"text": "x"}}, None])
+
+
+@pytest.mark.parametrize(
+    ("said", "taken_back"),
+    [({"extension": [status("2")]}, False), ({}, False), ({"extension": [status("U")]}, True)],
+)
+def test_a_death_notification_stops_contact_even_when_it_says_no_more_than_that(said: dict[str, Any], taken_back: bool) -> None:
+    ben = message_tests.body("ben", identifier=[{"system": message_tests.NHS, "value": message_tests.BEN}], **said)
+    (arrival,) = opened(message_tests.change("pds-death-notification-1", ben=ben)).arrivals
+    assert [(loss.nhs_number, loss.kind, loss.taken_back) for loss in arrival.losses] == [
+        (message_tests.BEN, "death", taken_back)
+    ]
+    assert (arrival.expires_trace, arrival.record) == (True, None)
+
+
+def test_any_message_about_a_person_who_has_died_stops_contact_and_is_kept() -> None:
+    ben = message_tests.body("ben", deceasedDateTime="2026-03-01")
+    (arrival,) = opened(message_tests.message(ben=ben)).arrivals
+    assert [loss.kind for loss in arrival.losses] == ["death"]
+    assert arrival.record is not None
+    (moved,) = opened(message_tests.change("pds-change-of-address-1")).arrivals
+    assert moved.losses == ()
+
+
+def opened(bundle: dict[str, Any]) -> message_drop.Opened:
+    return message_drop._opened(load_manifest(adapters.child_health), message_drop.read_stu3(message_tests.as_bytes(bundle)))
