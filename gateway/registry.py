@@ -8,7 +8,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -17,15 +17,31 @@ from typing import Any
 
 import yaml
 
-from gateway.adapter import Adapter, Build, Intake, Manifest, SourceRecord, SourceSettings, Tools
+from gateway.adapter import (
+    Adapter,
+    Build,
+    BuildDelivery,
+    Deliver,
+    DeliverSettings,
+    DeliverTable,
+    Intake,
+    Manifest,
+    SourceRecord,
+    SourceSettings,
+    Tools,
+)
 from gateway.errors import StartupRefused
-from gateway.model import Category
+from gateway.model import CareClass, Category, Organisation, OrganisationKind, Purpose
 
 GROUP = "gateway.adapters"
 TIERS = ("sandbox", "pilot", "live", "exemplary")
 REGISTERED_PRACTICE = "registered-practice"  # custodian of a source that asks whichever practice the trace names
 
 _KIND = re.compile(r"[a-z][a-z-]{0,15}", re.ASCII)
+_ROUTE = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
+_DELIVER = frozenset(
+    {"connector", "schema", "types", "category", "class", "purposes", "role", "acknowledge_within_h", "keep_days"}
+)
 _REQUIRED = ("name", "title", "owner", "identity", "kind", "reads", "gives", "purposes", "budget_s")
 
 
@@ -45,10 +61,34 @@ class ActiveSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """One way to deliver to one custodian's system: what it takes, under which agreements, and the writing side that does it."""
+
+    name: str  # "<source>/<name of the [deliver.NAME]>"
+    manifest: Manifest
+    source: SourceSettings
+    table: DeliverTable
+    settings: DeliverSettings
+    deliverer: Deliver
+
+    def serves(self, recipient: Organisation) -> bool:
+        """Whether this organisation's system is at the end of it."""
+        if self.source.custodian == REGISTERED_PRACTICE:
+            return recipient.kind is OrganisationKind.GP_PRACTICE
+        return recipient.code == self.source.custodian
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
-    """All active sources by their settings name."""
+    """All active sources by their settings name, and the ways to deliver by theirs."""
 
     sources: Mapping[str, ActiveSource]
+    routes: Mapping[str, Route] = field(default_factory=dict)
+
+    def route_to(self, recipient: Organisation, resource_type: str) -> Route | None:
+        """The one way to give this organisation a resource of this type."""
+        found = (route for route in self.routes.values() if route.serves(recipient) and resource_type in route.table.types)
+        return next(found, None)
 
     def feeds(self) -> Mapping[str, float]:
         """Sources whose locks feed the protected index -> hours after which their silence means protected."""
@@ -106,9 +146,11 @@ def build(
     *,
     connector: Callable[[str], Build],
     tools: Callable[[SourceSettings], Tools],
+    delivery: Callable[[str], BuildDelivery] | None = None,
 ) -> Registry:
     """Settings -> every active source, built once. Raises `StartupRefused` for an adapter that is not installed."""
     sources: dict[str, ActiveSource] = {}
+    routes: dict[str, Route] = {}
     for settings in wanted:
         package = packages.get(settings.adapter)
         if package is None:
@@ -120,8 +162,13 @@ def build(
             if manifest.connector is None:
                 raise StartupRefused(f"adapters/{manifest.name}: give the manifest a connector or the package a build function")
             maker = connector(manifest.connector)
-        sources[settings.name] = ActiveSource(manifest, settings, maker(manifest, settings, tools(settings)))
-    return Registry(sources)
+        lent = tools(settings)
+        sources[settings.name] = ActiveSource(manifest, settings, maker(manifest, settings, lent))
+        for name, held in settings.deliver.items():
+            if delivery is None:
+                raise StartupRefused(f"sources.{settings.name}.deliver.{name}: nothing is delivered from here")
+            routes |= _route(name, held, manifest, settings, lent, delivery, routes.values())
+    return Registry(sources, routes)
 
 
 def read_file(
@@ -140,8 +187,60 @@ def read_file(
     return records
 
 
+def _route(
+    name: str,
+    held: DeliverSettings,
+    manifest: Manifest,
+    settings: SourceSettings,
+    tools: Tools,
+    delivery: Callable[[str], BuildDelivery],
+    others: Iterable[Route],
+) -> Mapping[str, Route]:
+    where = f"sources.{settings.name}.deliver.{name}"
+    table = manifest.deliver.get(name)
+    if table is None:
+        raise StartupRefused(f"{where}: adapters/{manifest.name}/manifest.toml has no [deliver.{name}]")
+    if not held.agreements:
+        raise StartupRefused(f"{where}.agreements: name the agreements under which something may be delivered here")
+    if any(other.source.custodian == settings.custodian and other.table.types & table.types for other in others):
+        raise StartupRefused(f"{where}: another way delivers the same resource type to this custodian: one only")
+    made = delivery(table.connector)(table, settings, tools)
+    return {f"{settings.name}/{name}": Route(f"{settings.name}/{name}", manifest, settings, table, held, made)}
+
+
+def _deliver(where: str, name: str, table: Any) -> DeliverTable:
+    """One `[deliver.NAME]` -> `DeliverTable`. Raises `StartupRefused` naming what to mend."""
+    where = f"{where}: [deliver.{name}]"
+    if not _ROUTE.fullmatch(name) or not isinstance(table, Mapping):
+        raise StartupRefused(f"{where}: a name of small letters, digits and hyphens, and a table")
+    missing = sorted(_DELIVER - set(table))
+    if missing:
+        raise StartupRefused(f"{where}: add {', '.join(missing)}")
+    for key, known in (("category", set(Category)), ("class", set(CareClass))):
+        if table[key] not in known:
+            raise StartupRefused(f"{where}: {key} must be one of {', '.join(sorted(known))}")
+    if not table["types"] or set(table["purposes"]) - set(Purpose) or not table["purposes"]:
+        raise StartupRefused(f"{where}: name at least one of types, and purposes that exist")
+    if not 0 < float(table["acknowledge_within_h"]) <= 24 * int(table["keep_days"]):
+        raise StartupRefused(f"{where}: acknowledge_within_h is more than 0 and not longer than keep_days")
+    return DeliverTable(
+        name=name,
+        connector=table["connector"],
+        schema=table["schema"],
+        types=frozenset(table["types"]),
+        category=table["category"],
+        care_class=table["class"],
+        purposes=frozenset(table["purposes"]),
+        role=table["role"],
+        acknowledge_within_h=float(table["acknowledge_within_h"]),
+        keep_days=int(table["keep_days"]),
+        options={key: value for key, value in table.items() if key not in _DELIVER},
+    )
+
+
 def _manifest(table: Mapping[str, Any]) -> Manifest:
     own = {item.name for item in fields(Manifest)} - {"options"}
+    where = f"adapters/{table['name']}/manifest.toml"
     return Manifest(
         name=table["name"],
         title=table["title"],
@@ -156,4 +255,5 @@ def _manifest(table: Mapping[str, Any]) -> Manifest:
         feeds_protection=bool(table.get("feeds_protection", False)),
         budget_s=float(table["budget_s"]),
         options={name: value for name, value in table.items() if name not in own},
+        deliver={name: _deliver(where, name, part) for name, part in table.get("deliver", {}).items()},
     )

@@ -20,6 +20,15 @@ from pydantic_settings import (
 PREFIX = "GATEWAY_"
 
 
+class Deliver(BaseModel):
+    """One `[sources.NAME.deliver.WHAT]`: what other systems may have delivered there, with credentials of its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    agreements: list[str] = Field(description="ids of the agreements, one for each organisation that may send")
+    options: dict[str, Any] = Field(default_factory=dict, description="the connector's own: database_url, base_url, outbox, ...")
+
+
 class Source(BaseModel):
     """One `[sources.NAME]`: an adapter pointed at one custodian. Callers see NAME: a kind, never a place."""
 
@@ -34,6 +43,7 @@ class Source(BaseModel):
     keep_days: int = Field(default=7, ge=1, description="days a taken or refused file is kept, sealed")
     drift: Literal["report", "refuse"] = Field(default="report", description="what a record with fields that no map knows is")
     options: dict[str, Any] = Field(default_factory=dict, description="the connector's own: base_url, database_url, drop, ...")
+    deliver: dict[str, Deliver] = Field(default_factory=dict, description="what may be delivered there: see below")
 
 
 class Pds(BaseModel):

@@ -15,12 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import caller, mapping, policy, registry
-from gateway.adapter import Build, Closes, SourceSettings, Tools
+from gateway.adapter import Build, BuildDelivery, Closes, DeliverSettings, SourceSettings, Tools
 from gateway.api import oauth
 from gateway.api.capability import VERSION
 from gateway.api.fhir import ROUTES, Fhir
 from gateway.api.middleware import Edge
-from gateway.connectors import CONNECTORS
+from gateway.connectors import CONNECTORS, DELIVERIES
 from gateway.connectors.http import PooledHttp
 from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFound, StartupRefused
 from gateway.fetch import Fetch
@@ -138,10 +138,11 @@ def sources(settings: Settings, keys: Keys, store: Store, http: PooledHttp, sds:
             keep_days=source.keep_days,
             drift=source.drift,
             options=source.options,
+            deliver={what: DeliverSettings(tuple(held.agreements), held.options) for what, held in source.deliver.items()},
         )
         for name, source in settings.sources.items()
     ]
-    return registry.build(wanted, packages, connector=connector, tools=tools)
+    return registry.build(wanted, packages, connector=connector, tools=tools, delivery=delivery)
 
 
 def terms(source: registry.ActiveSource, maps: mapping.Maps) -> SourceTerms:
@@ -172,6 +173,9 @@ def refuse_uncovered(active: registry.Registry, rules: policy.Policy) -> None:
             raise StartupRefused(f"sources.{name}.agreement names none under consent_policy/agreements: write it there first")
         if agreement.gives != source.settings.custodian:
             raise StartupRefused(f"sources.{name}.agreement is one that another custodian gives: name the custodian's own")
+    for name, route in active.routes.items():
+        if any(rules.agreement(agreement) is None for agreement in route.settings.agreements):
+            raise StartupRefused(f"delivery {name}: agreements names one that is not under consent_policy/agreements")
 
 
 def connector(name: str) -> Build:
@@ -180,6 +184,15 @@ def connector(name: str) -> Build:
     if module is None:
         raise StartupRefused(f"connector {name!r} does not exist: there are {', '.join(sorted(CONNECTORS))}")
     build: Build = importlib.import_module(module).build
+    return build
+
+
+def delivery(name: str) -> BuildDelivery:
+    """A connector's name in a [deliver.NAME] -> its `build_delivery`. Raises `StartupRefused` for one that cannot write."""
+    module = DELIVERIES.get(name)
+    if module is None:
+        raise StartupRefused(f"connector {name!r} delivers nothing: those that do are {', '.join(sorted(DELIVERIES))}")
+    build: BuildDelivery = importlib.import_module(module).build_delivery
     return build
 
 
@@ -239,10 +252,14 @@ def refuse_unfit(settings: Settings) -> None:
         if not url.startswith("https:"):
             raise StartupRefused(f"GATEWAY_MODE is live: {name} must be an https address, not a simulator")
     for name, source in settings.sources.items():
-        for option, value in source.options.items():
+        places = [
+            ("options", source.options),
+            *((f"deliver.{what}.options", held.options) for what, held in source.deliver.items()),
+        ]
+        for place, option, value in ((place, option, value) for place, options in places for option, value in options.items()):
             if isinstance(value, str) and value.startswith("http://"):
                 raise StartupRefused(
-                    f"GATEWAY_MODE is live: sources.{name}.options.{option} must be an https address, not a simulator"
+                    f"GATEWAY_MODE is live: sources.{name}.{place}.{option} must be an https address, not a simulator"
                 )
 
 

@@ -2,6 +2,12 @@
 
 from typing import Final
 
+DELIVERIES: Final = {  # the name in a [deliver.NAME] -> the module with its writing side
+    "fhir-rest": "gateway.connectors.http_delivery",
+    "http-json": "gateway.connectors.http_delivery",
+    "message-drop": "gateway.connectors.message_outbox",
+    "sql": "gateway.connectors.sql_delivery",
+}
 CONNECTORS: Final = {  # the name in a manifest -> its module, imported when a source first needs it
     "fhir-rest": "gateway.connectors.fhir_rest",
     "http-json": "gateway.connectors.http_json",

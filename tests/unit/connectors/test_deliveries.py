@@ -1,0 +1,303 @@
+"""The writing sides: a declared row, one POST, one file; a key that came before is success, and nothing else is written."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.adapter import (
+    DeliverSettings,
+    DeliverTable,
+    HttpAnswer,
+    Outgoing,
+    SourceContractBroken,
+    SourceRefused,
+    SourceSettings,
+    SourceTimedOut,
+    SourceUnavailable,
+    Tools,
+)
+from gateway.connectors import http_delivery, message_outbox, sql_delivery
+from gateway.errors import StartupRefused
+from tests import fakes
+
+pytestmark = pytest.mark.anyio
+
+KEY = "parcel-abcdefghijklmnopqrstuvwxyz"
+COLUMNS = ["referral_id", "nhs_number", "reason"]
+ROW = {"referral_id": KEY, "nhs_number": "9990000107", "reason": "stay and play"}
+SQL = {"table": "referral_in", "key": "referral_id", "columns": COLUMNS}
+
+
+def outgoing(data: Any = ROW, key: str = KEY) -> Outgoing:
+    return Outgoing(key, "centre-referral-in-1", data, "correlation-1")
+
+
+def table(connector: str, **options: Any) -> DeliverTable:
+    of = frozenset({"ServiceRequest"})
+    return DeliverTable("referral", connector, "s", of, "referral", "social-care", frozenset({"COC"}), "r|c", 24, 7, options)
+
+
+def settings(reading: Mapping[str, Any] | None = None, **options: Any) -> SourceSettings:
+    deliver = {"referral": DeliverSettings(("agreement",), options)}
+    return SourceSettings("centre", "a", "dfe-urn:199901", "agreement", "Centre", 1.0, None, 7, reading or {}, deliver=deliver)
+
+
+@dataclass
+class Http:
+    """Answers as told, and keeps what it was asked."""
+
+    status: int = 201
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    asked: list[tuple[str, str, Mapping[str, str], bytes]] = field(default_factory=list)
+    error: Exception | None = None
+
+    async def request(self, method: str, url: str, *, headers: Any, body: Any = None, deadline_s: float, cap_bytes: int) -> Any:
+        self.asked.append((method, url, headers, body))
+        if self.error is not None:
+            raise self.error
+        return HttpAnswer(self.status, self.headers, self.body)
+
+
+def tools(http: Any = None) -> Tools:
+    nothing: Any = None
+    return Tools(http, nothing, nothing, nothing, lambda: fakes.NOW, Path("."), lambda plain: plain)
+
+
+# ------------------------------------------------------------------------------------------------------------------ sql
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "centre.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table referral_in (referral_id text primary key, nhs_number text not null, reason text)")
+        connection.execute("create table member (name text)")
+        connection.execute("insert into member values ('kept')")
+    return path
+
+
+def rows(path: Path) -> list[Any]:
+    with sqlite3.connect(path) as connection:
+        return connection.execute("select * from referral_in").fetchall()
+
+
+async def test_a_row_is_written_once_however_often_it_is_delivered(database: Path) -> None:
+    to = sql_delivery.build_delivery(table("sql", **SQL), settings(database_url=f"sqlite:///{database}"), tools())
+    first = await to.deliver("referral", outgoing())
+    again = await to.deliver("referral", outgoing({**ROW, "reason": "another reason"}))
+    assert rows(database) == [(KEY, "9990000107", "stay and play")]
+    assert (first.reference, first.at) == (again.reference, again.at) == (KEY, fakes.NOW)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ({**ROW, "surname": "x"}, sql_delivery.NOT_DECLARED),
+        ({**ROW, "reason": ["a"]}, sql_delivery.NOT_A_ROW),
+        ([ROW], sql_delivery.NOT_A_ROW),
+        ({**ROW, "referral_id": "another"}, sql_delivery.NOT_ITS_KEY),
+        ({"referral_id": KEY}, sql_delivery.NOT_TAKEN),
+    ],
+)
+async def test_what_is_not_the_declared_row_is_never_written(database: Path, data: Any, reason: str) -> None:
+    to = sql_delivery.build_delivery(table("sql", **SQL), settings(database_url=f"sqlite:///{database}"), tools())
+    with pytest.raises(SourceContractBroken) as refused:
+        await to.deliver("referral", outgoing(data))
+    assert refused.value.reason == reason
+    assert rows(database) == []
+
+
+async def test_the_writing_connection_can_neither_read_nor_change_nor_write_elsewhere(database: Path) -> None:
+    to: Any = sql_delivery.build_delivery(table("sql", **SQL), settings(database_url=f"sqlite:///{database}"), tools())
+    with sqlite3.connect(database) as connection:
+        connection.set_authorizer(to._only_inserts)
+        for statement in (
+            "select * from member",
+            "select * from referral_in",
+            "update referral_in set reason = 'x'",
+            "delete from referral_in",
+            "insert into member values ('x')",
+            "drop table member",
+            "pragma writable_schema = 1",
+        ):
+            with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|prohibited"):
+                connection.execute(statement)
+        connection.set_authorizer(None)
+    assert rows(database) == []
+
+
+async def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "gone.db"
+    to = sql_delivery.build_delivery(table("sql", **SQL), settings(database_url=f"sqlite:///{path}"), tools())
+    with pytest.raises(SourceUnavailable):
+        await to.deliver("referral", outgoing())
+    assert not path.exists()
+
+
+async def test_a_table_that_is_not_there_is_the_owners_to_mend(database: Path) -> None:
+    what = table("sql", **{**SQL, "table": "referrals"})
+    to = sql_delivery.build_delivery(what, settings(database_url=f"sqlite:///{database}"), tools())
+    with pytest.raises(SourceContractBroken):
+        await to.deliver("referral", outgoing())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {**SQL, "table": "referral_in; drop table member"},
+        {**SQL, "columns": [*COLUMNS, "a b"]},
+        {**SQL, "key": "id"},
+        {**SQL, "columns": [*COLUMNS, "reason"]},
+        {**SQL, "where": "1"},
+        {"table": "referral_in", "key": "referral_id"},
+    ],
+)
+def test_a_manifest_that_does_not_declare_plain_names_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(StartupRefused, match=r"\[deliver.referral\]"):
+        sql_delivery.build_delivery(table("sql", **options), settings(database_url="sqlite:///x.db"), tools())
+
+
+@pytest.mark.parametrize("url", [None, "not a url", "mysql://h/d"])
+def test_an_address_that_is_no_database_we_write_to_is_refused(url: str | None) -> None:
+    with pytest.raises(StartupRefused, match="database_url"):
+        sql_delivery.build_delivery(table("sql", **SQL), settings(database_url=url), tools())
+
+
+def test_the_account_that_reads_may_not_be_the_account_that_writes() -> None:
+    reading = {"database_url": "postgresql://reader:a@h/d"}
+    with pytest.raises(StartupRefused, match="another account"):
+        sql_delivery.build_delivery(table("sql", **SQL), settings(reading, database_url="postgresql://reader:a@h/d"), tools())
+    sql_delivery.build_delivery(table("sql", **SQL), settings(reading, database_url="postgresql://writer:b@h/d"), tools())
+
+
+# ----------------------------------------------------------------------------------------------------------------- http
+
+
+def http_to(http: Http, connector: str = "http-json", **options: Any) -> Any:
+    own = {"path": "referrals", "duplicate": [409], **options}
+    at = settings(base_url="https://front.example/api/", credential="secret")
+    return http_delivery.build_delivery(table(connector, **own), at, tools(http))
+
+
+async def test_one_document_is_posted_under_its_key() -> None:
+    http = Http(body=b'{"id": "FD-7"}')
+    to = http_to(http, auth={"header": "Authorization", "prefix": "Bearer "})
+    taken = await to.deliver("referral", outgoing({"child": {"nhs": "9990000107"}}))
+    ((method, url, headers, body),) = http.asked
+    assert (method, url, json.loads(body)) == ("POST", "https://front.example/api/referrals", {"child": {"nhs": "9990000107"}})
+    assert (headers["Idempotency-Key"], headers["Authorization"]) == (KEY, "Bearer secret")
+    assert "If-None-Exist" not in headers
+    assert (taken.reference, taken.at) == ("FD-7", fakes.NOW)
+
+
+async def test_fhir_says_the_same_key_in_its_own_way_and_takes_the_name_from_location() -> None:
+    http = Http(headers={"location": "https://front.example/fhir/Task/77/_history/1"}, body=b"{}")
+    taken = await http_to(http, "fhir-rest").deliver("notice", outgoing({"resourceType": "Task"}))
+    assert http.asked[0][2]["If-None-Exist"] == f"identifier={http_delivery.KEY_SYSTEM}|{KEY}"
+    assert http.asked[0][2]["Content-Type"] == "application/fhir+json"
+    assert taken.reference == "Task/77"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"id": 7}', b'{"id": "a b\\n"}'])
+async def test_a_name_that_cannot_be_used_is_none_and_the_delivery_stands(body: bytes) -> None:
+    assert (await http_to(Http(body=body)).deliver("referral", outgoing())).reference is None
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (401, SourceRefused),
+        (403, SourceRefused),
+        (400, SourceContractBroken),
+        (404, SourceContractBroken),
+        (422, SourceContractBroken),
+        (408, SourceUnavailable),
+        (429, SourceUnavailable),
+        (500, SourceUnavailable),
+        (503, SourceUnavailable),
+        (302, SourceUnavailable),
+    ],
+)
+async def test_each_status_says_what_to_do(status: int, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        await http_to(Http(status)).deliver("referral", outgoing())
+
+
+async def test_a_duplicate_was_taken_before_where_the_manifest_says_so() -> None:
+    assert (await http_to(Http(409, body=b'{"id": "FD-7"}')).deliver("referral", outgoing())).reference == "FD-7"
+    with pytest.raises(SourceContractBroken):
+        await http_to(Http(409), duplicate=[]).deliver("referral", outgoing())
+
+
+async def test_what_the_network_does_is_passed_on() -> None:
+    with pytest.raises(SourceTimedOut):
+        await http_to(Http(error=SourceTimedOut("slow"))).deliver("referral", outgoing())
+
+
+@pytest.mark.parametrize(
+    "options", [{"path": "/a"}, {"path": "a?b=1"}, {"path": "../a"}, {"path": "a", "duplicate": [404]}, {"path": "a", "x": 1}, {}]
+)
+def test_an_address_that_is_not_constant_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(StartupRefused):
+        http_delivery.build_delivery(table("http-json", **options), settings(base_url="https://f.example"), tools(Http()))
+
+
+def test_a_credential_that_the_manifest_sends_must_be_set() -> None:
+    what = table("http-json", path="a", auth={"header": "X-Key"})
+    with pytest.raises(StartupRefused, match="credential"):
+        http_delivery.build_delivery(what, settings(base_url="https://f.example"), tools(Http()))
+
+
+# --------------------------------------------------------------------------------------------------------------- outbox
+
+
+def list_of(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def outbox_to(folder: Path) -> Any:
+    return message_outbox.build_delivery(table("message-drop", suffix="json"), settings(outbox=str(folder)), tools())
+
+
+async def test_a_file_appears_whole_once_and_under_its_key(tmp_path: Path) -> None:
+    to = outbox_to(tmp_path)
+    for _ in range(2):
+        assert (await to.deliver("referral", outgoing())).reference is None
+    (file,) = list_of(tmp_path)
+    assert (file.name, json.loads(file.read_bytes())) == (f"{KEY}.json", ROW)
+    assert file.stat().st_mode & 0o077 == 0
+
+
+async def test_a_file_that_was_collected_is_not_made_again(tmp_path: Path) -> None:
+    to = outbox_to(tmp_path)
+    await to.deliver("referral", outgoing())
+    (tmp_path / "taken").mkdir()
+    (tmp_path / f"{KEY}.json").rename(tmp_path / "taken" / f"{KEY}.json")
+    await to.deliver("referral", outgoing())
+    assert [path.name for path in list_of(tmp_path)] == ["taken"]
+
+
+async def test_a_key_that_is_no_plain_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceContractBroken):
+        await outbox_to(tmp_path).deliver("referral", outgoing(key="../../etc/x"))
+    assert list_of(tmp_path) == []
+
+
+async def test_an_outbox_that_went_away_is_tried_again(tmp_path: Path) -> None:
+    folder = tmp_path / "outbox"
+    folder.mkdir()
+    to = outbox_to(folder)
+    folder.rmdir()
+    with pytest.raises(SourceUnavailable):
+        await to.deliver("referral", outgoing())
+
+
+def test_an_outbox_that_is_not_there_is_refused_at_start(tmp_path: Path) -> None:
+    with pytest.raises(StartupRefused, match="outbox"):
+        outbox_to(tmp_path / "nowhere")
