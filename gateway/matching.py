@@ -8,11 +8,11 @@ address must agree as well, so that a twin, a child at the same address and a na
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from gateway.model import NotUsable, PatientIdentity, Resource
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Candidate, LocalRecord, MatchOutcome
+from gateway.ports import Candidate, LocalRecord, MatchOutcome, Search
 
 MATCH: Final = 0.95
 POTENTIAL: Final = 0.85
@@ -20,6 +20,7 @@ POTENTIAL: Final = 0.85
 # Why a record did not link, as the work list says it. Constants: nothing of a record is ever in them.
 NO_BIRTH_DATE: Final = "the birth date is missing, estimated or expected"
 NO_NAME: Final = "a family name and a given name are needed"
+NOT_SEARCHED: Final = "PDS does not search by what the record says"
 NOBODY: Final = "LocalDemographicsDidNotMatchToAnNhsNumber"
 SEVERAL: Final = "more than one person fits"
 LOW: Final = "the score is below 0.85"
@@ -72,8 +73,10 @@ def reconcile(record: LocalRecord, identity: PatientIdentity | NotUsable) -> Ver
     return Verdict("Match", SUPERSEDED if record.number != identity.number else AGREES, identity.number)
 
 
-def judge(record: LocalRecord, found: Sequence[Candidate] | Literal["many"]) -> Verdict:
+def judge(record: LocalRecord, found: Sequence[Candidate] | Search) -> Verdict:
     """A record without a number, and the answer to a search that was not fuzzy."""
+    if found == "refused":
+        return Verdict("Error", NOT_SEARCHED)
     if found == "many" or len(found) > 1:
         return Verdict("ManyMatch", SEVERAL)
     if not found:

@@ -68,10 +68,13 @@ class Candidate:
     traced: Traced
 
 
+Search = Literal["many", "refused"]  # more than one fits; PDS will not search by what the record says
+
+
 class DemographicsSearch(Protocol):
     """Who a person without an NHS number may be."""
 
-    async def search(self, wanted: Wanted, correlation_id: str, *, exact: bool) -> Sequence[Candidate] | Literal["many"]:
+    async def search(self, wanted: Wanted, correlation_id: str, *, exact: bool) -> Sequence[Candidate] | Search:
         """One PDS search, never fuzzy. `exact` False: by beginnings of names, and names of before.
 
         Raises `TracerDown` when there is no answer to trust.

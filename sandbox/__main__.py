@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 
 from sandbox import app, authority, centre, child_health
 
@@ -20,6 +21,8 @@ def main() -> int:
     reader.add_argument("--port", type=int, default=8100, help="0 takes any free port")
     reader.add_argument("--var", type=Path, required=True, help="folder for the centre's database and the crosswalk")
     reader.add_argument("--drops", type=Path, help="folder for what the child health and authority systems deliver")
+    reader.add_argument("--people", type=int, default=0, help="how many more people PDS knows")
+    reader.add_argument("--pds-per-second", type=float, default=0, help="the rate that PDS answers, 0 for no limit")
     asked = reader.parse_args()
     door = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -30,7 +33,7 @@ def main() -> int:
         print(f"port {asked.port} is taken: choose another with --port", file=sys.stderr, flush=True)
         return 1
     write(asked.var, asked.drops)
-    asyncio.run(_serve(door))
+    asyncio.run(_serve(door, app.build(people=asked.people, pds_per_second=asked.pds_per_second)))
     return 0
 
 
@@ -46,9 +49,9 @@ def write(var: Path, drops: Path | None) -> None:
         print(f"{count} child health messages and the authority's extract delivered in {drops}", flush=True)
 
 
-async def _serve(door: socket.socket) -> None:
+async def _serve(door: socket.socket, application: Starlette) -> None:
     config = uvicorn.Config(
-        app.build(),
+        application,
         log_level="critical",
         access_log=False,
         http="httptools",

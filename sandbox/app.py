@@ -11,10 +11,10 @@ from sandbox.pds import Pds
 from sandbox.sds import Sds
 
 
-def build() -> Starlette:
+def build(*, people: int = 0, pds_per_second: float = 0) -> Starlette:
     """PDS, SDS, the Spine Secure Proxy with GP Connect behind it, and the control endpoints."""
     faults = Faults()
-    pds, sds, gp = Pds(faults), Sds(faults), GpConnect(faults)
+    pds, sds, gp = Pds(faults, people=people, per_second=pds_per_second), Sds(faults), GpConnect(faults)
 
     async def seen(request: Request) -> Response:
         """What the last requests said of themselves in headers: no body, no path."""

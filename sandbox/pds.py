@@ -5,6 +5,7 @@ Source: NHS England PDS FHIR API. Everybody here is synthetic.
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
@@ -15,8 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox import crowd
 from sandbox.families import BY_NUMBER, DECEASED, INVALIDATED, PEOPLE, RESTRICTED, SUPERSEDED, Person, address_of
 from sandbox.faults import Faults, Spoiled
+from sandbox.pds_search import Addresses, Index, search
 
 BASE = "/pds/personal-demographics/FHIR/R4"
 _FHIR = "application/fhir+json"
@@ -35,6 +38,8 @@ _WORDS = {
     "MISSING_VALUE": (400, "error", "required", "Required value is missing"),
     "INVALID_VALUE": (400, "error", "value", "Provided value is invalid"),
     "INVALID_SEARCH_DATA": (400, "error", "value", "Search data is invalid"),
+    "ADDITIONAL_PROPERTIES": (400, "error", "structure", "Invalid request with error - Additional properties are not allowed"),
+    "TOO_MANY_REQUESTS": (429, "error", "throttled", "You have exceeded your application's rate limit"),
     "TOO_MANY_MATCHES": (200, "information", "multiple-matches", "Too Many Matches"),
     "SERVICE_UNAVAILABLE": (503, "error", "transient", "Service unavailable"),
 }
@@ -43,8 +48,12 @@ _WORDS = {
 class Pds:
     """The simulator. `seen` keeps what the last requests said of themselves, so that a test can look."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, *, people: int = 0, per_second: float = 0) -> None:
+        """`people`: how many of the crowd are known beside the families. `per_second`: what is answered, 0 for no limit."""
         self._faults = faults
+        self._crowd = frozenset(crowd.numbers(people))
+        self._index = Index(crowd.person(number) for number in self._crowd)
+        self._per_second, self._free_at = per_second, 0.0
         self.seen: list[dict[str, str]] = []
 
     def routes(self) -> list[Route]:
@@ -57,13 +66,45 @@ class Pds:
         if refusal is not None:
             return refusal
         fault = self._faults.of("pds", number)
+        if number in self._crowd:
+            return _said(request, Response(_of_crowd(number), 200, {"etag": 'W/"2"'}, _FHIR), fault)
         return _said(request, _one(number, fault), fault)
 
     async def _search(self, request: Request) -> Response:
         refusal = self._headers(request)
-        return refusal or _said(request, _found(request.query_params), self._faults.of("pds", "*"))
+        return refusal or _said(request, self._found(request.query_params), self._faults.of("pds", "*"))
+
+    def _found(self, asked: Mapping[str, str]) -> Response:
+        """The search that traces. More than one match is TOO_MANY_MATCHES with status 200."""
+        found = search(self._index, asked, Addresses())
+        if isinstance(found, str):
+            return _outcome(found)
+        entries = [
+            {
+                "fullUrl": f"https://pds.invalid/Patient/{person.nhs_number}",
+                "search": {"score": score},
+                "resource": patient(person, restricted=person.nhs_number in RESTRICTED),
+            }
+            for person, score in found
+            if self._faults.of("pds", person.nhs_number) != "invalidated"
+        ]
+        bundle = {"resourceType": "Bundle", "type": "searchset", "total": len(entries), **({"entry": entries} if entries else {})}
+        return Response(json.dumps(bundle).encode(), 200, None, _FHIR)
+
+    def _is_spent(self) -> bool:
+        """The rate limit: so many answers a second, and a second's worth at once."""
+        if not self._per_second:
+            return False
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now - 1)
+        if self._free_at > now:
+            return True
+        self._free_at += 1 / self._per_second
+        return False
 
     def _headers(self, request: Request) -> Response | None:
+        if self._is_spent():
+            return _outcome("TOO_MANY_REQUESTS", {"retry-after": "1"})
         said = request.headers
         self.seen.append(
             {name: said.get(name, "") for name in ("x-request-id", "x-correlation-id", "nhsd-end-user-organisation-ods")}
@@ -102,7 +143,7 @@ def _one(number: str, fault: str) -> Response:
 
 def patient(person: Person, *, restricted: bool) -> dict[str, Any]:
     """A person -> the R4 Patient that PDS holds."""
-    address = address_of(person)
+    address = crowd.address(person) if person.key.startswith("crowd-") else address_of(person)
     confidentiality = ("R", "restricted") if restricted else ("U", "unrestricted")
     body: dict[str, Any] = {
         "resourceType": "Patient",
@@ -201,45 +242,16 @@ def _encoded(number: str, *, restricted: bool) -> bytes:
     return json.dumps(patient(BY_NUMBER[number], restricted=restricted), separators=(",", ":")).encode()
 
 
-def _found(asked: Mapping[str, str]) -> Response:
-    """The search that traces: family and birthdate at least; more than one match is TOO_MANY_MATCHES with status 200."""
-    if "family" not in asked or "birthdate" not in asked:
-        return _outcome("INVALID_SEARCH_DATA")
-    matches = [person for person in PEOPLE if person.nhs_number not in INVALIDATED and _matches(person, asked)]
-    if len(matches) > 1:
-        return _outcome("TOO_MANY_MATCHES")
-    entries = [
-        {
-            "fullUrl": f"https://pds.invalid/Patient/{p.nhs_number}",
-            "search": {"score": 1},
-            "resource": patient(p, restricted=p.nhs_number in RESTRICTED),
-        }
-        for p in matches
-    ]
-    bundle = {"resourceType": "Bundle", "type": "searchset", "total": len(entries), **({"entry": entries} if entries else {})}
-    return Response(json.dumps(bundle).encode(), 200, None, _FHIR)
+@cache
+def _of_crowd(number: str) -> bytes:
+    return json.dumps(patient(crowd.person(number), restricted=False), separators=(",", ":")).encode()
 
 
-def _matches(person: Person, asked: Mapping[str, str]) -> bool:
-    if asked["family"].lower() != person.family.lower() or asked["birthdate"].removeprefix("eq") != person.birth_date.isoformat():
-        return False
-    if asked.get("given", person.given).lower() != person.given.lower() or asked.get("gender", person.gender) != person.gender:
-        return False
-    postcode = asked.get("address-postalcode")
-    if postcode is None and "general-practitioner" not in asked:
-        return True
-    if person.nhs_number in RESTRICTED:  # never found by where they live or are registered
-        return False
-    return (
-        postcode in (None, address_of(person).postcode) and asked.get("general-practitioner", person.practice) == person.practice
-    )
-
-
-def _outcome(code: str) -> Response:
+def _outcome(code: str, headers: Mapping[str, str] | None = None) -> Response:
     status, severity, issue, display = _WORDS[code]
     coding = {"system": _SPINE, "version": "1", "code": code, "display": display}
     body = {"resourceType": "OperationOutcome", "issue": [{"severity": severity, "code": issue, "details": {"coding": [coding]}}]}
-    return Response(json.dumps(body).encode(), status, None, _FHIR)
+    return Response(json.dumps(body).encode(), status, headers, _FHIR)
 
 
 def _uuid(text: str) -> bool:
