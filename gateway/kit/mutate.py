@@ -8,7 +8,9 @@ from typing import Any
 
 from gateway.kit.lines import flow_text, when_text
 from gateway.mapping.cases import Case, context
-from gateway.mapping.loading import remaker
+from gateway.mapping.loading import outward_remaker, remaker
+from gateway.mapping.outward.cases import WriteCase
+from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.plan import MapPlan
 from gateway.mapping.run import LoadedMap, Maps, map_record
 from gateway.mapping.tree import Block, Either, FirstOf, Group, Line, MapFile
@@ -52,6 +54,24 @@ def score(folder: Path | Traversable, maps: Maps, plan: MapPlan, cases: list[Cas
             caught += 1
         else:
             survived.append(mutant)
+    return Score(plan.title, plan.source.file, caught, tuple(survived))
+
+
+def score_outward(folder: Path | Traversable, maps: Maps, plan: OutwardPlan, cases: list[WriteCase]) -> Score:
+    """One outward map and its adapter's cases -> its mutation score."""
+    own = [case for case in cases if case.given()["schema"] == plan.schema.name]
+    before = [_written(maps, case) for case in own]
+    remake = outward_remaker(folder, maps, plan)
+    caught = 0
+    survived: list[Mutant] = []
+    for mutant in mutants(plan.source):
+        made, _ = remake(mutant.file)
+        if made is not None:
+            changed = replace(maps, outward={**maps.outward, (plan.adapter, plan.schema.name): made})
+            if not any(_written(changed, case) != was for case, was in zip(own, before, strict=True)):
+                survived.append(mutant)
+                continue
+        caught += 1
     return Score(plan.title, plan.source.file, caught, tuple(survived))
 
 
@@ -128,3 +148,8 @@ def _noticed(maps: Maps, adapter: str, records: list[Any], before: list[Any]) ->
 def _came(maps: Maps, adapter: str, record: Any) -> tuple[list[Any], list[tuple[str, str]]]:
     result = map_record(maps, adapter, record, context(adapter))
     return [made.body for made in result.resources], [(refused.where, refused.reason) for refused in result.refused]
+
+
+def _written(maps: Maps, case: WriteCase) -> tuple[Any, list[str], tuple[str, ...]]:
+    came = case.run(maps)
+    return came.data, [refused.reason for refused in came.refused], came.not_sent

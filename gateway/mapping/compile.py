@@ -71,9 +71,9 @@ class _Writer:
         self.row(1, f"return ({''.join(self.way(way) + ', ' for way in block.keys)})", start)
         groups = [child.leaf for child in _descend(block.root) if isinstance(child.leaf, GroupLeaf)]
         for group in groups:
-            self.group(group, block.root.type)
+            self.group(group, block.root.name)
         self.row(0, f"def build({arguments}):", start)
-        self.body(block.root, 1, block.root.type)
+        self.body(block.root, 1, block.root.name)
         self.row(1, f"return {self.made}", start)
         space = self.names
         exec(self.code(), space)  # noqa: S102 - the text is ours, made from a checked tree; names and constants are passed in
