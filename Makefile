@@ -36,6 +36,9 @@ check: .venv/ready ## format, lint, types, import contracts, tickets, docs, Open
 bench: .venv/ready ## the gateway beside three baselines, ratios from one run (FULL=1: the large sizes)
 	@$(V)/python -m tests.perf.bench $(if $(FULL),--full)
 
+conformance: .venv/ready ## goldens and answers before validators that are not ours, samples through the maps -> docs/conformance.md
+	@$(V)/python -m tests.conformance.run
+
 openapi: .venv/ready ## write openapi/ anew from the code
 	@$(V)/gateway openapi --write openapi
 
@@ -47,6 +50,6 @@ lock: ## write requirements.lock anew (needs uv); names no registry
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
 
 clean: ## remove what was made
-	rm -rf .venv var tests/e2e/node/node_modules .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv var tests/e2e/node/node_modules tests/conformance/node/node_modules tests/conformance/java/target .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help demo test check bench openapi node lock clean
+.PHONY: help demo test check bench conformance openapi node lock clean

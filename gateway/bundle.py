@@ -34,6 +34,7 @@ HELP = (
     "This answer holds what this caller may be shown by this route for this purpose. If you expected more, check the NHS "
     "number and your relationship with the person, then ask your organisation's information governance lead."
 )
+OUTCOME_URL = "urn:uuid:5d3a1c5e-52a5-4c0f-9f0e-3f1a7c3e9b10"  # always this one, so that alike answers stay alike to the byte
 MORE_EVENTS = "There are more events than these, the newest. Narrow the dates, or name a caller or an outcome, to see the others."
 KIND_TITLES = {
     "gp": "The registered practice",
@@ -57,12 +58,14 @@ _SAYS = {
     SourceState.FAILED: "could not be read. What it may hold is missing from this answer.",
     SourceState.STALE: "the copy held is out of date. Nothing in it may be taken as current.",
 }
+NONE_RECORDED = "none-recorded"
 _WARNING_SAYS = {
     "confidential-items": "Items were left out at the source for confidentiality or at the person's wish.",
     "data-in-transit": "The record is still being transferred between practices: earlier items may be missing.",
     "data-awaiting-filing": "Information from a third party waits to be filed and is missing.",
     "not-supported": "The source does not offer this area.",
     "disabled": "The source has switched this area off.",
+    NONE_RECORDED: "Nothing is recorded, neither an item nor that there is none: not the same as none known.",
 }
 _ENTRY = b'{"fullUrl":%b%b","resource":%b,"search":{"mode":"match"}}'
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -154,7 +157,7 @@ def searchset(resources: Sequence[Mapping[str, Any]], receipt: Receipt, look: Lo
     ]
     if more:
         issue = _issue("warning", "incomplete", MORE_EVENTS)
-        entries.append({"resource": {"resourceType": "OperationOutcome", "issue": [issue]}, "search": {"mode": "outcome"}})
+        entries.append(_outcome([issue]))
     bundle = {"resourceType": "Bundle", "identifier": _receipt_identifier(receipt), "type": "searchset", "link": links}
     if entries:
         bundle["entry"] = entries
@@ -175,6 +178,12 @@ def unpack_cursor(opened: bytes, caller: Caller, now: datetime) -> Query:
         raise CursorRefused(reason="cursor-not-yours-or-late")
     interaction, types, count, strict = held["q"]
     return Query(interaction, PersonId(held["p"]), frozenset(types), count=count, strict=strict, cursor=held["k"])
+
+
+def _outcome(issues: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Issues -> the entry that says them. Its fullUrl leads nowhere: R4 wants one of each entry."""
+    outcome = {"resourceType": "OperationOutcome", "issue": issues}
+    return {"fullUrl": OUTCOME_URL, "resource": outcome, "search": {"mode": "outcome"}}
 
 
 def _resource(recorded: Recorded[Disclosure], reports: Sequence[SourceReport], look: Look) -> Answer:
@@ -201,7 +210,7 @@ def _bundle(
     person: PersonId | None,
 ) -> Answer:
     issues = [_source_issue(report, names) for report in reports]
-    issues += [_warning_issue(report, code, names) for report in reports for _, code in report.warnings]
+    issues += [_warning_issue(report, area, code, names) for report in reports for area, code in report.warnings]
     issues += [*more, _issue("information", "informational", HELP)]
     tags = [
         {
@@ -211,7 +220,7 @@ def _bundle(
         }
         for report in reports
     ]
-    entries.append({"resource": {"resourceType": "OperationOutcome", "issue": issues}, "search": {"mode": "outcome"}})
+    entries.append(_outcome(issues))
     bundle = {
         "resourceType": "Bundle",
         "meta": {"tag": tags} if tags else {},
@@ -283,10 +292,13 @@ def _source_issue(report: SourceReport, names: Callable[[str], tuple[str, str]])
     return issue
 
 
-def _warning_issue(report: SourceReport, code: str, names: Callable[[str], tuple[str, str]]) -> dict[str, Any]:
+def _warning_issue(report: SourceReport, area: str, code: str, names: Callable[[str], tuple[str, str]]) -> dict[str, Any]:
+    """What a source warns of, for one area: an area with something withheld must never read as one with nothing in it."""
     name, title = names(report.source)
     text = _WARNING_SAYS.get(code, "The source says its answer is not complete.")
-    issue = _issue("warning", "suppressed" if code == "confidential-items" else "incomplete", f"{title}: {text}")
+    about = f"{title}, {area.replace('-', ' ')}" if area else title
+    severity, kind = ("information", "informational") if code == NONE_RECORDED else ("warning", "incomplete")
+    issue = _issue(severity, "suppressed" if code == "confidential-items" else kind, f"{about}: {text}")
     issue["details"]["coding"] = [{"system": systems.SOURCE, "code": name, "display": title}]
     return issue
 

@@ -14,6 +14,7 @@ UK_CORE = "https://fhir.hl7.org.uk/StructureDefinition/"
 
 # Our own names. `urn:` because the project owns no web domain; a place may publish them under its own (docs/adr/0004).
 OURS = "urn:shared-care-gateway:"
+STAFF_OF = OURS + "staff-of:"  # and an organisation: its register of its own people
 LOCAL_ROLE = OURS + "CodeSystem:role"
 LOCAL_PURPOSE = OURS + "CodeSystem:purpose"
 SOURCE = OURS + "CodeSystem:source"

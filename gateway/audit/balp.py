@@ -69,10 +69,9 @@ def _agents(body: Mapping[str, Any], gateway: str) -> list[dict[str, Any]]:
     }
     if not body["staff"]:
         return [{**client, "requestor": True}, server]
-    system, _, value = body["staff"].partition("|")
     user: dict[str, Any] = {
         "type": {"coding": [{"system": _PARTICIPATION, "code": "IRCP", "display": "information recipient"}]},
-        "who": {"identifier": {"system": system, "value": value}, "display": body["staff_name"]},
+        "who": {"identifier": _identifier(body["staff"]), "display": body["staff_name"]},
         "name": body["staff_name"],
         "requestor": True,
         "policy": [f"urn:ietf:params:oauth:jti:{body['detail'].get('token', '')}"],
@@ -87,6 +86,13 @@ def _agents(body: Mapping[str, Any], gateway: str) -> list[dict[str, Any]]:
         "requestor": False,
     }
     return [client, server, user, organisation]
+
+
+def _identifier(staff: str) -> dict[str, str]:
+    """`<system>|<id>` of a partner's token. R4 wants an absolute URI: an organisation's code becomes its staff register's."""
+    system, _, value = staff.partition("|")
+    absolute = system.startswith(("urn:", "http://", "https://"))
+    return {"system": system if absolute else systems.STAFF_OF + system, "value": value}
 
 
 def _entities(stored: StoredEvent, person: str | None, kinds: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -31,3 +31,14 @@ def test_what_was_disclosed_is_named_by_kind_of_source_and_never_by_the_sources_
     shown = [entity["what"].get("display") for entity in event["entity"][2:]]
     assert shown == ["Flag of local-authority", "Flag of a source", "Flag of the trace"]
     assert "leeds" not in json.dumps(event)
+
+
+def test_the_system_of_a_persons_id_is_an_absolute_uri():
+    said = {
+        "https://fhir.nhs.uk/Id/sds-user-id|1": "https://fhir.nhs.uk/Id/sds-user-id",
+        "gss:E08999901|1": "urn:shared-care-gateway:staff-of:gss:E08999901",
+    }
+    for staff, system in said.items():
+        event = StoredEvent(1, "e", "w", 1, fakes.NOW, "c", {**BODY, "staff": staff})
+        (person,) = [agent for agent in audit_event(event, gateway="g", person=None, kinds={})["agent"] if "policy" in agent]
+        assert person["who"]["identifier"] == {"system": system, "value": "1"}

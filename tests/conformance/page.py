@@ -1,0 +1,101 @@
+"""docs/conformance.md: judges, what each found and the verdict on it; what came of each published sample."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from tests.conformance.gathering import Named
+from tests.conformance.judges import UK_CORE, Finding
+from tests.conformance.samples import Row
+
+HEAD = """# Conformance
+
+Written by `make conformance`: do not edit. First, every golden beside the maps and every answer that the families of the
+demonstration get from the gateway, before validators that are not ours. Each judge must also find three seeded faults, or the
+command fails. Then every published sample through `gateway map run`. A finding without a verdict in
+tests/conformance/verdicts.yaml makes the command fail.
+"""
+
+
+class Judged(Protocol):
+    """A row of verdicts.yaml."""
+
+    verdict: str
+    because: str
+
+
+def written(
+    judged: Sequence[Named],
+    present: Sequence[str],
+    absent: Sequence[str],
+    findings: Sequence[Finding],
+    verdict: Callable[[Finding], Judged | None],
+    rows: Sequence[Row],
+) -> str:
+    """The page."""
+    return "\n".join([HEAD, *_judges(judged, present, absent, findings), *_findings(findings, verdict), *_samples(rows)]) + "\n"
+
+
+def _judges(judged: Sequence[Named], present: Sequence[str], absent: Sequence[str], findings: Sequence[Finding]) -> list[str]:
+    types = Counter(resource["resourceType"] for _, resource in judged)
+    inside = sum(len(resource.get("entry", ())) for _, resource in judged if resource["resourceType"] == "Bundle")
+    severities = Counter((finding.judge, finding.severity) for finding in findings)
+    profiles = "with the UK Core profile of each type" if UK_CORE.is_dir() else "without UK Core: its definitions were not here"
+    return [
+        "## Judges",
+        "",
+        f"{len(judged)} judged: "
+        + ", ".join(f"{count} {name}" for name, count in sorted(types.items()))
+        + f". In the Bundles: {inside}.",
+        "",
+        "| judge | looks at | errors | warnings |",
+        "|---|---|---|---|",
+        *(
+            f"| {judge} | {'R4, ' + profiles if judge == 'HAPI' else 'R4'} "
+            f"| {severities[judge, 'error'] + severities[judge, 'fatal']} | {severities[judge, 'warning']} |"
+            for judge in present
+        ),
+        "",
+        *(f"**{line}**\n" for line in absent),
+    ]
+
+
+def _findings(findings: Sequence[Finding], verdict: Callable[[Finding], Judged | None]) -> list[str]:
+    places: dict[tuple[str, str, str, str, str], Counter[str]] = defaultdict(Counter)
+    for finding in findings:
+        row = verdict(finding)
+        said = ("none", "") if row is None else (row.verdict, row.because)
+        places[finding.judge, finding.severity, finding.said, *said][finding.where] += 1
+    lines = ["## Findings and verdicts", "", "| judge | says | where (how often) | verdict |", "|---|---|---|---|"]
+    for (judge, severity, words, name, because), where in sorted(places.items()):
+        spots = ", ".join(f"{place} ({count})" for place, count in sorted(where.items()))
+        lines.append(f"| {judge} | {severity}: {_cell(words)} | {_cell(spots)} | **{name}**: {_cell(because)} |")
+    return [*lines, ""]
+
+
+def _samples(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return ["## Published samples", "", "The folder of published samples was not here: nothing was read."]
+    lines = [
+        "## Published samples",
+        "",
+        "Exit 0: nothing refused; 1: something refused, with its reason; 2: the file as a whole is unusable, with its reason.",
+        "Leaves: mapped / ignored with a reason / withheld. Not mapped: source paths without a line and without a reason.",
+        "",
+        "| adapter | exit 0 | exit 1 | exit 2 | leaves not mapped |",
+        "|---|---|---|---|---|",
+    ]
+    for adapter in sorted({row.adapter for row in rows}):
+        exits = Counter(row.exit_code for row in rows if row.adapter == adapter)
+        left = sum(row.unmapped for row in rows if row.adapter == adapter)
+        lines.append(f"| {adapter} | {exits[0]} | {exits[1]} | {exits[2]} | {left} |")
+    lines += ["", "| adapter | sample | exit | made | leaves | not mapped | refused, and why |", "|---|---|---|---|---|---|---|"]
+    lines += [
+        f"| {row.adapter} | {row.sample} | {row.exit_code} | {row.made} | {row.leaves} | {row.unmapped} | {_cell(row.refused)} |"
+        for row in rows
+    ]
+    return lines
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

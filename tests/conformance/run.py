@@ -1,0 +1,97 @@
+"""`make conformance`: goldens and answers before validators not ours, samples through the maps -> docs/conformance.md."""
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import yaml
+
+from tests.conformance import gathering, judges, page, samples
+from tests.conformance.gathering import SEEDED, Named
+from tests.conformance.judges import HERE, Finding, Unreachable
+
+JUDGES: Final[tuple[tuple[tuple[str, ...], Callable[[Sequence[Named]], list[Finding]]], ...]] = (
+    (("HAPI",), judges.hapi),
+    (("medplum", "fhir"), judges.node),
+)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """One row of verdicts.yaml, and how often it was needed."""
+
+    judge: str
+    said: str
+    verdict: str
+    because: str
+    where: str = ""
+    needed: int = 0
+
+    def fits(self, finding: Finding) -> bool:
+        """Whether this row speaks of this finding."""
+        if self.judge != finding.judge or not re.search(self.said, finding.said):
+            return False
+        return re.search(self.where, finding.where) is not None
+
+
+def main() -> int:
+    """Write the page. Exit 1: a finding without a verdict, a verdict without a finding, or a judge that missed a seeded fault."""
+    verdicts = [Verdict(**row) for row in yaml.safe_load((HERE / "verdicts.yaml").read_text("utf-8"))]
+    _say("gathering goldens and the answers of the demonstration's place ...")
+    judged = [*gathering.goldens(), *gathering.answers()]
+    findings: list[Finding] = []
+    present: list[str] = []
+    absent: list[str] = []
+    for names, judge in JUDGES:
+        _say(f"{' and '.join(names)}: {len(judged)} resources and Bundles ...")
+        try:
+            found = judge([*SEEDED, *judged])
+        except Unreachable as why:
+            absent.append(f"{' and '.join(names)} did not look: {why}")
+            continue
+        present += names
+        findings += found
+    missed = [f"{name} of {judge}" for judge in present for name, _ in SEEDED if not _found(findings, judge, name)]
+    ours = [finding for finding in findings if not finding.name.startswith("seeded/")]
+    unexplained = Counter(_row(finding) for finding in ours if _verdict(verdicts, finding) is None)
+    stale = [verdict for verdict in verdicts if verdict.judge in present and not verdict.needed]
+    _say("published samples through `gateway map run` ...")
+    text = page.written(judged, present, absent, ours, lambda finding: _verdict(verdicts, finding), list(samples.rows()))
+    (HERE.parents[1] / "docs" / "conformance.md").write_text(text, "utf-8")
+    for line in absent:
+        _say(line)
+    for name in missed:
+        _say(f"NOT SEEN  seeded fault {name}")
+    for (judge, severity, where, said), count in sorted(unexplained.items()):
+        _say(f"NO VERDICT  {count} × {judge} {severity}: {where}: {said}")
+    for verdict in stale:
+        _say(f"NOT NEEDED  {verdict.judge}: {verdict.said}")
+    _say(f"docs/conformance.md written: {len(ours)} findings, {sum(unexplained.values())} without a verdict")
+    return 1 if missed or unexplained or stale else 0
+
+
+def _found(findings: Sequence[Finding], judge: str, name: str) -> bool:
+    return any(finding.judge == judge and finding.name == name for finding in findings)
+
+
+def _verdict(verdicts: Sequence[Verdict], finding: Finding) -> Verdict | None:
+    for verdict in verdicts:
+        if verdict.fits(finding):
+            verdict.needed += 1
+            return verdict
+    return None
+
+
+def _row(finding: Finding) -> tuple[str, str, str, str]:
+    return finding.judge, finding.severity, finding.where, finding.said
+
+
+def _say(line: str) -> None:
+    print(f"conformance: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
