@@ -94,6 +94,7 @@ class SourceFacts:
     as_of: datetime | None = None  # newest delivery, for sources that push
     stale: bool = False
     about: Claim | None = None  # whose answer this is, where the source says it even of an answer without records
+    reason: str = ""  # why there is nothing, as a short constant: for the audit only
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from gateway.policy import DEFAULT_DENY, Circumstances, Policy, Rulings, of
 NO_SCOPE = "The access token's scopes cover none of the resource types that were asked for."
 NO_ROLE = "This job role is not one that this gateway's policy grants anything to."
 NO_AGREEMENT = "No agreement in force lets your organisation have this for this purpose."
+NO_PERMISSION = "The agreement for this needs the person's permission to view, asserted for each request."
 NO_CASE = "This purpose needs the reference of the case you are working on."
 NO_SOURCE = "No source gives what was asked for by itself."
 NO_SEND_SCOPE = "The access token's scopes do not let this resource type be sent: it needs c."
@@ -171,7 +172,7 @@ def _refused(
     elif here.role_group == "unknown":
         reason, public = "role-unknown", NO_ROLE
     elif not any(policy.agreed(here, candidate.grain.category, candidate.terms) for candidate in candidates):
-        reason, public = "no-agreement", NO_AGREEMENT
+        reason, public = _why_not_agreed(facts, policy, here, candidates)
     elif any(_possible(policy.kindest(here._replace(has_case_reference=True)), candidate) for candidate in candidates):
         reason, public = "no-case-reference", NO_CASE
     else:
@@ -186,6 +187,17 @@ def _refused(
         sources=frozenset(),
         policy_hash=policy.hash,
     )
+
+
+def _why_not_agreed(
+    facts: Facts, policy: Policy, here: Circumstances, candidates: tuple[_Candidate, ...]
+) -> tuple[str, str]:
+    """No agreement at all, or one that waits for a permission to view."""
+    in_force = policy.agreements_in_force(here.organisation, facts.request.received_at.date())
+    asserted = here._replace(agreements=here.agreements | policy.needing_permission(in_force))
+    if any(policy.agreed(asserted, candidate.grain.category, candidate.terms) for candidate in candidates):
+        return "no-permission-to-view", NO_PERMISSION
+    return "no-agreement", NO_AGREEMENT
 
 
 def _nothing_to_show(

@@ -52,7 +52,7 @@ async def gather(
         role=f"{caller.role.system}|{caller.role.code}",
         role_group=policy.role_group(caller.role),
         purpose=request.purpose,
-        agreements=policy.agreements_in_force(caller.organisation.code, now.date()),
+        agreements=_agreements(request, policy, now.date()),
         has_case_reference=bool(caller.case_reference),
         usable=traced is not None,
         relationships=_relationships(traced, rows, caller) if traced else frozenset(),
@@ -82,6 +82,12 @@ def age_band(birth_date: date | None, on: date) -> str:
         if years >= first:
             return band
     return "under-1"
+
+
+def _agreements(request: AccessRequest, policy: Policy, on: date) -> frozenset[str]:
+    """What is in force, without the agreements that want a permission to view nobody asserted for this request."""
+    in_force = policy.agreements_in_force(request.caller.organisation.code, on)
+    return in_force if request.permission_to_view else in_force - policy.needing_permission(in_force)
 
 
 def _relationships(traced: PatientIdentity, rows: PersonFacts, caller: Caller) -> frozenset[str]:

@@ -178,7 +178,7 @@ def _report(name: str, gathered: _Gathered, started: float) -> SourceReport:
     state = SourceState.ANSWERED if gathered.records else SourceState.NOTHING
     if facts.stale:
         state = SourceState.STALE
-    return SourceReport(name, state, as_of=facts.as_of, warnings=facts.warnings, took_ms=_ms(started))
+    return SourceReport(name, state, as_of=facts.as_of, reason=facts.reason, warnings=facts.warnings, took_ms=_ms(started))
 
 
 def _ms(started: float) -> int:

@@ -45,22 +45,29 @@ class GpConnect:
     async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
         """The person's structured record, filtered to what is wanted.
 
-        Nothing at all for a restricted patient, one without a practice, a practice that has not activated the service, and
+        No record, and the reason for the audit, for a restricted patient, one without a practice, a practice that has not activated the service, and
         a record the practice does not share: GP Connect makes these look alike on purpose.
         """
         if want.purpose not in self._manifest.purposes:
             raise SourceRefused("GP Connect answers for direct care only")
         request.check_requester(want.requester)
-        if patient.restricted or patient.practice is None or not patient.practice.startswith(request.ODS_PREFIX):
+        if patient.restricted:
+            yield SourceFacts(reason="restricted-not-asked")
+            return
+        if patient.practice is None or not patient.practice.startswith(request.ODS_PREFIX):
+            yield SourceFacts(reason="no-registered-practice")
             return
         body = request.body(patient.number, want.types)
         if body is None:
+            yield SourceFacts(reason="no-such-area")
             return
         provider = await self._tools.directory.find(patient.practice.removeprefix(request.ODS_PREFIX), request.INTERACTION)
         if provider is None:
+            yield SourceFacts(reason="practice-not-activated")
             return
         record = await self._ask(provider, want.requester, body)
         if record is None:
+            yield SourceFacts(reason="record-not-shared")
             return
         asked_for = {schema for kind, schema in SCHEMAS.items() if R4_TYPES.get(kind, kind) in want.types} | {UNREADABLE}
         wanted = [item for item in record.records if item.schema in asked_for]

@@ -29,7 +29,7 @@ _LOCAL_USER = "urn:shared-care-gateway:user"
 
 # The only operation there is. The sibling that migrates records may include what a practice withholds from direct care.
 _OPERATION = "/Patient/$gpc.getstructuredrecord"
-_ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~%-]+)*/?", re.ASCII)
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*/?", re.ASCII)
 
 _AREAS: Mapping[str, tuple[frozenset[str], Mapping[str, bool]]] = {  # area -> R4 types that come in it, and its switches
     "includeAllergies": (frozenset({"AllergyIntolerance", "List"}), {"includeResolvedAllergies": True}),

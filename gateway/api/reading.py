@@ -17,6 +17,7 @@ from gateway.errors import CursorRefused, InvalidNhsNumber, InvalidParameter, No
 from gateway.model import AccessRequest, Caller, PersonId, Purpose, Query
 from gateway.nhs_number import NhsNumber
 
+PERMISSION_TO_VIEW = "gateway-permission-to-view"  # MIG's rule: asked of the person at the point of view, for this view only
 FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _PERSON = re.compile(r"[a-z2-7]{26}", re.ASCII)
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,39}", re.ASCII)
@@ -63,7 +64,8 @@ def read_request(asked: Asked, caller: Caller, reading: Reading, now: datetime) 
     values = form.once(form.pairs(asked.query) + form.pairs(asked.form), repeatable=frozenset({"date"}))
     values.pop("_format", None)
     query = _query(list(asked.path), values, strict, reading, caller, now)
-    return AccessRequest(caller, caller.purpose, query, asked.request_id, asked.correlation_id, now)
+    permission = _permission_to_view(asked.headers)
+    return AccessRequest(caller, caller.purpose, query, asked.request_id, asked.correlation_id, now, permission)
 
 
 def media_type(headers: Mapping[str, str], query: bytes = b"") -> str:
@@ -241,6 +243,14 @@ def _leftover(values: dict[str, list[str]], strict: bool) -> None:
 
 def _prefers_strict(headers: Mapping[str, str]) -> bool:
     return "handling=strict" in headers.get("prefer", "").replace(" ", "").lower().split(",")[0].split(";")
+
+
+def _permission_to_view(headers: Mapping[str, str]) -> bool:
+    """Asserted for this one request, and gone with it. Raises `InvalidParameter` for any other word."""
+    said = headers.get(PERMISSION_TO_VIEW)
+    if said is not None and said.strip() != "given":
+        raise InvalidParameter(reason="permission-to-view", expression="Gateway-Permission-To-View")
+    return said is not None
 
 
 def _digested(query: Query) -> Query:

@@ -20,6 +20,7 @@ def decision_entry(decision: Permit | Deny, now: datetime) -> Entry:
     """A decision -> its event: the facts policy saw, the rules that decided, and their English."""
     facts = decision.facts
     detail: dict[str, Any] = {"policy": decision.policy_hash, "facts": _facts(facts), **_query(facts.request.query)}
+    detail["permission_to_view"] = facts.request.permission_to_view
     detail["sources"] = sorted(decision.sources)
     if isinstance(decision, Permit):
         detail["rules"] = [

@@ -251,7 +251,8 @@ def _reports(permit: Permit, reports: Sequence[SourceReport], gave: set[str]) ->
         if report.state is SourceState.ANSWERED and source not in gave:
             report = replace(report, state=SourceState.NOTHING, reason="nothing-released")
         if report.warnings:
-            shown = report.state is not SourceState.NOTHING
+            # an area that is empty because something was left out must not read as one with nothing in it
+            shown = report.state is not SourceState.NOTHING or not report.reason
             warnings = tuple(warning for warning in report.warnings if shown and warning[0] in permit.allowed)
             report = replace(report, warnings=warnings)
         yield report

@@ -85,6 +85,7 @@ class AccessRequest:
     request_id: str
     correlation_id: str
     received_at: datetime
+    permission_to_view: bool = False  # the caller says that this person agreed, for this request, to their record being seen
 
     @property
     def types_in_scope(self) -> frozenset[str]:

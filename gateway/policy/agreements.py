@@ -71,6 +71,7 @@ class Agreement:
     flows: tuple[Flow, ...]
     contact: str
     signatures: tuple[Signature, ...]
+    permission_to_view: str = "not_required"  # or "required": closed unless the caller asserts it for the request
 
     def signed(self, organisation: str, on: date) -> bool:
         """Whether this party had signed by that day."""
@@ -134,9 +135,11 @@ def read_agreement(file: Traversable, law: Mapping[str, LawRow], parties: frozen
             **dict.fromkeys(("starts", "review_by", "expires"), date),
             **dict.fromkeys(("flows", "signatures"), list),
         },
-        {},
+        {"permission_to_view": str},
         "the agreement",
     )
+    if tree.get("permission_to_view", "not_required") not in ("required", "not_required"):
+        raise Broken("permission_to_view is required or not_required")
     if f"{tree['id']}.yaml" != file.name:
         raise Broken("id must be the file's name")
     if tree["gives"] not in parties | {REGISTERED_PRACTICE, THE_GATEWAY}:

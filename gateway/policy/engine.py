@@ -125,6 +125,11 @@ class Policy:
             known = self._in_force[organisation, on] = frozenset(self._names_in_force(organisation, on))
         return known
 
+    def needing_permission(self, agreements: frozenset[str]) -> frozenset[str]:
+        """Of names in force, those of agreements that stay closed unless the person's permission to view is asserted."""
+        closed = {name for name, agreement in self.agreements.items() if agreement.permission_to_view == "required"}
+        return frozenset(name for name in agreements if name.partition("#")[0] in closed) if closed else frozenset()
+
     def contact(self, organisation: str, categories: Iterable[Category]) -> str:
         """Whom to ask: the contact of the one agreement about these categories, else the caller's own governance lead.
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 import adapters.gp
+import mappings
 from gateway.adapter import (
     HttpAnswer,
     Provider,
@@ -198,6 +199,13 @@ async def test_the_nhs_number_is_in_the_body_and_nowhere_else():
         ({"Condition"}, {"includeProblems"}),
         ({"Immunization"}, {"includeImmunisations"}),
         (ALL_TYPES, {"includeAllergies", "includeMedication", "includeProblems", "includeImmunisations"}),
+        ({"Encounter"}, {"includeConsultations"}),
+        ({"Observation"}, {"includeUncategorisedData", "includeInvestigations"}),
+        ({"DiagnosticReport"}, {"includeInvestigations"}),
+        ({"Specimen"}, {"includeInvestigations"}),
+        ({"ServiceRequest"}, {"includeReferrals", "includeDiaryEntries", "includeInvestigations"}),
+        ({"DocumentReference"}, {"includeConsultations", "includeReferrals", "includeInvestigations"}),
+        ({"QuestionnaireResponse"}, {"includeConsultations", "includeUncategorisedData"}),
     ],
 )
 async def test_no_more_is_asked_for_than_is_wanted(types: set[str], areas: set[str]):
@@ -259,13 +267,20 @@ async def test_a_request_that_names_nobody_is_not_sent(lost: str):
 )
 async def test_a_restricted_person_or_one_without_a_practice_is_not_asked_about(of_patient: dict[str, Any]):
     network = Network()
-    assert await ask(network, **of_patient) == []
+    reason = "restricted-not-asked" if "restricted" in of_patient else "no-registered-practice"
+    assert await ask(network, **of_patient) == [SourceFacts(reason=reason)]
     assert network.sent == []
 
 
-async def test_a_practice_that_has_not_activated_the_service_has_nothing_to_show():
+async def test_a_practice_that_has_not_activated_the_service_has_nothing_to_show_and_the_audit_hears_why():
     network = Network()
-    assert await ask(network, provider=None) == []
+    assert await ask(network, provider=None) == [SourceFacts(reason="practice-not-activated")]
+    assert network.sent == []
+
+
+async def test_types_that_gp_connect_does_not_give_are_not_asked_for():
+    network = Network()
+    assert await ask(network, types=frozenset({"Flag"})) == [SourceFacts(reason="no-such-area")]
     assert network.sent == []
 
 
@@ -274,6 +289,8 @@ async def test_a_practice_that_has_not_activated_the_service_has_nothing_to_show
     [
         "https://provider.test/fhir/Patient/$gpc.migratestructuredrecord?x=",
         "https://provider.test/fhir/Patient/$gpc.migratestructuredrecord#",
+        "https://provider.test/fhir/Patient/%24gpc.migratestructuredrecord",
+        "https://provider.test/fhir/Patient/$gpc.migratestructuredrecord",
         "https://user:password@provider.test/fhir",
         "ftp://provider.test/fhir",
         "https://provider.test/fhir\r\nHost: other",
@@ -285,6 +302,20 @@ async def test_a_service_root_that_hides_another_operation_is_never_called(addre
     with pytest.raises(SourceContractBroken):
         await ask(network, provider=Provider("918999198999", address))
     assert network.sent == []
+
+
+def test_no_line_of_the_adapter_or_its_maps_names_the_operation_that_migrates_records():
+    for folder in (Path(adapters.gp.__path__[0]), Path(mappings.__path__[0]) / "gp"):
+        for file in (*folder.rglob("*.py"), *folder.rglob("*.yaml"), *folder.rglob("*.toml")):
+            assert "migratestructuredrecord" not in file.read_text("utf-8").lower(), file.name
+            assert "includesensitiveinformation" not in file.read_text("utf-8").lower(), file.name
+
+
+async def test_whatever_is_asked_for_one_operation_is_called():
+    for kind in sorted(load_manifest(adapters.gp).gives):
+        network = Network(said(200, record(ALLERGY)))
+        await ask(network, types=frozenset({kind}))
+        assert network.sent[0]["url"].endswith("/Patient/$gpc.getstructuredrecord")
 
 
 async def test_each_organisation_may_have_its_own_asid():
@@ -381,7 +412,7 @@ async def test_every_refusal_is_sorted_by_who_must_act_and_tried_once(status: in
 @pytest.mark.parametrize("code", ["PATIENT_NOT_FOUND", "NO_RECORD_FOUND", "ORGANISATION_NOT_FOUND", "PRACTITIONER_NOT_FOUND"])
 @pytest.mark.parametrize("system", [SPINE, SPINE.replace("ValueSet", "CodeSystem")])
 async def test_a_record_that_is_not_shared_is_nothing_to_show(code: str, system: str):
-    assert await ask(Network(said(404, outcome(code, system)))) == []
+    assert await ask(Network(said(404, outcome(code, system)))) == [SourceFacts(reason="record-not-shared")]
 
 
 WHOLE = json.dumps(record(ALLERGY)).encode()

@@ -207,3 +207,16 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(raw):
     except GatewayError:
         return
     assert all("\x00" not in name + value for name, value in fields)
+
+
+@pytest.mark.parametrize(("headers", "given"), [({}, False), ({"gateway-permission-to-view": " given "}, True)])
+def test_permission_to_view_is_asserted_for_one_request_by_its_header(headers: dict[str, str], given: bool):
+    asked = Asked(["Flag"], f"patient={PERSON}".encode(), b"", headers, "r", "c")
+    assert read_request(asked, caller(), Reading(TYPES, True, 100, lambda _: None), NOW).permission_to_view is given
+
+
+@pytest.mark.parametrize("word", ["", "yes", "true", "refused", "given, given"])
+def test_any_other_word_for_permission_to_view_is_refused_and_not_taken_for_yes(word: str):
+    with pytest.raises(InvalidParameter) as refused:
+        read("Flag", f"patient={PERSON}", headers={"gateway-permission-to-view": word})
+    assert refused.value.expression == "Gateway-Permission-To-View"
