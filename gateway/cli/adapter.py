@@ -75,6 +75,36 @@ def doctor(
 
 
 @app.command()
+def readme(
+    name: Annotated[str, typer.Argument(help="an installed adapter, or one under development")],
+    write: Annotated[bool, typer.Option("--write", help="write it into the adapter's README.md")] = False,
+    adapters: Annotated[
+        Path | None, typer.Option(envvar="GATEWAY_ADAPTERS", help="a folder of adapter packages under development")
+    ] = None,
+    mappings: Annotated[
+        Path | None, typer.Option(envvar="GATEWAY_MAPPINGS", help="a mappings folder; default: the shipped one")
+    ] = None,
+) -> None:
+    """The part of an adapter's README that is made of manifest, maps and cases.
+
+    Exit 0, or 2 when there is no such adapter, or its maps have faults.
+    """
+    from gateway.cli.check import examined, where
+    from gateway.kit.readme import made, renewed
+
+    one = examined(name, *where(name, mappings, adapters))
+    if isinstance(one, list):
+        fail(f"{len(one)} faults: gateway check {name} lists them", code=UNUSABLE)
+    block = made(one)
+    if not write:
+        typer.echo(block)
+        return
+    file = Path(str(files(one.package).joinpath("README.md")))
+    file.write_text(renewed(one.readme, block), "utf-8")
+    typer.echo("wrote README.md")
+
+
+@app.command()
 def drift(
     name: Annotated[str | None, typer.Argument(help="a source of the settings; default: all")] = None,
     clear: Annotated[bool, typer.Option("--clear", help="its map was put right: forget what was seen of this source")] = False,

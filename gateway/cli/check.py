@@ -14,6 +14,7 @@ from gateway.cli.say import fail
 
 if TYPE_CHECKING:
     from gateway.adapter import Manifest
+    from gateway.kit.conformance import Subject
     from gateway.mapping import Maps
     from gateway.policy import Policy
 
@@ -33,9 +34,11 @@ def command(
 ) -> None:
     """Check manifests, mappings and policy, and openapi/ and the data-flow matrix where they are; of one adapter: its rules.
 
+    In a repository of your own, one adapter is looked for under adapters/ and mappings/ there, unless the options say where.
+
     Exit 0 and say what held, 1 and say where it does not, 2 when there is no such adapter.
     """
-    folder = mappings or Path(str(files("mappings")))
+    folder, adapters = where(name, mappings, adapters)
     while True:
         seen = _seen(folder, adapters)
         faults = _adapter(name, folder, adapters, as_json=as_json) if name is not None else _everything(folder)
@@ -48,12 +51,12 @@ def command(
         typer.echo("---")
 
 
-def _adapter(name: str, folder: Path, adapters: Path | None, *, as_json: bool) -> list[str]:
-    """One adapter's rules -> what does not hold up to the tier it claims."""
+def examined(name: str, folder: Path, adapters: Path | None) -> "Subject | list[str]":
+    """One adapter with all that belongs to it, or what keeps it from being read. Exit 2 when none is installed."""
     from gateway import mapping, registry
     from gateway.connectors import CONNECTORS
     from gateway.errors import StartupRefused
-    from gateway.kit.conformance import TIERS, examine, subject
+    from gateway.kit.conformance import subject
 
     def connector(named: str) -> ModuleType:
         return importlib.import_module(CONNECTORS[named])
@@ -68,7 +71,24 @@ def _adapter(name: str, folder: Path, adapters: Path | None, *, as_json: bool) -
         return [str(refused)]
     except mapping.MappingFaults as found:
         return [str(fault) for fault in found.faults]
-    one = subject(name, packages[name], manifest, maps, folder, connector)
+    return subject(name, packages[name], manifest, maps, folder, connector)
+
+
+def where(name: str | None, mappings: Path | None, adapters: Path | None) -> tuple[Path, Path | None]:
+    """Which mappings, and where adapters under development are: in an author's own repository, what stands there."""
+    here = name is not None and (Path("mappings") / name / "source.yaml").is_file()
+    own = name is not None and (Path("adapters") / name / "manifest.toml").is_file() and not Path("gateway/registry.py").is_file()
+    folder = mappings or (Path("mappings") if here else Path(str(files("mappings"))))
+    return folder, adapters or (Path("adapters") if own else None)
+
+
+def _adapter(name: str, folder: Path, adapters: Path | None, *, as_json: bool) -> list[str]:
+    """One adapter's rules -> what does not hold up to the tier it claims."""
+    from gateway.kit.conformance import TIERS, examine
+
+    one = examined(name, folder, adapters)
+    if isinstance(one, list):
+        return one
     report = examine(one)
     tier, needs = report.needs()
     if as_json:

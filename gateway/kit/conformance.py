@@ -17,6 +17,8 @@ from gateway.adapter import Manifest, SourceError
 from gateway.errors import StartupRefused
 from gateway.kit.hostile import FILES, MARK, records
 from gateway.kit.mutate import Score, score
+from gateway.kit.readme import made
+from gateway.kit.running_rules import empty, errors, no_network, number_in_url, read_only, settings, slow, wrong_person
 from gateway.mapping import R4_SCHEMA, Maps, map_record, shape_faults
 from gateway.mapping.cases import Case, cases, context
 from gateway.mapping.rewrite import parse
@@ -41,7 +43,20 @@ UNEXPECTED: Final = (  # what a reader or a map may never let through
 )
 TIERS: Final[Mapping[str, tuple[str, ...]]] = {
     "sandbox": ("quality", "manifest", "maps", "leaves", "goldens", "same", "order", "hostile", "synthetic"),
-    "pilot": ("owner", "readme", "refusals", "lines"),
+    "pilot": (
+        "owner",
+        "readme",
+        "settings",
+        "refusals",
+        "lines",
+        "errors",
+        "slow",
+        "empty",
+        "wrong-person",
+        "read-only",
+        "number-in-url",
+        "no-network",
+    ),
     "live": ("mutation", "tried"),
     "exemplary": ("every-change",),
 }
@@ -132,8 +147,8 @@ def manifest(one: Subject) -> Iterator[str]:
     schemas = {schema for name, schema in one.maps.schemas if name == one.name} - written
     if schemas != set(one.manifest.reads) - {R4_SCHEMA}:
         yield "manifest.toml: reads names other schemas than source.yaml"
-    made = {block.block.type: str(block.category) for plan in one.maps.plans(one.name) for block in plan.blocks}
-    if R4_SCHEMA not in one.manifest.reads and made != dict(one.manifest.gives):
+    given = {block.block.type: str(block.category) for plan in one.maps.plans(one.name) for block in plan.blocks}
+    if R4_SCHEMA not in one.manifest.reads and given != dict(one.manifest.gives):
         yield "manifest.toml: gives names other resource types or categories than the maps make"
     if not one.manifest.purposes:
         yield "manifest.toml: purposes names none, so the source may be asked for nothing"
@@ -225,9 +240,11 @@ def owner(one: Subject) -> Iterator[str]:
 
 
 def readme(one: Subject) -> Iterator[str]:
-    """README.md says what it is and how it is set."""
+    """README.md says how it is set, and what in it is made is current."""
     if "[sources." not in one.readme:
         yield "README.md: show the [sources.NAME] settings of this adapter"
+    if made(one) not in one.readme:
+        yield f"README.md: its made part is missing or not current: gateway adapter readme {one.name} --write"
 
 
 def refusals(one: Subject) -> Iterator[str]:
@@ -240,17 +257,18 @@ def refusals(one: Subject) -> Iterator[str]:
 
 def lines(one: Subject) -> Iterator[str]:
     """Every line is exercised: without it some case comes out otherwise."""
-    for made in one.scores:
+    for scored in one.scores:
         yield from (
-            f"{made.file}:{mutant.line}: no case exercises this line" for mutant in made.survived if mutant.what == "dropped"
+            f"{scored.file}:{mutant.line}: no case exercises this line" for mutant in scored.survived if mutant.what == "dropped"
         )
 
 
 def mutation(one: Subject) -> Iterator[str]:
     """Of every map, cases notice at least 95 % of changed lines."""
-    for made in one.scores:
-        if made.percent < LEAST:
-            yield f"{made.file}: cases notice {made.percent:.1f} % of changed lines: gateway map mutate {one.name} lists the rest"
+    for scored in one.scores:
+        if scored.percent < LEAST:
+            percent = f"{scored.percent:.1f} %"
+            yield f"{scored.file}: cases notice {percent} of changed lines: gateway map mutate {one.name} lists the rest"
 
 
 def tried(one: Subject) -> Iterator[str]:
@@ -261,8 +279,8 @@ def tried(one: Subject) -> Iterator[str]:
 
 def every_change(one: Subject) -> Iterator[str]:
     """Cases notice every changed line."""
-    for made in one.scores:
-        yield from (f"{made.file}:{mutant.line}: {mutant.what}: no case notices" for mutant in made.survived)
+    for scored in one.scores:
+        yield from (f"{scored.file}:{mutant.line}: {mutant.what}: no case notices" for mutant in scored.survived)
 
 
 RULES: Final[Mapping[str, Callable[[Subject], Iterator[str]]]] = {
@@ -279,8 +297,16 @@ RULES: Final[Mapping[str, Callable[[Subject], Iterator[str]]]] = {
         synthetic,
         owner,
         readme,
+        settings,
         refusals,
         lines,
+        errors,
+        slow,
+        empty,
+        wrong_person,
+        read_only,
+        number_in_url,
+        no_network,
         mutation,
         tried,
         every_change,

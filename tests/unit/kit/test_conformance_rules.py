@@ -1,6 +1,7 @@
 """Each rule of the conformance kit finds what it is for."""
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from gateway.adapter import Manifest, SourceContractBroken
+from gateway.adapter import Manifest, SourceContractBroken, SourceRecord
 from gateway.kit.conformance import RULES, TIERS, Subject, examine, subject
+from gateway.kit.readme import made as readme_of
+from gateway.kit.readme import renewed
 from gateway.mapping import load
 from gateway.mapping.cases import cases
 from tests.unit.kit.clinic import ROW, make
@@ -22,6 +25,16 @@ ROWS = {
     "of-kind-x": {**ROW, "kind": "x"},
     "on-a-day-that-is-none": {**ROW, "day": "soon"},
 }
+README = """# Clinic
+
+```toml
+[sources.clinic]
+adapter = "clinic"
+custodian = "ods:X99901"
+agreement = "clinic"
+title = "Clinic"
+```
+"""
 SANDBOX: dict[str, Any] = {"tier": "sandbox", "done": {"cases": "some"}, "exempt": {}, "missing": {}}
 
 
@@ -42,6 +55,14 @@ def manifest() -> Manifest:
     )
 
 
+class Silent:
+    """An adapter of a source that never holds anything."""
+
+    async def fetch(self, patient: Any, want: Any) -> AsyncIterator[SourceRecord]:
+        for item in ():
+            yield item
+
+
 def package(place: Path, reader: Any = None) -> ModuleType:
     (place / "__init__.py").touch()
     spec = spec_from_file_location("clinic", place / "__init__.py", submodule_search_locations=[str(place)])
@@ -52,6 +73,7 @@ def package(place: Path, reader: Any = None) -> ModuleType:
         raise SourceContractBroken("not-a-file-of-ours")
 
     made.read_file = reader or refuses  # type: ignore[attr-defined]
+    made.build = lambda manifest, source, tools: Silent()  # type: ignore[attr-defined]
     return made
 
 
@@ -60,12 +82,13 @@ def clinic(tmp_path: Path) -> Subject:
     folder = make(tmp_path / "mappings", rows=ROWS)
     place = tmp_path / "package"
     place.mkdir()
-    (place / "README.md").write_text("# Clinic\n\n```toml\n[sources.clinic]\n```\n", "utf-8")
+    (place / "README.md").write_text(README, "utf-8")
     made = package(place)
     maps = load(folder)
     for case in cases(folder):
         case.accept(case.run(maps))
-    return replace(subject("clinic", made, manifest(), maps, folder, lambda name: made), quality=SANDBOX)
+    one = replace(subject("clinic", made, manifest(), maps, folder, lambda name: made), quality=SANDBOX)
+    return replace(one, readme=renewed(one.readme, readme_of(one)))
 
 
 def found(one: Subject, rule: str) -> list[str]:
@@ -152,7 +175,16 @@ def test_an_owner_a_readme_and_a_refused_case_are_asked_for(clinic: Subject):
     (clinic.cases[0].folder / "on-a-day-that-is-none.refused.txt").unlink()
     assert found(clinic, "refusals") == ["no case is refused: show a record that must be"]
     assert found(clinic, "readme") == []
-    assert found(replace(clinic, readme="# Clinic"), "readme")
+    assert len(found(replace(clinic, readme="# Clinic"), "readme")) == 2
+
+
+def test_a_made_part_of_a_readme_that_is_not_current_is_found_and_made_anew(clinic: Subject):
+    other = replace(clinic, manifest=replace(clinic.manifest, owner="Another team"))
+    assert found(other, "readme") == ["README.md: its made part is missing or not current: gateway adapter readme clinic --write"]
+    again = replace(other, readme=renewed(other.readme, readme_of(other)))
+    assert found(again, "readme") == []
+    assert again.readme.count("## In short") == 1
+    assert "| owner | Another team |" in again.readme
 
 
 def test_a_line_that_no_case_exercises_is_found(clinic: Subject, tmp_path: Path):
