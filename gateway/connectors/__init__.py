@@ -16,5 +16,6 @@ CONNECTORS: Final = {  # the name in a manifest -> its module, imported when a s
     "sql": "gateway.connectors.sql",
     "csv-drop": "gateway.connectors.csv_drop",
     "xml-drop": "gateway.connectors.xml_drop",
+    "returns-drop": "gateway.connectors.returns_drop",
     "message-drop": "gateway.connectors.message_drop",
 }

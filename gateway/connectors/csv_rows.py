@@ -74,10 +74,11 @@ def _row(where: str, header: Sequence[str], cells: Sequence[str]) -> Row:
     if len(cells) != len(header):
         return Row(where, {}, CELLS_DIFFER)
     trimmed = ((name, cell.strip()) for name, cell in zip(header, cells, strict=True))
-    return Row(where, {name: cell for name, cell in trimmed if cell}, next(filter(None, map(_fault, cells)), None))
+    return Row(where, {name: cell for name, cell in trimmed if cell}, next(filter(None, map(fault_of, cells)), None))
 
 
-def _fault(cell: str) -> str | None:
+def fault_of(cell: str) -> str | None:
+    """A cell as it came -> why it is not taken; None: it is."""
     if "\x00" in cell:
         return NUL
     if len(cell) > _CELL:

@@ -74,6 +74,7 @@ class Category(StrEnum):
     CENTRE_ATTENDANCE = "centre-attendance"
     SOCIAL_CARE_INVOLVEMENT = "social-care-involvement"
     CHILD_PROTECTION = "child-protection"
+    SOCIAL_CARE_RECORD = "social-care-record"
     REFERRAL = "referral"  # what one organisation asks another to do for somebody
     ACCESS_LOG = "access-log"
 
@@ -124,8 +125,8 @@ class Grain:
     care_class: CareClass
     source: str  # settings name of the source
     locked: bool = False
-
     not_early_years: bool = False  # no parent agreed that this item goes on to early years
+
 
 @dataclass(frozen=True, slots=True)
 class SourceTerms:

@@ -14,6 +14,7 @@ _CLASS_OF = {
     Category.CENTRE_ATTENDANCE: CareClass.SOCIAL_CARE,
     Category.SOCIAL_CARE_INVOLVEMENT: CareClass.SOCIAL_CARE,
     Category.CHILD_PROTECTION: CareClass.SAFEGUARDING,
+    Category.SOCIAL_CARE_RECORD: CareClass.SOCIAL_CARE,
     Category.REFERRAL: CareClass.SOCIAL_CARE,
     Category.ACCESS_LOG: CareClass.OPERATIONAL,
 }  # the rest are health

@@ -1,0 +1,120 @@
+"""Workbooks (.xlsx) as the drops take them: bytes -> sheets of rows of text, read only, nothing computed, nothing fetched.
+
+A workbook is an archive of XML, so it is opened as one first: size, document types, macros and links to other files are
+looked for before the reader of spreadsheets sees it.
+"""
+
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from io import BytesIO
+from typing import Any, Final
+
+import openpyxl
+from openpyxl.utils.exceptions import InvalidFileException
+
+from gateway.adapter import SourceContractBroken
+from gateway.connectors.archive import Member
+
+NOT_WORKBOOK: Final = "not a sound workbook"
+DOCTYPE: Final = "a workbook with an XML document type, which is not taken"
+OTHER_TEXT: Final = "a workbook in another encoding than UTF-8"
+MACROS: Final = "a workbook with macros"
+LINKED: Final = "a workbook with links to other files"
+TOO_LARGE: Final = "a sheet with more rows or columns than any list has"
+
+CONTENT_TYPES: Final = "[Content_Types].xml"
+ROWS: Final = 200_000
+COLUMNS: Final = 400
+SHEETS: Final = 60
+
+_XML = (".xml", ".rels", ".vml")
+_ENCODING = re.compile(rb"""encoding\s*=\s*["']([^"']*)""")
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One sheet: rows as a spreadsheet counts them, cells as trimmed text, None where blank."""
+
+    number: int
+    rows: Sequence[tuple[int, Sequence[str | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Workbook:
+    """Every sheet, and when the workbook was last saved."""
+
+    saved: datetime | None
+    sheets: Sequence[Sheet]
+
+
+def is_workbook(members: Sequence[Member]) -> bool:
+    """Whether an archive is a workbook."""
+    return any(member.name == CONTENT_TYPES for member in members)
+
+
+def read(body: bytes, members: Sequence[Member]) -> Workbook:
+    """A workbook, already unpacked within its cap -> its sheets. Raises `SourceContractBroken`."""
+    for member in members:
+        _refuse_unfit(member)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and extensions that do not matter here
+            book = openpyxl.load_workbook(BytesIO(body), read_only=True, data_only=True, keep_links=False)
+            try:
+                if len(book.worksheets) > SHEETS:
+                    raise SourceContractBroken(TOO_LARGE)
+                sheets = [Sheet(number, list(_rows(sheet))) for number, sheet in enumerate(book.worksheets, start=1)]
+            finally:
+                book.close()
+    except (
+        *(InvalidFileException, zipfile.BadZipFile, SyntaxError, EOFError, OSError, RuntimeError),  # SyntaxError: a ParseError
+        *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
+    ):
+        raise SourceContractBroken(NOT_WORKBOOK) from None
+    saved = book.properties.modified
+    return Workbook(saved.replace(tzinfo=UTC) if saved is not None and saved.tzinfo is None else saved, sheets)
+
+
+def _refuse_unfit(member: Member) -> None:
+    name = member.name.lower()
+    if "vbaproject" in name or (name.endswith((".bin", ".exe", ".dll")) and "printersettings" not in name):
+        raise SourceContractBroken(MACROS)
+    if "externallinks/" in name:
+        raise SourceContractBroken(LINKED)
+    if name.endswith(_XML):
+        said = _ENCODING.search(member.body[:200])
+        if b"\x00" in member.body[:4] or (said is not None and said[1].lower() not in (b"utf-8", b"us-ascii")):
+            raise SourceContractBroken(OTHER_TEXT)
+        if b"<!DOCTYPE" in member.body or b"<!ENTITY" in member.body:
+            raise SourceContractBroken(DOCTYPE)
+
+
+def _rows(sheet: Any) -> Iterator[tuple[int, Sequence[str | None]]]:
+    sheet.reset_dimensions()  # what a sheet says of its own size is not believed
+    for number, cells in enumerate(sheet.iter_rows(max_row=ROWS + 1, max_col=COLUMNS + 1, values_only=True), start=1):
+        if number > ROWS or (len(cells) > COLUMNS and cells[COLUMNS] is not None):
+            raise SourceContractBroken(TOO_LARGE)
+        texts = [_text(cell) for cell in cells]
+        if any(text is not None for text in texts):
+            yield number, texts
+
+
+def _text(cell: Any) -> str | None:
+    """A cell as CSV would write it: days and times in ISO 8601, whole numbers without a point."""
+    if cell is None:
+        return None
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, datetime):
+        return cell.date().isoformat() if cell.time() == time(0) else cell.isoformat()
+    if isinstance(cell, date | time):
+        return cell.isoformat()
+    if isinstance(cell, timedelta):
+        return str(cell)
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip() or None
