@@ -5,6 +5,7 @@ is named by GATEWAY_CONFIG. There is no switch for policy or audit.
 """
 
 import os
+import ssl
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from gateway.errors import StartupRefused
 
 PREFIX = "GATEWAY_"
 
@@ -29,6 +32,31 @@ class Deliver(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict, description="the connector's own: database_url, base_url, outbox, ...")
 
 
+class Tls(BaseModel):
+    """Whom we trust at the other end, and who we are to it: mutual TLS as the national networks want it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ca: Path | None = Field(default=None, description="PEM of the authorities to trust; default: the system's")
+    certificate: Path | None = Field(default=None, description="PEM of our client certificate and its chain")
+    key: Path | None = Field(default=None, description="PEM of the certificate's private key, without a passphrase")
+
+    def context(self) -> ssl.SSLContext:
+        """These files -> what an HTTP client needs. Raises `StartupRefused` with what to do next."""
+        if (self.certificate is None) is not (self.key is None):
+            raise StartupRefused("tls: give certificate and key together, or neither")
+        try:
+            made = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
+            if self.certificate is not None and self.key is not None:
+                made.load_cert_chain(str(self.certificate), str(self.key), password=_no_passphrase)
+        except FileNotFoundError:
+            raise StartupRefused("tls: ca, certificate or key names a file that is not there") from None
+        except (ssl.SSLError, OSError, ValueError):
+            raise StartupRefused("tls: ca, certificate or key cannot be read as PEM, or the two do not belong together") from None
+        made.minimum_version = ssl.TLSVersion.TLSv1_2
+        return made
+
+
 class Source(BaseModel):
     """One `[sources.NAME]`: an adapter pointed at one custodian. Callers see NAME: a kind, never a place."""
 
@@ -40,8 +68,13 @@ class Source(BaseModel):
     title: str = Field(description="what callers see this source called")
     budget_s: float | None = Field(default=None, gt=0, le=30, description="seconds; default: the manifest's")
     max_age_h: float | None = Field(default=None, gt=0, description="hours after which a delivered copy is stale")
+    steward: str = Field(default="", description="who settles this source's work items; default: records of the custodian")
+    guardian: str = Field(
+        default="", description="who alone settles what was buried with a number; default: Caldicott Guardian of the custodian"
+    )
     keep_days: int = Field(default=7, ge=1, description="days a taken or refused file is kept, sealed")
     drift: Literal["report", "refuse"] = Field(default="report", description="what a record with fields that no map knows is")
+    tls: Tls | None = Field(default=None, description="mutual TLS of this source; default: the system's trust, no certificate")
     options: dict[str, Any] = Field(default_factory=dict, description="the connector's own: base_url, database_url, drop, ...")
     deliver: dict[str, Deliver] = Field(default_factory=dict, description="what may be delivered there: see below")
 
@@ -55,6 +88,7 @@ class Pds(BaseModel):
     ods: str = Field(description="NHSD-End-User-Organisation-ODS of the organisation that runs this gateway")
     per_second: float = Field(default=5.0, gt=0, description="traces a second, all workers together")
     budget_s: float = Field(default=2.0, gt=0)
+    tls: Tls | None = None
     api_key: SecretStr | None = None
 
 
@@ -65,6 +99,7 @@ class Sds(BaseModel):
 
     base_url: str
     budget_s: float = Field(default=2.0, gt=0)
+    tls: Tls | None = None
     api_key: SecretStr | None = None
 
 
@@ -143,3 +178,8 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's URL."""
         return self.database_url or f"sqlite:///{self.var / 'gateway.db'}"
+
+
+def _no_passphrase() -> str:
+    """OpenSSL would ask for one at the terminal."""
+    raise ValueError("a key with a passphrase")

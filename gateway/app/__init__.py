@@ -2,10 +2,12 @@
 
 import contextlib
 import importlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
+from pathlib import Path
 from types import ModuleType
 
 from fastapi import FastAPI
@@ -29,12 +31,13 @@ from gateway.flows.parts import Parts
 from gateway.flows.shelving import SourceLocalIds, SourceShelf
 from gateway.flows.upkeep import Standing
 from gateway.identity import Ages, Identity
+from gateway.mapping.submitted import submitted_lane
 from gateway.model import Category, SourceTerms
 from gateway.outside.http import HttpxHttp
 from gateway.outside.jwks import Jwks
 from gateway.outside.pds import Pds
 from gateway.outside.sds import Sds
-from gateway.settings import Settings
+from gateway.settings import Settings, Tls
 from gateway.store import Keys, NotOpened, Store, open_store
 
 CURSOR = b"page"  # what a sealed cursor is bound to
@@ -55,26 +58,29 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
     store = await open_store(settings.database(), keys, name=settings.name, traces_per_second=settings.pds.per_second)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(store.close)
-        http = PooledHttp()
-        closing.push_async_callback(http.close)
-        pds = Pds(settings.pds, HttpxHttp())
+        https = _https(settings)
+        for http in {id(http): http for http in https.values()}.values():
+            closing.push_async_callback(http.close)
+        pds = Pds(settings.pds, HttpxHttp(tls=_context(settings.pds.tls)))
         closing.push_async_callback(pds.close)
-        sds = Sds(settings.sds, HttpxHttp(), utc_now) if settings.sds else None
+        sds = Sds(settings.sds, HttpxHttp(tls=_context(settings.sds.tls)), utc_now) if settings.sds else None
         if sds is not None:
             closing.push_async_callback(sds.close)
         jwks = Jwks(live=settings.mode == "live")
         closing.push_async_callback(jwks.close)
-        parts = _parts(settings, keys, store, http, pds, sds, jwks)
+        parts = _parts(settings, keys, store, https, pds, sds, jwks)
         for source in parts.registry.sources.values():
             if isinstance(source.adapter, Closes):
                 closing.push_async_callback(source.adapter.close)
         yield parts, store
 
 
-def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: Pds, sds: Sds | None, jwks: Jwks) -> Parts:
-    active = sources(settings, keys, store, http, sds)
+def _parts(
+    settings: Settings, keys: Keys, store: Store, https: Mapping[str, PooledHttp], pds: Pds, sds: Sds | None, jwks: Jwks
+) -> Parts:
+    active = sources(settings, keys, store, https, sds)
     rules = policy.load(settings.policy or files("consent_policy"))
-    maps = mapping.load(settings.mappings or files("mappings"))
+    maps = _maps(settings)
     refuse_uncovered(active, rules)
     identity = Identity(
         store.persons, pds, Ages(timedelta(seconds=settings.trace_fresh_s), timedelta(seconds=settings.trace_stale_s))
@@ -92,10 +98,13 @@ def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: 
         log=store.log,
         shelf=store.shelf,
         protections=store.protections,
-        crosswalk=store.crosswalk,
         suppressions=store.suppressions,
+        crosswalk=store.crosswalk,
         work=store.work,
         accounts=Accounts(maps, store.drifts, store.work),
+        parcels=store.parcels,
+        mandates=store.mandates,
+        submitted=submitted_lane(settings.mappings or files("mappings")),
         caller=_caller(settings, keys, store, rules, jwks),
         mint=keys.resource_id,
         seal=lambda plain: keys.seal_cursor(plain, CURSOR),
@@ -110,12 +119,24 @@ def _parts(settings: Settings, keys: Keys, store: Store, http: PooledHttp, pds: 
     )
 
 
-def sources(settings: Settings, keys: Keys, store: Store, http: PooledHttp, sds: Sds | None) -> registry.Registry:
+def _https(settings: Settings) -> Mapping[str, PooledHttp]:
+    """Outgoing HTTP of each source: one pool for all, and one of its own for each that has its own trust or certificate."""
+    shared = PooledHttp()
+    return {name: PooledHttp(tls=_context(source.tls)) if source.tls else shared for name, source in settings.sources.items()}
+
+
+def _context(tls: Tls | None) -> ssl.SSLContext | None:
+    return None if tls is None else tls.context()
+
+
+def sources(
+    settings: Settings, keys: Keys, store: Store, https: Mapping[str, PooledHttp], sds: Sds | None
+) -> registry.Registry:
     """The settings' sources, each with its adapter and what the adapter is lent."""
 
     def tools(source: SourceSettings) -> Tools:
         return Tools(
-            http=http,
+            http=https[source.name],
             shelf=SourceShelf(store.shelf, source.name, utc_now),
             local_ids=SourceLocalIds(store.crosswalk, source.name),
             directory=sds or _NoDirectory(),
@@ -143,6 +164,16 @@ def sources(settings: Settings, keys: Keys, store: Store, http: PooledHttp, sds:
         for name, source in settings.sources.items()
     ]
     return registry.build(wanted, packages, connector=connector, tools=tools, delivery=delivery)
+
+
+def _maps(settings: Settings) -> mapping.Maps:
+    """The mappings, with the code maps that sources bring themselves: letters mean different things in different places."""
+    folder = settings.mappings or files("mappings")
+    own = {name: Path(str(one.options["code_maps"])) for name, one in settings.sources.items() if "code_maps" in one.options}
+    for name, place in own.items():
+        if not place.is_dir():
+            raise StartupRefused(f"sources.{name}.options.code_maps is not a folder: name one that holds NAME.csv code maps")
+    return mapping.with_code_maps(mapping.load(folder), folder, own)
 
 
 def terms(source: registry.ActiveSource, maps: mapping.Maps) -> SourceTerms:

@@ -67,7 +67,9 @@ class PooledHttp:
             raise SourceRefused("the source's certificate is not trusted") from None
         except aiohttp.ClientResponseError:
             raise SourceContractBroken("the answer is not HTTP") from None
-        except (aiohttp.ClientError, OSError):
+        except (aiohttp.ClientError, OSError) as broken:
+            if _is_about_certificates(broken):
+                raise SourceRefused("the source does not trust our certificate") from None
             raise SourceUnavailable("no connection, or it broke") from None
 
     async def close(self) -> None:
@@ -92,6 +94,16 @@ class PooledHttp:
             trust_env=False,
         )
         return self._session
+
+
+def _is_about_certificates(error: BaseException) -> bool:
+    """Whether TLS itself was refused: in TLS 1.3 a server says so only after the handshake, when we read."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLError) and not isinstance(seen, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def _address(url: str) -> URL:

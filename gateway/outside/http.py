@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Protocol
 
 import httpx
 
-from gateway.adapter import Http, HttpAnswer, SourceContractBroken, SourceError, SourceTimedOut, SourceUnavailable
+from gateway.adapter import Http, HttpAnswer, SourceContractBroken, SourceError, SourceRefused, SourceTimedOut, SourceUnavailable
 
 _LOGGERS = ("httpx", "httpcore", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
 
@@ -22,12 +23,13 @@ class OwnHttp(Http, Protocol):
 class HttpxHttp:
     """`gateway.adapter.Http` over one pooled `httpx.AsyncClient`."""
 
-    def __init__(self, *, connections: int = 32) -> None:
-        """Made once, in the process that uses it."""
+    def __init__(self, *, connections: int = 32, tls: ssl.SSLContext | None = None) -> None:
+        """Made once, in the process that uses it. `tls` None: the system's trust store, no certificate of ours."""
         _hush()
         self._client = httpx.AsyncClient(
             follow_redirects=False,
             trust_env=False,
+            verify=True if tls is None else tls,
             timeout=None,  # noqa: S113 - the deadline below covers the whole exchange
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             headers={"accept-encoding": "identity", "user-agent": "shared-care-gateway"},
@@ -51,8 +53,10 @@ class HttpxHttp:
                 return await self._exchange(method, url, headers, body, cap_bytes)
         except TimeoutError:
             fault = SourceTimedOut("no whole answer within the deadline")
-        except (httpx.TransportError, httpx.StreamError):
+        except (httpx.TransportError, httpx.StreamError, ssl.SSLError) as broken:  # a refusal after the handshake comes as it is
             fault = SourceUnavailable("no connection, or it broke")
+            if _is_about_certificates(broken):
+                fault = SourceRefused("a certificate is not trusted, theirs or ours")
         except (httpx.InvalidURL, httpx.DecodingError):
             fault = SourceContractBroken("not an HTTP exchange we can read")
         raise fault
@@ -75,6 +79,16 @@ class HttpxHttp:
             return HttpAnswer(
                 response.status_code, {name.lower(): value for name, value in response.headers.items()}, bytes(content)
             )
+
+
+def _is_about_certificates(error: BaseException) -> bool:
+    """Whether TLS itself was refused: then somebody has to act, and trying again does not help."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLError) and not isinstance(seen, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def _hush() -> None:
