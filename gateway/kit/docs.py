@@ -19,7 +19,7 @@ def tables(plan: MapPlan) -> str:
         conditions = [group.when for group in one.groups] + [one.line.when]
         when = " and ".join(when_text(condition) for condition in conditions if condition is not None)
         labels = ", ".join(filter(None, [one.care_class or "", *sorted(one.marks)]))
-        out.append(_row(_code(one.place), _code(flow_text(one.line.flow)), one.type, _code(when), labels, str(one.line.pos.line)))
+        out.append(row(code(one.place), code(flow_text(one.line.flow)), one.type, code(when), labels, str(one.line.pos.line)))
     for block in plan.blocks:
         written = block.block
         if written.when is not None or written.each is not None:
@@ -27,15 +27,17 @@ def tables(plan: MapPlan) -> str:
             only = f", only when `{when_text(written.when)}`" if written.when is not None else ""
             out += ["", f"{written.label}: {each}{only} (line {written.pos.line})."]
     out += ["", "| field | why not passed on |", "|---|---|"]
-    out += [_row(_code(path_text(path)), reason) for path, reason in source.ignore]
+    out += [row(code(path_text(path)), reason) for path, reason in source.ignore]
     return "\n".join(out) + "\n"
 
 
-def _row(*cells: str) -> str:
+def row(*cells: str) -> str:
+    """One row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
+    """A text of a map as Markdown shows it."""
     if "`" in text:
         return f"`` {text} ``"
     return f"`{text}`" if text else ""

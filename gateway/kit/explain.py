@@ -74,16 +74,16 @@ class _Work:
     def origins(self, record: SourceRecord, wanted: Sequence[tuple[str, int | None]], adapter: str) -> Iterator[Origin]:
         """Every value there of every resource this record makes."""
         for body in self.made(self.maps, record):
-            for place, value in _values(body, wanted):
-                shown = f"{self.type}.{'.'.join(place)}"
+            for place, value in values_at(body, wanted):
+                said = f"{self.type}.{'.'.join(place)}"
                 if place[0] in OURS and place[:2] != ("meta", "security"):
-                    yield Origin(shown, _shown(value), ("the gateway itself, no line",))
+                    yield Origin(said, shown(value), ("the gateway itself, no line",))
                     continue
                 causes = self.causes(record, body, place, value)
                 if not causes:
-                    yield Origin(shown, _shown(value), ("more than one line together",))
+                    yield Origin(said, shown(value), ("more than one line together",))
                 for line in causes:
-                    yield Origin(shown, _shown(value), tuple(self.came(line, record, body, place, value)))
+                    yield Origin(said, shown(value), tuple(self.came(line, record, body, place, value)))
 
     def made(self, maps: Maps, record: SourceRecord) -> list[Resource]:
         """What this map alone makes of a record, of the type asked about."""
@@ -95,7 +95,7 @@ class _Work:
     def causes(self, record: SourceRecord, body: Resource, place: tuple[str, ...], value: Any) -> list[MapLine]:
         """The lines that wrote a value: of those that could, the ones without which it would not be there."""
         names = tuple(part.partition("[")[0].lstrip("_") for part in place)
-        could = [one for one in self.lines if _near(_names(one), names)]
+        could = [one for one in self.lines if near(_names(one), names)]
         if len(could) < 2:
             return could
         return [one for one in could if self.differs(one, record, body, place, value)]
@@ -110,10 +110,10 @@ class _Work:
         if loaded is None:
             return True
         steps = [(part.partition("[")[0], None) for part in place]
-        times = sum(bool(found == value) for _, found in _values(body, steps))
+        times = sum(bool(found == value) for _, found in values_at(body, steps))
         for other in self.made(_swapped(self.maps, self.plan, loaded), record):
             if other["id"] == body["id"]:
-                return sum(bool(found == value) for _, found in _values(other, steps)) < times
+                return sum(bool(found == value) for _, found in values_at(other, steps)) < times
         return True
 
     def chosen(self, one: MapLine, record: SourceRecord, body: Resource, place: tuple[str, ...], value: Any) -> tuple[str, Flow]:
@@ -134,7 +134,7 @@ class _Work:
         """The way back: line and functions, fields with the record's place, the reviewed row."""
         choice, flow = self.chosen(one, record, body, place, value)
         start = f"line {one.line.pos.line} {choice}"
-        calls = " ".join(map(_call, _calls(flow)))
+        calls = " ".join(map(call_text, calls_of(flow)))
         paths = list(flow_paths(flow))
         if isinstance(flow.source, FromContext):
             yield f"{start}{calls}".strip()
@@ -154,7 +154,7 @@ class _Work:
 
     def row(self, flow: Flow, record: SourceRecord, value: Any) -> tuple[str, CodeRow] | None:
         """The row of a code map that gave a value."""
-        for call in _calls(flow):
+        for call in calls_of(flow):
             if not call.arguments or str(call.arguments[0]) not in self.maps.codes:
                 continue
             rows = self.maps.codes[str(call.arguments[0])].rows
@@ -168,11 +168,16 @@ class _Work:
     def nobody(self, wanted: Sequence[tuple[str, int | None]]) -> str:
         """What to say when the case has no such value."""
         names = tuple(name for name, _ in wanted)
-        could = [one for one in self.lines if _near(_names(one), names)]
+        could = [one for one in self.lines if near(_names(one), names)]
         if not could:
             return "no line of this map writes it"
         where = ", ".join(f"line {one.line.pos.line} ({flow_text(one.line.flow)})" for one in could)
         return f"this case makes no such value; it would come from {where}"
+
+
+def without(file: MapFile, line: Line) -> MapFile:
+    """The map without one of its lines."""
+    return _with(file, line, None)
 
 
 def _with(file: MapFile, line: Line, instead: Line | None) -> MapFile:
@@ -199,7 +204,7 @@ def _swapped(maps: Maps, plan: MapPlan, loaded: LoadedMap) -> Maps:
     return replace(maps, by_schema={**maps.by_schema, key: others})
 
 
-def _values(value: Any, wanted: Sequence[tuple[str, int | None]]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def values_at(value: Any, wanted: Sequence[tuple[str, int | None]]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every value at a path, with list places filled in; a part that a primitive has stands beside it."""
     if not wanted:
         yield (), value
@@ -212,12 +217,12 @@ def _values(value: Any, wanted: Sequence[tuple[str, int | None]]) -> Iterator[tu
         return
     found = value[beside]
     if not isinstance(found, list):
-        for place, one in _values(found, rest) if number is None else ():
+        for place, one in values_at(found, rest) if number is None else ():
             yield (name, *place), one
         return
     for at, item in enumerate(found):
         if number is None or number == at:
-            for place, one in _values(item, rest) if isinstance(item, dict) or not rest else ():
+            for place, one in values_at(item, rest) if isinstance(item, dict) or not rest else ():
                 yield (f"{name}[{at}]", *place), one
 
 
@@ -226,20 +231,22 @@ def _names(one: MapLine) -> tuple[str, ...]:
     return tuple(part.name for part in parts)
 
 
-def _near(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+def near(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     """One is the beginning of the other."""
     end = min(len(one), len(other))
     return one[:end] == other[:end]
 
 
-def _calls(flow: Flow) -> Iterator[Call]:
+def calls_of(flow: Flow) -> Iterator[Call]:
+    """Every function a value goes through, those inside `first()` too."""
     if isinstance(flow.source, FirstOf):
         for option in flow.source.flows:
-            yield from _calls(option)
+            yield from calls_of(option)
     yield from flow.calls
 
 
-def _call(call: Call) -> str:
+def call_text(call: Call) -> str:
+    """A function as the line writes it."""
     return call.name + (f"({', '.join(repr(argument) for argument in call.arguments)})" if call.arguments else "")
 
 
@@ -255,5 +262,6 @@ def _mentions(value: Any, words: set[str]) -> bool:
     return any(text in words for text in _texts(value))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of a case as text."""
     return json.dumps(value, ensure_ascii=False, default=str)

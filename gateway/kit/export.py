@@ -17,13 +17,17 @@ DIALECT: Final = "this gateway's own function, or a path of its own: no R4 trans
 
 
 @dataclass(slots=True)
-class _Work:
+class Work:
+    """What an export gathers on its way."""
+
     maps: Maps
+    backwards: bool = False  # code maps are read from target to source
     count: int = 0
     by_hand: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
 
     def name(self, stem: str) -> str:
+        """A fresh variable."""
         self.count += 1
         return f"{stem}{self.count}"
 
@@ -38,7 +42,7 @@ class Export:
 
 def export(maps: Maps, plan: MapPlan) -> Export:
     """A checked map -> R4 StructureMap and ConceptMaps."""
-    work = _Work(maps)
+    work = Work(maps)
     groups = [_group(work, block) for block in plan.blocks]
     name = re.sub(r"[^A-Za-z0-9]+", "_", plan.source.map)
     made = {
@@ -64,12 +68,12 @@ def export(maps: Maps, plan: MapPlan) -> Export:
     return Export(bundle, tuple(work.by_hand))
 
 
-def _group(work: _Work, block: BlockPlan) -> dict[str, Any]:
+def _group(work: Work, block: BlockPlan) -> dict[str, Any]:
     written = block.block
     label = written.label.replace("#", "-")
     context = "record" if written.each is None else "item"
-    rules = [rule for one in written.lines for rule in _rule(work, one, context, "target")]
-    rules = _when(written.when, context, rules)
+    rules = [rule for one in written.lines for rule in rules_of(work, one, context, "target")]
+    rules = when_rules(written.when, context, rules)
     if written.each is not None:
         rules = [_chain(work, f"each{written.pos.line}", written.each, "record", "item", {"rule": rules})]
     return {
@@ -83,7 +87,8 @@ def _group(work: _Work, block: BlockPlan) -> dict[str, Any]:
     }
 
 
-def _rule(work: _Work, one: Line | Group, context: str, target: str) -> Iterator[dict[str, Any]]:
+def rules_of(work: Work, one: Line | Group, context: str, target: str) -> Iterator[dict[str, Any]]:
+    """One line as R4 rules."""
     name = f"line{one.pos.line}"
     if isinstance(one, Group):
         if one.each.scope == "outer":
@@ -91,14 +96,14 @@ def _rule(work: _Work, one: Line | Group, context: str, target: str) -> Iterator
             yield {"name": name, "source": [{"context": context}], "documentation": f"each {path_text(one.each)}: {DIALECT}"}
             return
         item, place = work.name("item"), work.name("element")
-        inner = [rule for line in one.lines for rule in _rule(work, line, item, place)]
+        inner = [rule for line in one.lines for rule in rules_of(work, line, item, place)]
         made = {
             "name": f"{name}each",
             "source": [{"context": item}],
             "target": _target(work, one.target, target, place),
             "rule": inner,
         }
-        yield _chain(work, name, one.each, context, item, {"rule": _when(one.when, item, [made])})
+        yield _chain(work, name, one.each, context, item, {"rule": when_rules(one.when, item, [made])})
         return
     flow = one.flow
     rules: list[dict[str, Any]]
@@ -115,10 +120,10 @@ def _rule(work: _Work, one: Line | Group, context: str, target: str) -> Iterator
     elif not isinstance(flow.source, Constant):
         work.by_hand.append(f"line {one.pos.line}: {flow_text(flow)}")
         rules = [{"name": name, "source": [{"context": context}], "documentation": f"{flow_text(flow)}: {DIALECT}"}]
-    yield from _when(one.when, context, rules)
+    yield from when_rules(one.when, context, rules)
 
 
-def _when(when: Either | None, context: str, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def when_rules(when: Either | None, context: str, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rules behind a condition, which R4 writes as FHIRPath on a source without element."""
     if when is None:
         return rules
@@ -137,7 +142,7 @@ def _when(when: Either | None, context: str, rules: list[dict[str, Any]]) -> lis
     return [{"name": f"when{when.pos.line}", "source": [{"context": context, "condition": condition}], "rule": rules}]
 
 
-def _chain(work: _Work, name: str, path: Path, context: str, variable: str, rest: dict[str, Any]) -> dict[str, Any]:
+def _chain(work: Work, name: str, path: Path, context: str, variable: str, rest: dict[str, Any]) -> dict[str, Any]:
     """A path as rules inside rules, one for each element on the way; the last has `rest`."""
     sources: list[dict[str, Any]] = []
     for step in path.steps:
@@ -166,7 +171,7 @@ def _chain(work: _Work, name: str, path: Path, context: str, variable: str, rest
     return made[0]
 
 
-def _transform(work: _Work, flow: Flow, value: str) -> dict[str, Any] | None:
+def _transform(work: Work, flow: Flow, value: str) -> dict[str, Any] | None:
     """A flow's functions as one R4 transform; None where there is none."""
     known = [call for call in flow.calls if call.name not in SAME or call.arguments]
     if not known:
@@ -175,16 +180,20 @@ def _transform(work: _Work, flow: Flow, value: str) -> dict[str, Any] | None:
     if len(known) == 1 and last.name in CODED and str(last.arguments[0]) in work.maps.codes:
         table = str(last.arguments[0])
         work.used.add(table)
-        url = f"{OURS}ConceptMap:{table}"
+        url = f"{OURS}ConceptMap:{table}" + "-back" * work.backwards
         return {
             "transform": "translate",
-            "parameter": [{"valueId": value}, {"valueString": url}, {"valueString": CODED[last.name]}],
+            "parameter": [
+                {"valueId": value},
+                {"valueString": url},
+                {"valueString": "code" if work.backwards else CODED[last.name]},
+            ],
         }
     return None
 
 
 def _target(
-    work: _Work, parts: tuple[Part, ...], context: str, variable: str | None, transform: dict[str, Any] | None = None
+    work: Work, parts: tuple[Part, ...], context: str, variable: str | None, transform: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """A target path as R4 targets: one for each element on the way; an extension gets its URL."""
     made: list[dict[str, Any]] = []

@@ -64,8 +64,10 @@ class CodeMap:
     rows: Mapping[str, CodeRow]
     back: Reverse
 
-    def concept_map(self) -> dict[str, Any]:
-        """This map as an R4 ConceptMap."""
+    def concept_map(self, *, backwards: bool = False) -> dict[str, Any]:
+        """This map as an R4 ConceptMap. `backwards`: from target to source, by the rows of one meaning."""
+        if backwards:
+            return self._backwards()
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in self.rows.values():
             target = {"equivalence": row.equivalence}
@@ -75,17 +77,28 @@ class CodeMap:
                 target["comment"] = row.note
             element = {"code": row.source, "display": row.source_display, "target": [_filled(target)]}
             groups.setdefault(row.system, []).append(_filled(element))
+        made = [_filled({"source": self.source_system, "target": system, "element": rows}) for system, rows in groups.items()]
+        return self._concept_map(self.name, made)
+
+    def _backwards(self) -> dict[str, Any]:
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for row in self.rows.values():
+            if self.back.by_coding.get((row.system, row.code)) == row.source:
+                target = _filled({"code": row.source, "display": row.source_display, "equivalence": row.equivalence})
+                groups.setdefault(row.system, []).append(_filled({"code": row.code, "display": row.display, "target": [target]}))
+        made = [{"source": system, "target": self.source_system, "element": rows} for system, rows in groups.items()]
+        return self._concept_map(f"{self.name}-back", made)
+
+    def _concept_map(self, name: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "resourceType": "ConceptMap",
-            "id": self.name,
-            "url": f"{OURS}ConceptMap:{self.name}",
-            "name": self.name.replace("-", "_"),
+            "id": name,
+            "url": f"{OURS}ConceptMap:{name}",
+            "name": name.replace("-", "_"),
             "title": self.title or self.name,
             "status": "active",
             "copyright": self.licence,
-            "group": [
-                _filled({"source": self.source_system, "target": system, "element": rows}) for system, rows in groups.items()
-            ],
+            "group": groups,
         }
 
 
