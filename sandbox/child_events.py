@@ -104,6 +104,113 @@ def early_years(person: Person, at: datetime, *, consent: str) -> Told:
     return "early-years-progress-1", "Early Years Progress", 740, [visit, _form(person, at, "progress", visit, asked)]
 
 
+def allergies(person: Person, at: datetime) -> Told:
+    """What the child must not be given, as the service heard it."""
+    visit = _visit(person, at, "allergy-visit", "0026", "Ad-hoc Review")
+    known = {
+        **_known(person, "allergy", "AllergyIntolerance"),
+        "clinicalStatus": "active",
+        "verificationStatus": "confirmed",
+        "type": "allergy",
+        "code": codeable(SNOMED, "102263004", "Eggs (edible)"),
+        "patient": _child(person),
+        "assertedDate": at.date().isoformat(),
+        "reaction": [{"manifestation": [codeable(SNOMED, "271807003", "Eruption of skin")], "severity": "mild"}],
+    }
+    return "CH003", "Allergies and Adverse Reactions", 200, [visit, known]
+
+
+def medicines(person: Person, at: datetime) -> Told:
+    """A medicine that the child takes: the statement points at what it is."""
+    visit = _visit(person, at, "medicine-visit", "0026", "Ad-hoc Review")
+    what = {
+        "resourceType": "Medication",
+        "id": new_id("child-health", person.key, "emollient"),
+        "code": codeable(SNOMED, "322246006", "Paracetamol 100mg/ml oral solution sugar free"),
+    }
+    takes = {
+        **_known(person, "medicine", "MedicationStatement"),
+        "status": "active",
+        "medicationReference": _to(what),
+        "effectivePeriod": {"start": at.date().isoformat()},
+        "subject": _child(person),
+        "taken": "unk",
+        "dosage": [{"text": "As needed"}],
+    }
+    return "CH019", "Medication Statement", 210, [visit, takes, what]
+
+
+def problems(person: Person, at: datetime) -> Told:
+    """A problem that was over when it was written down."""
+    visit = _visit(person, at, "problem-visit", "0026", "Ad-hoc Review")
+    had = {
+        **_known(person, "problem", "Condition"),
+        "code": codeable(SNOMED, "91175000", "Seizure"),
+        "subject": _child(person),
+        "context": _to(visit),
+        "onsetDateTime": at.date().isoformat(),
+        "abatementDateTime": at.date().isoformat(),
+        "assertedDate": at.isoformat(),
+    }
+    return "CH008", "Problem List", 220, [visit, had]
+
+
+def needs(person: Person, at: datetime) -> Told:
+    """What a family needs so that it can be spoken with."""
+    visit = _visit(person, at, "needs-visit", "0023", "New Baby HV Review")
+    asked = [
+        {
+            "linkId": "communicationSupport",
+            "text": "Communication support",
+            "answer": [{"valueCoding": {"system": SNOMED, "code": "315594003", "display": "Interpreter needed"}}],
+        }
+    ]
+    comment = {
+        **_known(person, "needs-comment", "Communication"),
+        "status": "completed",
+        "subject": _child(person),
+        "sent": at.date().isoformat(),
+        "payload": [{"contentString": "Grandmother prefers to be called in the morning."}],
+    }
+    return "CH016", "Individual Requirements", 13, [visit, _form(person, at, "needs", visit, asked), comment]
+
+
+def circumstances(person: Person, at: datetime) -> Told:
+    """Life at home: what it says of others is not for everybody who may know the rest."""
+    visit = _visit(person, at, "circumstances-visit", "0023", "New Baby HV Review")
+    never = {"system": SNOMED, "code": "266919005", "display": "Never smoked tobacco"}
+    asked = [
+        {"linkId": "smokingStatus", "text": "Smoking status", "answer": [{"valueCoding": never}]},
+        {"linkId": "lifestyle", "text": "Lifestyle", "answer": [{"valueString": "Uncle Placeholder smokes indoors."}]},
+    ]
+    return "social-context-1", "Social Context", 14, [visit, _form(person, at, "circumstances", visit, asked)]
+
+
+def card_received(person: Person, at: datetime) -> Told:
+    """The blood spot card has reached the laboratory."""
+    visit = _visit(person, at, "card-visit", "008", "Blood Spot")
+    card = {**_known(person, "card", "Specimen"), "subject": _child(person), "receivedTime": at.isoformat()}
+    return "blood-spot-card-received-1", "Blood Spot Card Received", 9, [visit, card]
+
+
+def birth_details(person: Person, at: datetime) -> Told:
+    """What was measured at the birth."""
+    visit = _visit(person, at, "birth-visit", "003", "Birth")
+    weight = {
+        **_known(person, "birth-weight", "Observation"),
+        "status": "final",
+        "code": codeable(SNOMED, "364589006", "Birth weight"),
+        "subject": _child(person),
+        "context": _to(visit),
+        "effectiveDateTime": at.isoformat(),
+        "valueQuantity": {"value": 3410, "unit": "gram", "system": "http://unitsofmeasure.org", "code": "g"},
+    }
+    return "birth-details-1", "Birth Details", 0, [visit, weight]
+
+
+RECORD = (allergies, medicines, problems, needs, circumstances, card_received, birth_details)
+
+
 def safety_alert(person: Person, at: datetime) -> Told:
     """An event the gateway knows and does not take: it must be refused for its owner, never dropped."""
     visit = _visit(person, at, "alert-visit", "0026", "Ad-hoc Review")

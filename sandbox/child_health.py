@@ -13,7 +13,7 @@ from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
-from sandbox.child_events import Told, blood_spot, early_years, feeding, hearing, safety_alert
+from sandbox.child_events import RECORD, Told, blood_spot, early_years, feeding, hearing, safety_alert
 from sandbox.families import BY_KEY, COMMUNITY, INVALIDATED, NAMES, PEOPLE, Person
 from sandbox.folders import put
 from sandbox.stu3 import SNOMED, codeable, new_id, to_xml
@@ -71,6 +71,8 @@ def letters() -> Iterator[Letter]:
     yield _letter(_told(ben, feeding), ".xml")
     yield _letter(_told(amara, lambda person, at: early_years(person, at, consent="Y")), ".xml")
     yield _letter(_told(BY_KEY["jonah"], lambda person, at: early_years(person, at, consent="N")), ".json")
+    for place, tell in enumerate(RECORD):
+        yield _letter(_told(ben, tell), ".json" if place % 2 else ".xml")
     yield _letter(_told(BY_KEY["grace"], safety_alert), ".xml")
 
 

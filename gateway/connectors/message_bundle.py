@@ -37,14 +37,18 @@ _ODS: Final = re.compile(r"[A-Z0-9]{3,10}")
 _HERE: Final = ZoneInfo("Europe/London")
 _HELD: Final = frozenset(  # types that a record may hold; the rest is used, or not read
     (
+        "AllergyIntolerance",
+        "Communication",
         "Condition",
         "DiagnosticReport",
         "Encounter",
         "EpisodeOfCare",
         "Immunization",
+        "MedicationStatement",
         "Observation",
         "Procedure",
         "QuestionnaireResponse",
+        "Specimen",
     )
 )
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -336,6 +340,8 @@ def _logical(value: Tree, index: Mapping[str, dict[str, Tree]], event: str, whol
     if kind in ("Encounter", "Observation", "DiagnosticReport"):
         url = next(url for url, node in index.items() if node is target)
         return {"key": _key(target, url, event)}  # as its own resource says it
+    if kind == "Medication":
+        return {"code": target.get("code")}  # what it is says all that a statement needs of it
     display = _display(target) or value.get("display")
     said = target.get("identifier")
     listed = objects([said] if isinstance(said, dict) else said)

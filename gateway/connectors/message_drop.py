@@ -1,8 +1,8 @@
 """Connector `message-drop`: STU3 message Bundles (XML or JSON) from a drop folder to the shelf, and from the shelf to the line.
 
 The manifest names the events: `[events.CODE]` with `also` (other codes of the same event), `schema`, `focus` (types the header
-may point at), `reads` (field of the record -> resource type), `consent` (a question that must be answered yes) and
-`about_baby` (a birth, addressed by the mother);
+may point at), `reads` (field of the record -> resource type), `gives` (R4 types, where they are others), `consent` (a question
+that must be answered yes) and `about_baby` (a birth, addressed by the mother);
 `expires_trace` lists events that only say a person changed, and `deaths` those of them that say a person died; `not_mapped`
 lists events known and not taken yet. What is not taken is refused with its reason, waits in the drop's refused/ folder and is
 its owner's task: nothing is dropped silently.
@@ -52,6 +52,7 @@ class Event:
     schema: str
     focus: frozenset[str]
     reads: Mapping[str, str]  # field of the record -> resource type
+    gives: frozenset[str]  # R4 types that its maps make of them, where those are others
     about_baby: bool  # a birth: addressed by the mother, kept for the baby
     consent: str  # item of its questionnaire that must say yes, else the record goes to no early years; "" where there is none
 
@@ -85,7 +86,7 @@ class MessageDrop:
         for number in (patient.number, *patient.superseded):
             for kept in await self._tools.shelf.newest(number):
                 event = self._kinds.get(kept.kind)
-                if event is not None and want.types & set(event.reads.values()):
+                if event is not None and want.types & event.gives:
                     yield SourceRecord(
                         kept.schema, kept.data, kept.where, kept.as_of, kept.about, kept.locked, kept.not_early_years
                     )
@@ -182,6 +183,7 @@ def _events(manifest: Manifest) -> dict[str, Event]:
     found: dict[str, Event] = {}
     for kind, table in manifest.options.get("events", {}).items():
         reads, about_baby = dict(table["reads"]), bool(table.get("about_baby"))
-        event = Event(kind, table["schema"], frozenset(table["focus"]), reads, about_baby, table.get("consent", ""))
+        gives = frozenset(table.get("gives", reads.values()))
+        event = Event(kind, table["schema"], frozenset(table["focus"]), reads, gives, about_baby, table.get("consent", ""))
         found |= dict.fromkeys((kind, *table.get("also", ())), event)
     return found

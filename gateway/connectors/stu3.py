@@ -25,8 +25,9 @@ def _names(text: str) -> frozenset[str]:
 
 
 KNOWN: Final = _names(
-    """Bundle CareTeam Communication Condition DiagnosticReport Encounter EpisodeOfCare Immunization Location MessageHeader
-    Observation Organization Patient Practitioner PractitionerRole Procedure QuestionnaireResponse RelatedPerson"""
+    """AllergyIntolerance Bundle CareTeam Communication Condition DiagnosticReport Encounter EpisodeOfCare Immunization Location
+    Medication MedicationStatement MessageHeader Observation Organization Patient Practitioner PractitionerRole Procedure
+    QuestionnaireResponse RelatedPerson Specimen"""
 )
 
 _NS: Final = "{http://hl7.org/fhir}"
@@ -62,6 +63,12 @@ _REPEATS_IN: Final[Mapping[str, frozenset[str]]] = {  # elements that repeat bel
         "Condition": "identifier bodySite category evidence",
         "stage": "assessment",
         "evidence": "code detail",
+        "AllergyIntolerance": "identifier category",
+        "reaction": "manifestation",
+        "MedicationStatement": "identifier partOf derivedFrom reasonNotTaken reasonCode reasonReference dosage",
+        "dosage": "additionalInstruction",
+        "Medication": "ingredient image",
+        "Specimen": "identifier parent request container processing",
         "CareTeam": "identifier category managingOrganization reasonCode reasonReference",
         "Communication": "identifier category definition medium partOf payload reasonCode reasonReference recipient topic",
         "RelatedPerson": "identifier name address photo",
@@ -69,11 +76,11 @@ _REPEATS_IN: Final[Mapping[str, frozenset[str]]] = {  # elements that repeat bel
     }.items()
 }
 _BOOLEANS: Final = _names(
-    """active allDay deceasedBoolean multipleBirthBoolean notDone notGiven preferred primarySource reported userSelected
-    valueBoolean"""
+    """active allDay asNeededBoolean deceasedBoolean isBrand isOverTheCounter multipleBirthBoolean notDone notGiven preferred
+    primarySource reported userSelected valueBoolean"""
 )
 _INTEGERS: Final = _names(
-    """doseSequence multipleBirthInteger rank seriesDoses total valueInteger valuePositiveInt valueUnsignedInt"""
+    """doseSequence multipleBirthInteger rank sequence seriesDoses total valueInteger valuePositiveInt valueUnsignedInt"""
 )
 _QUANTITIES: Final = _names("""doseQuantity valueQuantity low high numerator denominator length""")
 
@@ -143,7 +150,10 @@ def _uncommented(node: Tree) -> Tree:
         return [_uncommented(each) for each in node]
     if not isinstance(node, dict):
         return node
-    return {name: _uncommented(value) for name, value in node.items() if name != "fhir_comments"}
+    kept = {name: _uncommented(value) for name, value in node.items() if name != "fhir_comments"}
+    return {
+        name: value for name, value in kept.items() if value != {} or node[name] == {}
+    }  # `_status`, which held a comment alone
 
 
 def _xml(text: str) -> Tree:

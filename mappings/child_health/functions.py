@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from gateway.mapping.context import Unusable
-from gateway.mapping.functions import Boolean, Code, CodeableConcept, Coding, Quantity
+from gateway.mapping.functions import Annotation, Boolean, Code, CodeableConcept, Coding, DateTime, Quantity, Text
 
 _UCUM: Final = "http://unitsofmeasure.org"
 _UNITS: Final[Mapping[str, str]] = {  # a sender's word for a unit -> UCUM. Only words that mean one thing
@@ -166,6 +166,97 @@ def event_status(value: Code) -> Code:
     if value not in _EVENT_STATUS:
         raise Unusable("a status that STU3 does not have")
     return Code(_IN_R4.get(value, value))
+
+
+def not_taken(value: Code) -> Code | None:
+    """STU3 `taken` -> R4 `status`, which has no other place for "not taken".
+
+    >>> not_taken(Code("n")), not_taken(Code("unk"))
+    ('not-taken', None)
+    """
+    return Code("not-taken") if value == "n" else None
+
+
+def ended(_: Text) -> Code:
+    """A problem with an end and no status of its own -> resolved: R4 lets nothing that has ended be anything but over.
+
+    >>> ended(Text("2018-01-29"))
+    'resolved'
+    """
+    return Code("resolved")
+
+
+def whole_time(value: Text) -> DateTime | None:
+    """When a card came: a day, with or without its time. A time of day alone says on which day nowhere, and is left out.
+
+    >>> whole_time(Text("2026-03-04T09:00:00Z")), whole_time(Text("0900"))
+    ('2026-03-04T09:00:00Z', None)
+    """
+    return (
+        DateTime(str(value)) if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T.+(Z|[+-][0-9]{2}:[0-9]{2}))?", str(value)) else None
+    )
+
+
+def odd_time(value: Text) -> Annotation | None:
+    """The same, where it is not a day that can be read: kept in the sender's words.
+
+    >>> odd_time(Text("0900")), odd_time(Text("2026-03-04"))
+    ({'text': 'received: 0900'}, None)
+    """
+    return None if whole_time(value) else Annotation({"text": f"received: {value}"})
+
+
+def in_words(value: Text) -> Annotation | None:
+    """What was said in words, as a note.
+
+    >>> in_words(Text(" Prefers large print. ")), in_words(Text(" "))
+    ({'text': 'Prefers large print.'}, None)
+    """
+    return Annotation({"text": value.strip()}) if value.strip() else None
+
+
+def changed_on(value: Text) -> Annotation:
+    """When a medicine was changed, which R4 has no element for.
+
+    >>> changed_on(Text("2018-07-21"))
+    {'text': 'changed on 2018-07-21'}
+    """
+    return Annotation({"text": f"changed on {value}"})
+
+
+def end_of_what_is_active(value: Text) -> Annotation:
+    """A problem that is active and has an end: R4 has no place for both, so the end is said in words.
+
+    >>> end_of_what_is_active(Text("2018-01-29"))
+    {'text': 'The sender gives an end, though the problem is active: 2018-01-29'}
+    """
+    return Annotation({"text": f"The sender gives an end, though the problem is active: {value}"})
+
+
+def impression_status(value: Code) -> Code:
+    """How far a form was answered -> how far the impression is.
+
+    >>> impression_status(Code("amended")), impression_status(Code("in-progress"))
+    ('completed', 'in-progress')
+    """
+    known = {
+        "completed": "completed",
+        "amended": "completed",
+        "in-progress": "in-progress",
+        "entered-in-error": "entered-in-error",
+    }
+    if value not in known:
+        raise Unusable("a form that was stopped: not a finding")
+    return Code(known[value])
+
+
+def yes_or_no(value: Boolean) -> Text:
+    """An answer that is a tick.
+
+    >>> yes_or_no(Boolean(True))
+    'yes'
+    """
+    return Text("yes" if value else "no")
 
 
 def skill_status(value: Code) -> Code:

@@ -8,6 +8,7 @@ from importlib.resources import files
 import adapters.child_health
 import mappings
 from gateway.adapter import NhsNumber, SourceRecord
+from gateway.connectors import message_drop
 from gateway.connectors.message_drop import read_file
 from gateway.errors import SourceContractBroken
 from gateway.mapping import Context, Maps, load, map_record, shape_faults
@@ -67,6 +68,9 @@ def test_the_maps_give_what_the_manifest_says_and_nothing_else() -> None:
     assert {category for category, _ in maps().gives("child_health")} == {
         Category.IMMUNISATIONS,
         Category.CHILD_HEALTH_REVIEWS,
+        Category.ALLERGIES,
+        Category.MEDICATIONS,
+        Category.PROBLEMS,
         Category.OTHER_HEALTH,
     }
 
@@ -108,7 +112,7 @@ def test_what_screening_found_is_kept_from_the_readers_of_reviews() -> None:
     made = [each for each in of("ben") if each.body["resourceType"] in ("Procedure", "DiagnosticReport")]
     assert len(made) == 6
     assert {each.category for each in made} == {Category.OTHER_HEALTH}
-    assert [each.body["resourceType"] for each in of("ben")].count("Encounter") == 2  # no visit tells that there was a screening
+    assert [each.body["resourceType"] for each in of("ben")].count("Encounter") == 3  # no visit tells that there was a screening
 
 
 def test_a_blood_spot_outcome_stands_under_snomed_and_a_laboratory_code_does_not() -> None:
@@ -136,3 +140,16 @@ def test_why_a_family_left_a_service_is_not_given() -> None:
     assert contact.category is Category.OTHER_HEALTH
     assert contact.body["type"][0]["coding"][0]["code"] == "1078501000000104"
     assert any(path[0] == "managingOrganization" for path in contact.paths[Mark.LOCATING])
+
+
+def test_a_request_for_one_type_reads_every_event_that_gives_it() -> None:
+    events = message_drop._events(MANIFEST)
+    for record in records():
+        made = {resource.body["resourceType"] for resource in mapped(record)}
+        assert made <= events[record.data["event"]].gives, record.where
+
+
+def test_what_is_said_of_others_at_home_goes_with_the_mark_for_it() -> None:
+    (at_home,) = [made for made in of("ben") if "Uncle" in str(made.body)]
+    assert (at_home.body["resourceType"], at_home.category) == ("ClinicalImpression", Category.OTHER_HEALTH)
+    assert {Mark.THIRD_PARTY, Mark.LOCATING} <= set(at_home.paths)

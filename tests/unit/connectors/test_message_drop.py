@@ -222,7 +222,7 @@ BAD_NUMBER = body("ben", identifier=[{"system": NHS, "value": "9990001112"}])
         ({"head": header(focus=[{"reference": "urn:uuid:prac"}])}, message_drop.WRONG_FOCUS),
         ({"head": header(extension=[])}, "no message type of new, update or delete"),
         ({"head": header(meta={}, timestamp="2026-03-02")}, "a time without its offset from UTC"),
-        ({"head": header(event={"system": EVENT, "code": "birth-details-1"})}, message_drop.NOT_MAPPED),
+        ({"head": header(event={"system": EVENT, "code": "legal-information-1"})}, message_drop.NOT_MAPPED),
         ({"head": header(event={"system": EVENT, "code": "nipe-outcome-1"})}, message_drop.WRONG_FOCUS),
         ({"head": header(event={"system": EVENT, "code": "made-up-1"})}, message_drop.NOT_KNOWN),
         ({"head": header(event={"system": "urn:x", "code": "vaccinations-1"})}, "no event that the header names"),
