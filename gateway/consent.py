@@ -33,6 +33,8 @@ NO_SEND_AGREEMENT = "No agreement in force lets the recipient have this of your 
 NO_SEND_RULE = "No rule lets this role at this kind of organisation send this for this purpose."
 NO_RULE = "No rule lets this role at this kind of organisation have this for this purpose."
 
+KEPT = 64  # questions in one set of circumstances whose permit is remembered; others are decided each time
+
 _TRACE_TYPES = {"Patient": Category.DEMOGRAPHICS}
 _LOG_TYPES = {"AuditEvent": Category.ACCESS_LOG}
 
@@ -45,38 +47,41 @@ class _Candidate:
     terms: SourceTerms | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A permit without its person: the same for every request that asks this in these circumstances."""
+
+    sources: Mapping[str, SourceTerms]  # all that were there to be asked
+    allowed: Mapping[Category, tuple[RuleUse, ...]]
+    named: frozenset[str]
+    strip: frozenset[Mark]
+    may_know: frozenset[Category]
+    obligations: tuple[str, ...]
+    terms: Mapping[str, SourceTerms]
+
+
 def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> Permit | Deny:
     """Facts, policy and what each source gives -> `Permit` or `Deny`."""
     wanted = facts.request.types_in_scope
-    candidates = tuple(_candidates(facts, sources, wanted))
     here = of(facts)
-    kindest = policy.kindest(here)
-    possible = tuple(candidate for candidate in candidates if _possible(kindest, candidate))
-    if not possible:
-        return _refused(facts, policy, here, candidates, wanted)
-    named = frozenset(candidate.grain.source for candidate in possible if candidate.terms is not None)
     rulings = policy.rulings(here)
-    allowed: dict[Category, tuple[RuleUse, ...]] = {}
-    forbidden: Counter[RuleUse] = Counter()
-    for candidate in candidates:
-        decision = rulings.see(candidate.grain, candidate.terms)
-        if decision.allowed:
-            allowed[candidate.grain.category] = _joined(allowed.get(candidate.grain.category, ()), decision.rules)
-        elif candidate in possible:
-            forbidden.update(decision.forbidden_by)
-    if not allowed:
-        return _nothing_to_show(facts, policy, here, possible, forbidden, named)
-    strip = frozenset(mark for mark in Mark if not rulings.keep(mark).allowed)
-    uses = [policy.rules.by_id[use.id].obliges for rules in allowed.values() for use in rules]
+    key = ("permit", wanted, facts.request.query.interaction)
+    shape = rulings.kept.get(key)
+    if shape is None or shape.sources is not sources:
+        shape = _shape(facts, policy, sources, wanted, here)
+        if isinstance(shape, Deny):
+            return shape
+        if len(rulings.kept) < KEPT:
+            rulings.kept[key] = shape
     return Permit(
         facts=facts,
-        allowed=allowed,
-        sources=named,
-        strip=strip | {Mark.LOCATING} if _stale(facts) else strip,
-        may_know_withheld=frozenset(category for category in Category if rulings.may_know(category).allowed),
-        obligations=tuple(sorted({name for name in uses if name})),
+        allowed=shape.allowed,
+        sources=shape.named,
+        strip=shape.strip | {Mark.LOCATING} if _stale(facts) else shape.strip,
+        may_know_withheld=shape.may_know,
+        obligations=shape.obligations,
         policy_hash=policy.hash,
-        terms={name: sources[name] for name in named},
+        terms=shape.terms,
     )
 
 
@@ -139,6 +144,38 @@ def _sending_of_person(
         rules=decision.forbidden_by,
         sources=frozenset({terms.source}),
         policy_hash=policy.hash,
+    )
+
+
+def _shape(
+    facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms], wanted: frozenset[str], here: Circumstances
+) -> _Shape | Deny:
+    candidates = tuple(_candidates(facts, sources, wanted))
+    kindest = policy.kindest(here)
+    possible = tuple(candidate for candidate in candidates if _possible(kindest, candidate))
+    if not possible:
+        return _refused(facts, policy, here, candidates, wanted)
+    named = frozenset(candidate.grain.source for candidate in possible if candidate.terms is not None)
+    rulings = policy.rulings(here)
+    allowed: dict[Category, tuple[RuleUse, ...]] = {}
+    forbidden: Counter[RuleUse] = Counter()
+    for candidate in candidates:
+        decision = rulings.see(candidate.grain, candidate.terms)
+        if decision.allowed:
+            allowed[candidate.grain.category] = _joined(allowed.get(candidate.grain.category, ()), decision.rules)
+        elif candidate in possible:
+            forbidden.update(decision.forbidden_by)
+    if not allowed:
+        return _nothing_to_show(facts, policy, here, possible, forbidden, named)
+    uses = [policy.rules.by_id[use.id].obliges for rules in allowed.values() for use in rules]
+    return _Shape(
+        sources=sources,
+        allowed=allowed,
+        named=named,
+        strip=frozenset(mark for mark in Mark if not rulings.keep(mark).allowed),
+        may_know=frozenset(category for category in Category if rulings.may_know(category).allowed),
+        obligations=tuple(sorted({name for name in uses if name})),
+        terms={name: sources[name] for name in named},
     )
 
 

@@ -4,12 +4,17 @@ It is encoded from the struct, in the one form resources leave in: compact UTF-8
 decimals with the digits they came with. A digest over those bytes proves a copy in any order of keys.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET
+
+Probe: TypeAlias = Callable[[Any], Any]  # a tuple
 
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 _AS_THEY_ARE = frozenset({str, dict, bool})
@@ -66,17 +71,57 @@ class Typed(Mapping[str, Any]):
         return Typed(self.form.__copy__(), self.kind)
 
 
+@dataclass(frozen=True, slots=True)
+class Several:
+    """R4 resources of one answer that are all about one person: one record, so that what holds for all is done once.
+
+    Beside each resource: its place in the answer, and `meta.lastUpdated` as the source said it, where it did.
+    """
+
+    resources: list[Mapping[str, Any]]
+    places: list[int]
+    updated: list[str | None]
+
+    def where(self, number: int) -> str:
+        """The locator of one of them."""
+        return f"entry {self.places[number]}"
+
+
+def instant(text: str | None, otherwise: datetime) -> datetime:
+    """`meta.lastUpdated` -> UTC, or `otherwise` where it is no instant."""
+    if text is None:
+        return otherwise
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo is not None else otherwise
+    except (ValueError, OverflowError):  # or an offset that leads out of the calendar
+        return otherwise
+
+
+def probe(names: Sequence[str]) -> tuple[Probe, tuple[Any, ...]]:
+    """Names of a struct's fields -> a reader of all of them at once, and what it reads where none is there."""
+    if not names:
+        return lambda form: (), ()
+    twice = names if len(names) > 1 else (*names, *names)  # of a single name it would read no tuple
+    return attrgetter(*twice), (UNSET,) * len(twice)
+
+
 def name_of(resource: Mapping[str, Any]) -> tuple[str, str]:
     """A resource -> its type and id."""
-    if isinstance(resource, Typed):
+    if resource.__class__ is Typed:
         return resource.kind, resource.form.id
     return resource["resourceType"], resource["id"]
 
 
 def encoded(resource: Mapping[str, Any]) -> bytes:
     """A resource -> the bytes it leaves as."""
-    if not isinstance(resource, Typed):
+    if resource.__class__ is not Typed:
         return _encode(resource)
+    return encoded_form(resource)
+
+
+def encoded_form(resource: Typed) -> bytes:
+    """The same of a typed one."""
     made = _encode(resource.form)
     return _encode(without_empties(resource.plain())) if b"{}" in made else made
 

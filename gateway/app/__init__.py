@@ -106,7 +106,7 @@ def _parts(
         mandates=store.mandates,
         submitted=submitted_lane(settings.mappings or files("mappings")),
         caller=_caller(settings, keys, store, rules, jwks),
-        mint=keys.resource_id,
+        mint=keys.resource_ids,
         seal=lambda plain: keys.seal_cursor(plain, CURSOR),
         open=lambda text: _opened_cursor(keys, text),
         now=utc_now,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway import systems
+from gateway.audit.entries import disclosed_items
 from gateway.ports import StoredEvent
 
 _BALP = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
@@ -110,7 +111,7 @@ def _entities(stored: StoredEvent, person: str | None, kinds: Mapping[str, str])
                 "role": {"system": _ROLE, "code": "1", "display": "Patient"},
             }
         )
-    return [*entities, *(_disclosed(item, kinds) for item in stored.body.get("detail", {}).get("items", []))]
+    return [*entities, *(_disclosed(item, kinds) for item in disclosed_items(stored.body.get("detail", {})))]
 
 
 def _disclosed(item: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:

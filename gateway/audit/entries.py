@@ -1,7 +1,7 @@
 """What each event says. No NHS number, no patient's name and no content: ids, labels, rules, counts and salted hashes."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -47,7 +47,7 @@ def disclosure_entry(disclosure: Disclosure, now: datetime) -> Entry:
         "policy": permit.value.policy_hash,
         "person_id": identity.alias or identity.person,
         "salt": salt.hex(),
-        "items": [_item(item, salt) for item in disclosure.resources],
+        "items": _items(disclosure.resources, salt),
         "sources": [
             {
                 "source": report.source,
@@ -149,20 +149,42 @@ def _query(query: Query) -> dict[str, Any]:
     return {"interaction": query.interaction, "types": sorted(query.types), "resource": query.resource_id}
 
 
-def _item(item: Disclosed, salt: bytes) -> dict[str, Any]:
-    kind, own_id = name_of(item.body)
-    meta = item.body.get("meta")
-    return {
-        "type": kind,
-        "id": own_id,
-        "version": meta.get("versionId") if meta else None,
-        "source": item.source,
-        "category": item.category,
-        "class": item.care_class,
-        "rules": sorted(item.rules),
-        "stripped": sorted(item.stripped),
-        "digest": bytes_digest(salt, item.encoded or encoded(item.body)),
-    }
+def _items(resources: Sequence[Disclosed], salt: bytes) -> list[dict[str, Any]]:
+    """Resources of one type and source with the same labels and rules are one row, and in it each by id and digest."""
+    rows: dict[tuple[Any, ...], list[tuple[str, str]]] = {}
+    firsts: dict[tuple[Any, ...], Disclosed] = {}
+    for item in resources:
+        body = item.body
+        kind, own_id = name_of(body)
+        meta = body.get("meta")
+        version = meta.get("versionId") if meta else None
+        # members of enums live for ever and hash slowly; a disclosure holds its rules
+        key = (kind, item.source, id(item.category), id(item.care_class), id(item.rules), item.stripped, version)
+        row = rows.get(key)
+        if row is None:
+            row, firsts[key] = rows.setdefault(key, []), item
+        row.append((own_id, bytes_digest(salt, item.encoded or encoded(body))))
+    return [
+        {
+            "type": key[0],
+            "version": key[-1],
+            "source": first.source,
+            "category": first.category,
+            "class": first.care_class,
+            "rules": sorted(first.rules),
+            "stripped": sorted(first.stripped),
+            "each": rows[key],
+        }
+        for key, first in firsts.items()
+    ]
+
+
+def disclosed_items(detail: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A stored disclosure's detail -> what left, one by one: type, id, version, source, category, class, rules, digest."""
+    for row in detail.get("items", ()):
+        shared = {name: value for name, value in row.items() if name != "each"}
+        for own_id, digest in row["each"]:
+            yield {**shared, "id": own_id, "digest": digest}
 
 
 def _rule(rule: RuleUse) -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from urllib.parse import quote_plus, urlencode, urljoin, urlsplit
 
 import msgspec
+from msgspec import UNSET
 
 from gateway import mapping
 from gateway.adapter import (
@@ -37,7 +38,7 @@ from gateway.adapter import (
 )
 from gateway.errors import StartupRefused
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
-from gateway.resource import Typed
+from gateway.resource import Several, Typed, instant
 
 SCHEMA: Final = "fhir-r4"
 CAP_BYTES: Final = 8_000_000  # of all pages of one search
@@ -102,7 +103,7 @@ class FhirRest:
             if "*" not in want.types and not search.types & want.types:
                 continue
             async for bundle in self._pages(search, patient, want, ends):
-                records, outcome = records_of(bundle, self._gives, self._tools.now())
+                records, outcome = several_of(bundle, self._gives, self._tools.now())
                 warned = warned or outcome
                 for record in records:
                     yield record
@@ -209,27 +210,47 @@ def records_of(bundle: Mapping[str, Any], gives: frozenset[str], now: datetime) 
 
     Raises `SourceContractBroken` for an entry that is no resource, or one that does not say whose it is.
     """
-    resources: list[Any] = [_resource(entry) for entry in bundle.get("entry", ())]
+    together, outcome = several_of(bundle, gives, now)
+    return [one for record in together for one in each(record)], outcome
+
+
+def each(record: SourceRecord) -> Iterable[SourceRecord]:
+    """A record of several resources -> a record for each."""
+    several: Several = record.data
+    for number, (resource, updated) in enumerate(zip(several.resources, several.updated, strict=True)):
+        yield SourceRecord(SCHEMA, resource, several.where(number), instant(updated, record.as_of), record.about)
+
+
+def several_of(bundle: Mapping[str, Any], gives: frozenset[str], now: datetime) -> tuple[Sequence[SourceRecord], bool]:
+    """The same, with the resources about one person in one record."""
+    resources = [_resource(entry) for entry in bundle.get("entry", ())]
     patients = _patients(bundle)
-    records: list[SourceRecord] = []
-    of_nobody: list[tuple[int, Mapping[str, Any]]] = []
+    about: dict[Claim, Several] = {}
+    of_nobody = Several([], [], [])
     outcome = False
     said: dict[str, Claim] = {}
+    claim: Claim | None = None
+    together = of_nobody
     for place, resource in enumerate(resources, start=1):
         type_ = resource.kind if resource.__class__ is Typed else resource["resourceType"]
         if type_ in _NEVER:
             outcome = outcome or type_ == "OperationOutcome"
-        elif type_ not in gives:
             continue
-        elif type_ in _OF_NOBODY:
-            of_nobody.append((place, resource))
+        if type_ not in gives:
+            continue
+        if type_ in _OF_NOBODY:
+            here = of_nobody
         else:
-            records.append(
-                SourceRecord(SCHEMA, resource, f"entry {place}", _as_of(resource, now), _claim(resource, patients, said))
-            )
-    if of_nobody:
-        about = _only({*patients.values(), *(record.about for record in records)})
-        records += [SourceRecord(SCHEMA, one, f"entry {place}", _as_of(one, now), about) for place, one in of_nobody]
+            whose = _claim(resource, patients, said)
+            if whose is not claim:  # nearly always the one before
+                claim, together = whose, about.setdefault(whose, Several([], [], []))
+            here = together
+        here.resources.append(resource)
+        here.places.append(place)
+        here.updated.append(_updated(resource))
+    records = [SourceRecord(SCHEMA, several, "entries", now, one) for one, several in about.items()]
+    if of_nobody.resources:
+        records.append(SourceRecord(SCHEMA, of_nobody, "entries", now, _only({*patients.values(), *about})))
     return records, outcome
 
 
@@ -254,7 +275,7 @@ def _patients(bundle: Mapping[str, Any]) -> dict[str, Claim]:
         number = _number_in(resource.get("identifier"))
         if number is None:
             continue
-        claim = Claim(nhs_number=number, birth_date=_day(resource.get("birthDate")))
+        claim = Claim(nhs_number=number.replace(" ", ""), birth_date=_day(resource.get("birthDate")))
         claims[f"Patient/{resource.get('id')}"] = claim
         if entry.get("fullUrl").__class__ is str:
             claims[entry["fullUrl"]] = claim
@@ -263,34 +284,39 @@ def _patients(bundle: Mapping[str, Any]) -> dict[str, Claim]:
 
 def _claim(resource: Mapping[str, Any], patients: Mapping[str, Claim], said: dict[str, Claim]) -> Claim:
     """Whose a resource says it is. `said`: the claims by number alone of this Bundle, made once each."""
-    for name in _ABOUT:
-        about = resource.get(name)
-        if about.__class__ is dict:
-            break
+    if resource.__class__ is Typed:
+        stated, reference = mapping.person_of(resource)
     else:
-        raise SourceContractBroken(UNKEYED)
-    reference = about.get("reference")
+        stated, reference = _plain_person(resource)
     known: Claim | None = None
     if patients and reference.__class__ is str:
         known = patients.get(reference) or patients.get("/".join(reference.partition("/_history/")[0].split("/")[-2:]))
-    stated = _number_in(about.get("identifier"))
     if known is None:
         if stated is None:
             raise SourceContractBroken(UNKEYED)
         claim = said.get(stated)
         if claim is None:
-            claim = said[stated] = Claim(nhs_number=stated)
+            claim = said[stated] = Claim(nhs_number=stated.replace(" ", ""))
         return claim
-    if stated is not None and stated != known.nhs_number:
+    if stated is not None and stated.replace(" ", "") != known.nhs_number:
         raise SourceContractBroken("a resource names two patients")
     return known
+
+
+def _plain_person(resource: Mapping[str, Any]) -> tuple[str | None, Any]:
+    """The NHS number and the reference by which a resource names its patient."""
+    for name in _ABOUT:
+        about = resource.get(name)
+        if about.__class__ is dict:
+            return _number_in(about.get("identifier")), about.get("reference")
+    raise SourceContractBroken(UNKEYED)
 
 
 def _number_in(identifiers: Any) -> str | None:
     for identifier in identifiers if identifiers.__class__ is list else (identifiers,):
         if identifier.__class__ is dict and identifier.get("system") == NHS_NUMBER and identifier.get("value").__class__ is str:
             number: str = identifier["value"]
-            return number.replace(" ", "")
+            return number
     return None
 
 
@@ -309,15 +335,15 @@ def _day(text: Any) -> date | None:
         raise SourceContractBroken("a birth date that cannot be read") from None
 
 
-def _as_of(resource: Mapping[str, Any], now: datetime) -> datetime:
-    """`meta.lastUpdated` where it is an instant; else now: it was asked live."""
-    meta = resource.get("meta")
-    text = meta.get("lastUpdated") if meta.__class__ is dict else None
-    try:
-        moment = datetime.fromisoformat(text) if text.__class__ is str else now
-        return moment.astimezone(UTC) if moment.tzinfo is not None else now
-    except (ValueError, OverflowError):  # or an offset that leads out of the calendar
-        return now
+def _updated(resource: Mapping[str, Any]) -> str | None:
+    """`meta.lastUpdated`, where it is a text."""
+    if resource.__class__ is Typed:
+        meta: Any = resource.form.meta
+        text = UNSET if meta is UNSET else meta.lastUpdated
+    else:
+        meta = resource.get("meta")
+        text = meta.get("lastUpdated") if meta.__class__ is dict else None
+    return text if text.__class__ is str else None
 
 
 def _next(bundle: Mapping[str, Any]) -> str | None:

@@ -9,9 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+import msgspec
+from msgspec import UNSET
+
 from gateway.disclosure.labels import labelled, labels_of, not_for_family, raised
 from gateway.disclosure.provenance import provenance
 from gateway.disclosure.stripping import PATIENT_KEEPS, PATIENT_PATHS, strip, sweep
+from gateway.disclosure.usual import Usual, usual
 from gateway.errors import InternalFault, PolicyNotActive
 from gateway.model import (
     CareClass,
@@ -30,10 +34,11 @@ from gateway.model import (
     SourceState,
 )
 from gateway.policy import GrainDecision, Policy, of
-from gateway.resource import encoded, name_of
+from gateway.resource import Typed, encoded, name_of
 
 __all__ = ["Page", "disclose"]
 
+KEPT = 1_024  # short ways kept for one set of circumstances; past that they are made for each answer
 ENTRY_BYTES = 160  # what a Bundle entry adds to its resource: fullUrl and search
 
 _MARKS = frozenset(Mark)
@@ -69,7 +74,7 @@ class _Run:
     wanted: frozenset[str]
     withheld: Counter[str] = field(default_factory=Counter)
     withheld_from: set[Category] = field(default_factory=set)
-    decided: dict[tuple[str, int, int, bool], _Ruling] = field(default_factory=dict)
+    decided: dict[tuple[str, int, int, bool, bool], _Ruling] = field(default_factory=dict)
     work: dict[int, _Work] = field(default_factory=dict)
 
     def hold(self, rule: str, category: Category | None) -> None:
@@ -128,10 +133,11 @@ def _released(
     """Every resource that may leave, by its key "Type/id", before paging; and those whose id was there already."""
     released: dict[str, tuple[MappedResource, Disclosed]] = {}
     twice: list[RefusedRecord] = []
-    family = Mark.NOT_FOR_FAMILY in run.permit.strip
+    family, wanted, short = Mark.NOT_FOR_FAMILY in run.permit.strip, run.wanted, _Short(run)
     for item in resources:
-        kind, own_id = name_of(item.body)
-        if kind not in run.wanted or kind == "Patient":  # the answer's one Patient is the trace's
+        body = item.body
+        kind, own_id = name_of(body)
+        if kind not in wanted or kind == "Patient":  # the answer's one Patient is the trace's
             continue
         if only is not None and own_id != only:
             continue
@@ -139,10 +145,53 @@ def _released(
         if key in released:
             twice.append(RefusedRecord(item.source, item.where, "another record has the same id"))
             continue
-        out = _decided(run, item, family=family)
+        way = short.of(item, kind) if body.__class__ is Typed else None
+        out = None if way is None else way.disclosed(body)  # type: ignore[arg-type] # it is Typed
+        if out.__class__ is Mark:
+            run.hold(f"mark:{out}", item.category)
+            continue
+        out = out or _decided(run, item, family=family)
         if out is not None:
-            released[key] = (item, out)
+            released[key] = (item, out)  # type: ignore[assignment] # marks were dealt with
     return released, twice
+
+
+class _Short:
+    """The short ways of one disclosure. Made by the first resource of its kind, and kept with the decisions they follow from."""
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+        permit = run.permit
+        self._kept = run.policy.rulings(of(permit.facts)).kept
+        self._key = (permit.strip, permit.sources)
+        self._met: dict[tuple[Any, ...], Usual | None] = {}
+
+    def of(self, item: MappedResource, kind: str) -> Usual | None:
+        meta = item.body.form.meta  # type: ignore[attr-defined] # it is Typed
+        if meta is not UNSET and (meta.__class__ is not dict or "security" in meta):
+            return None  # labels of its own are looked at one by one
+        source, paths = item.source, item.paths
+        # all that is named by its place in memory is held by what is kept, or lives for ever
+        key = (kind, source, id(paths), id(item.category), id(item.care_class), item.locked, item.not_early_years)
+        try:
+            return self._met[key]
+        except KeyError:
+            way = self._met[key] = self._first(item, (*key, *self._key))
+            return way
+
+    def _first(self, item: MappedResource, key: tuple[Any, ...]) -> Usual | None:
+        if not isinstance(item.category, Category) or not isinstance(item.care_class, CareClass):
+            return None
+        terms, form = self._run.permit.terms.get(item.source), item.body.form.__class__  # type: ignore[attr-defined]
+        held = self._kept.get(key)
+        if held is not None and held[0] is terms and held[1] is item.paths and held[2] is form:
+            kept: Usual | None = held[3]
+            return kept
+        ruling = _ruled(self._run, item.source, item.category, item.care_class, item.locked, item.not_early_years)
+        way = None if ruling.withheld_by else usual(item, _marked(self._run, item.paths), ruling.rules)
+        if len(self._kept) < KEPT:
+            self._kept[key] = (terms, item.paths, form, way)
+        return way
 
 
 def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | None:
@@ -267,7 +316,7 @@ def _add_provenance(
     for source, given in by_source.items():
         hidden = Mark.LOCATING in run.permit.strip
         made = provenance(run.permit.terms[source], given, identity, person, run.policy, protected=hidden)
-        released[f"Provenance/{made.body['id']}"] = (given[0][0], replace(made, encoded=encoded(made.body)))
+        released[f"Provenance/{made.body['id']}"] = (given[0][0], msgspec.structs.replace(made, encoded=encoded(made.body)))
 
 
 def _page(patient: Disclosed | None, released: Mapping[str, Disclosed], page: Page) -> tuple[tuple[Disclosed, ...], str | None]:

@@ -58,11 +58,12 @@ def labelled(body: Resource, care_class: CareClass, labels: Sequence[Mapping[str
 
 
 def _meta(meta: Mapping[str, Any] | None, care_class: CareClass, labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {**(meta or {}), "security": [*_own(care_class), *labels]}
+    return {**(meta or {}), "security": [*security_of(care_class), *labels]}
 
 
 @lru_cache(maxsize=16)
-def _own(care_class: CareClass) -> tuple[dict[str, str], ...]:
+def security_of(care_class: CareClass) -> tuple[dict[str, str], ...]:
+    """The labels that say a class to callers."""
     return (
         {"system": systems.V3_CONFIDENTIALITY, "code": _CONFIDENTIALITY[care_class]},
         {"system": systems.CARE_CLASS, "code": care_class.value},

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from gateway.disclosure.required import NOTE_NEEDS, REQUIRED, REQUIRED_INSIDE, complete, has
 from gateway.model import Mark, Resource
-from gateway.resource import Typed
+from gateway.resource import Probe, Typed, probe
 
 WHOLE = ("*",)
 PLACES_AND_PEOPLE = frozenset(
@@ -81,7 +81,7 @@ def strip(body: Resource, paths: Iterable[tuple[str, ...]]) -> Resource | None:
 
 def _strip_typed(body: Typed, paths: tuple[tuple[str, ...], ...]) -> Resource | None:
     """The same for a typed resource; it is taken apart only where something inside one of its elements has to go."""
-    whole, tops, inner = _fields(body.form.__class__, paths)
+    whole, tops, inner = fields_of(body.form.__class__, paths)
     if whole:
         return None
     form = body.form
@@ -97,11 +97,11 @@ def _strip_typed(body: Typed, paths: tuple[tuple[str, ...], ...]) -> Resource | 
             setattr(left.form, name, UNSET)
     if left is None:
         return body
-    return left if _complete(left) else None
+    return left if is_whole(left) else None
 
 
 @lru_cache(maxsize=1024)
-def _fields(form: type[msgspec.Struct], paths: tuple[tuple[str, ...], ...]) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+def fields_of(form: type[msgspec.Struct], paths: tuple[tuple[str, ...], ...]) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
     """Paths as one struct has them: whether all of it goes, the fields that go, the fields that something inside may go from."""
     known = form.__struct_fields__
     names = [(name, len(path) > 1) for path in paths if path for name in (path[0], f"_{path[0]}") if name in known]
@@ -109,28 +109,24 @@ def _fields(form: type[msgspec.Struct], paths: tuple[tuple[str, ...], ...]) -> t
     return whole, tuple(name for name, inner in names if not inner), tuple(name for name, inner in names if inner)
 
 
-def _complete(body: Typed) -> bool:
-    """`complete`, of a typed resource."""
+def is_whole(body: Typed) -> bool:
+    """Whether a typed resource has what its type requires. A type we know nothing of never has."""
     needs = _needs(body.kind, body.form.__class__)
     if needs is None:
         return False
+    alone, choices = needs
     form = body.form
-    for names in needs:
-        for name in names:
-            if getattr(form, name) is not UNSET:
-                break
-        else:
-            return False
-    return True
+    return UNSET not in alone(form) and UNSET not in [UNSET if any_of(form) == nothing else True for any_of, nothing in choices]
 
 
 @lru_cache(maxsize=1024)
-def _needs(kind: str, form: type[msgspec.Struct]) -> tuple[tuple[str, ...], ...] | None:
-    """For each element a type requires, the fields of its struct that may hold it; None: a type we know nothing of."""
+def _needs(kind: str, form: type[msgspec.Struct]) -> tuple[Probe, tuple[tuple[Probe, Any], ...]] | None:
+    """What a type requires: the elements of one field of its struct, read at once, and those that several fields may hold."""
     required = REQUIRED.get(kind)
     if required is None:
         return None
-    return tuple(tuple(field for field in form.__struct_fields__ if has((field,), name)) for name in required)
+    fields = [tuple(field for field in form.__struct_fields__ if has((field,), name)) for name in required]
+    return probe([names[0] for names in fields if len(names) == 1])[0], tuple(probe(names) for names in fields if len(names) != 1)
 
 
 def sweep(body: Resource) -> Resource | None:

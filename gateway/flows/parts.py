@@ -19,7 +19,7 @@ from gateway.registry import Registry
 if TYPE_CHECKING:
     from gateway.flows.upkeep import Standing
 
-Mint = Callable[[str, str, str, str, str], str]  # resource type, key, person, source, its kind -> our id
+Mint = Callable[[str, str, str], Callable[[str, str], str]]  # person, source, its kind -> (resource type, key) -> our id
 
 
 @dataclass(frozen=True, slots=True)

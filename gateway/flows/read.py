@@ -111,12 +111,9 @@ def _work_items(parts: Parts, identity: PatientIdentity, fetched: Fetched) -> Se
 
 
 def _context(parts: Parts, source: str, person: str, identity: PatientIdentity) -> mapping.Context:
-    def mint(resource_type: str, key: str) -> str:
-        return parts.mint(resource_type, key, person, source, kind)
-
     active = parts.registry.sources[source]
-    kind, custodian = active.manifest.kind, active.settings.custodian
-    return mapping.Context(source, mint, person, identity.number, parts.now(), custodian)
+    mint = parts.mint(person, source, active.manifest.kind)
+    return mapping.Context(source, mint, person, identity.number, parts.now(), active.settings.custodian)
 
 
 async def _denied(parts: Parts, recorded: Recorded[Deny]) -> bundle.Answer:

@@ -11,7 +11,7 @@ from gateway.mapping.rewrite import encode, parse
 from gateway.mapping.run import R4_SCHEMA, MapResult, Maps, map_record
 from gateway.mapping.shape import shape_faults
 from gateway.mapping.tree import Fault, MappingFaults
-from gateway.mapping.typed import Reader
+from gateway.mapping.typed import Reader, person_of
 
 __all__ = [
     "R4_SCHEMA",
@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "map_record",
     "parse",
+    "person_of",
     "public_path",
     "shape_faults",
     "write_record",

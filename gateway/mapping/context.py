@@ -43,6 +43,8 @@ class Run:
     own: dict[str, str] = field(default_factory=dict)  # block label -> id, for ref()
     listed: frozenset[str] = frozenset()  # extensions that mappings/r4-marks.yaml lists
     met_unlisted: bool = False  # another one was met
+    ours: dict[str, str] = field(default_factory=dict)  # the reference to the person, as it leaves
+    usual: str = ""  # the source's own reference to the person, in the resource before this one
 
     def person_reference(self, local: str) -> str:
         """The record's own word for the patient -> `Patient/<person>`. Raises `Unusable` for a second patient."""

@@ -6,23 +6,24 @@ An element that the file does not list counts as every mark; a resource type tha
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import yaml
 
+from gateway.adapter import SourceRecord
 from gateway.mapping.context import Run, Unusable
 from gateway.mapping.grammar import at, compose
-from gateway.mapping.r4 import Index, index, suggestion
+from gateway.mapping.r4 import Index, suggestion
 from gateway.mapping.reading import MapReader
 from gateway.mapping.rewrite import rewrite_resource
 from gateway.mapping.tree import Fault, Pos
-from gateway.mapping.typed import rewrite_typed
-from gateway.model import CareClass, Category, MappedResource, Mark, Resource
-from gateway.resource import Typed
+from gateway.mapping.typed import ANOTHERS, naming, patient_in, rewrite_typed
+from gateway.model import CareClass, Category, MappedResource, Mark, RefusedRecord, Resource
+from gateway.resource import Several, Typed, instant
 
 MAPPING = "r4@1"
-PATIENT = ("subject", "patient", "beneficiary", "for")  # where R4 types name whose they are
+ODD = "a value of a kind that R4 does not have there"
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError)
 ALWAYS_OURS = frozenset({"id", "resourceType", "meta", "text", "contained", "implicitRules", "language"})
 
 
@@ -42,60 +43,84 @@ class Lane:
     types: Mapping[str, TypeMarks]
     extensions: frozenset[str]  # URLs that carry no mark
 
-    def rewrite(self, resource: Resource, run: Run, *, where: str, as_of: datetime, locked: bool = False) -> MappedResource:
+    def rewrite(self, record: SourceRecord, run: Run) -> MappedResource:
         """A source's R4 resource -> ours, labelled. Raises `Unusable`."""
-        run.listed = self.extensions
-        run.patient = _own_patient(resource)
-        body = rewrite_typed(resource, run) if isinstance(resource, Typed) else rewrite_resource(resource, run)
-        labels = self.types.get(body["resourceType"])
+        return self._one(record.data, run, record.where, record.as_of, record)
+
+    def rewrite_several(self, record: SourceRecord, run: Run) -> tuple[list[MappedResource], list[RefusedRecord]]:
+        """Resources about one person, in one record -> ours, labelled; and those that are refused, one by one."""
+        several: Several = record.data
+        made: list[MappedResource] = []
+        refused: list[RefusedRecord] = []
+        moments: dict[str | None, datetime] = {}
+        for number, (resource, updated) in enumerate(zip(several.resources, several.updated, strict=True)):
+            as_of = moments.get(updated)
+            if as_of is None:
+                as_of = moments[updated] = instant(updated, record.as_of)
+            try:
+                made.append(self._one(resource, run, several.where(number), as_of, record))
+            except Unusable as error:
+                refused.append(RefusedRecord(run.ctx.source, several.where(number), error.reason))
+            except UNREADABLE:  # one odd record is refused like any other; the rest of the answer goes on
+                refused.append(RefusedRecord(run.ctx.source, several.where(number), ODD))
+        return made, refused
+
+    def _one(self, resource: Resource, run: Run, where: str, as_of: datetime, record: SourceRecord) -> MappedResource:
+        run.listed, run.met_unlisted, run.patient = self.extensions, False, None
+        run.ours = run.ours or {"reference": f"Patient/{run.ctx.person}"}
+        body: Typed | dict[str, Any]
+        if resource.__class__ is Typed:
+            body = rewrite_typed(resource, run)
+            type_ = body.kind if body.__class__ is Typed else body["resourceType"]
+        else:
+            run.patient = _own_patient(resource)
+            body = rewrite_resource(resource, run)
+            type_ = body["resourceType"]
+            _about_our_patient(body, run)
+        labels = self.types.get(type_)
         if labels is None:
             raise Unusable("a resource type that mappings/r4-marks.yaml does not list")
-        _about_our_patient(body, run.ctx.person)
         paths = labels.paths
         if run.met_unlisted:
             body = body.plain() if isinstance(body, Typed) else body
             found = tuple(_unlisted(body, self.extensions, ()))
             paths = {mark: (*paths.get(mark, ()), *found) for mark in Mark}
-        return MappedResource(body, run.ctx.source, labels.category, labels.care_class, paths, where, as_of, MAPPING, locked)
+        return MappedResource(
+            body,
+            run.ctx.source,
+            labels.category,
+            labels.care_class,
+            paths,
+            where,
+            as_of,
+            MAPPING,
+            record.locked,
+            record.not_early_years,
+        )
 
 
 def _own_patient(resource: Resource) -> str | None:
-    """The source's own id of the patient it names; "" when it names one by other means, and any `Patient/id` is another's."""
-    type_ = resource.get("resourceType") if isinstance(resource, Typed | dict) else None
-    name = _naming(type_) if type_.__class__ is str else None
+    """The source's own id of the patient it names."""
+    type_ = resource.get("resourceType") if isinstance(resource, dict) else None
+    name = naming(type_) if type_.__class__ is str else None
     about = resource.get(name) if name else None
-    if about.__class__ is not dict:
-        return None
-    text = about.get("reference")
-    parts = text.partition("/_history/")[0].split("/") if isinstance(text, str) else ()
-    return parts[-1] if len(parts) > 1 and parts[-2] == "Patient" else ""
+    return patient_in(about.get("reference")) if about.__class__ is dict else None
 
 
-def _about_our_patient(body: Resource, person: str) -> None:
+def _about_our_patient(body: dict[str, Any], run: Run) -> None:
     """Fetch has proved whose the record is; where the source's word for it cannot leave (an identifier, an address), ours does.
 
     Raises `Unusable` for a resource about a group, a device or a place.
     """
-    name = _naming(body["resourceType"])
+    name = naming(body["resourceType"])
     if name is None:
         return
     about = body.get(name)
     if about is not None and "reference" in about:
         if not about["reference"].startswith("Patient/"):
-            raise Unusable("it is about something other than a patient")
+            raise Unusable(ANOTHERS)
         return
-    ours = {"reference": f"Patient/{person}"}
-    if isinstance(body, Typed):
-        setattr(body.form, name, ours)
-    elif isinstance(body, dict):
-        body[name] = ours
-
-
-@cache
-def _naming(type_: str) -> str | None:
-    """By which element a type names its one patient."""
-    elements = index().elements(type_) if index().is_resource(type_) else {}
-    return next((name for name in PATIENT if name in elements and not elements[name].many), None)
+    body[name] = run.ours
 
 
 def read_marks(text: str, file: str, index: Index) -> tuple[Lane, list[Fault]]:

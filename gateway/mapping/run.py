@@ -15,12 +15,12 @@ from gateway.mapping.functions import block_key, text
 from gateway.mapping.outward.plan import OutwardMap, OutwardPlan
 from gateway.mapping.plan import MapPlan
 from gateway.mapping.r4 import index
-from gateway.mapping.r4_lane import Lane
+from gateway.mapping.r4_lane import ODD, UNREADABLE, Lane
 from gateway.mapping.source import Schema
 from gateway.model import CareClass, Category, MappedResource, RefusedRecord
+from gateway.resource import Several
 
 R4_SCHEMA: Final = "fhir-r4"  # a record of this schema is an R4 resource already: no map, the rewriter
-UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,13 +234,29 @@ def _accounting(maps: Maps, adapter: str, record: SourceRecord, outcome: Outcome
 
 def _r4_record(maps: Maps, record: SourceRecord, ctx: Context, *, wanted: bool) -> MapResult:
     run = Run(ctx, maps.codes)
+    if record.data.__class__ is Several:
+        return _several(maps, record, run, wanted=wanted)
     try:
-        made = maps.lane.rewrite(record.data, run, where=record.where, as_of=record.as_of, locked=record.locked)
+        made = maps.lane.rewrite(record, run)
     except Unusable as error:
         reason = error.reason
     except UNREADABLE:  # one odd record is refused like any other; the rest of the answer goes on
-        reason = "a value of a kind that R4 does not have there"
+        reason = ODD
     else:
         return MapResult((made,), (), account_r4(record.data, made=True) if wanted else None)
-    refused = RefusedRecord(ctx.source, record.where, reason)
-    return MapResult((), (refused,), account_r4(record.data, made=False) if wanted else None)
+    return MapResult(
+        (), (RefusedRecord(ctx.source, record.where, reason),), account_r4(record.data, made=False) if wanted else None
+    )
+
+
+def _several(maps: Maps, record: SourceRecord, run: Run, *, wanted: bool) -> MapResult:
+    several: Several = record.data
+    each = [account_r4(one, made=True) for one in several.resources] if wanted else []  # before they are rewritten in place
+    made, refused = maps.lane.rewrite_several(record, run)
+    if not wanted:
+        return MapResult(tuple(made), tuple(refused), None)
+    gone = {one.where for one in refused}
+    kept = [one for number, one in enumerate(each) if several.where(number) not in gone]
+    mapped, ignored = sum(one.mapped for one in kept), sum(one.ignored for one in kept)
+    withheld = sum(one.leaves for one in each) - mapped - ignored
+    return MapResult(tuple(made), tuple(refused), Accounting(mapped, ignored, (), 0, withheld))

@@ -19,10 +19,11 @@ from gateway.mapping.context import Run, Unusable
 from gateway.mapping.r4 import PRIMITIVE_NAMES, index
 from gateway.mapping.rewrite import DROPPED, handler, our_meta, our_reference
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
-from gateway.resource import Typed, encoded, has_empties, without_empties
+from gateway.resource import Probe, Typed, encoded, has_empties, probe, without_empties
 
+PATIENT: Final = ("subject", "patient", "beneficiary", "for")  # where R4 types name whose they are
+ANOTHERS: Final = "it is about something other than a patient"
 _reference, _extension = handler("Reference"), handler("Extension")
-_HOLDS_LITTLE: Final = frozenset({"versionId", "lastUpdated"})  # of meta: it has only what is ours to say
 
 
 class _AnyShape(type):
@@ -38,10 +39,6 @@ class Reference(metaclass=_AnyShape):
 
 class Extensions(metaclass=_AnyShape):
     """A list of Extensions, plain."""
-
-
-class Meta(metaclass=_AnyShape):
-    """The resource's meta, plain."""
 
 
 class InnerId(metaclass=_AnyShape):
@@ -60,6 +57,19 @@ class _Whole(metaclass=_AnyShape):
     """An integer."""
 
 
+class Meta(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """The resource's meta. Nearly always it has only what is ours to say; whatever else is in it is looked at closer."""
+
+    versionId: Annotated[str, msgspec.Meta(min_length=1)] | UnsetType = UNSET  # noqa: N815 - FHIR's names
+    lastUpdated: Annotated[str, msgspec.Meta(min_length=1)] | UnsetType = UNSET  # noqa: N815
+    profile: Any = UNSET
+    security: Any = UNSET
+    source: Any = UNSET
+    tag: Any = UNSET
+    extension: Any = UNSET
+    id: Any = UNSET
+
+
 _LOOKED_AT: Final[Mapping[str, Any]] = {
     "Reference": Reference,
     "Extension": Extensions,
@@ -74,7 +84,10 @@ _PRIMITIVES: Final[Mapping[str, Any]] = {
 }
 _AT_TOP: Final[Mapping[str, Any]] = {"id": _TEXT, "meta": Meta, **dict.fromkeys(DROPPED, _Gone)}
 _ALONE: Final = (Extensions, _Gone, InnerId)  # whatever R4 says, there is one of it and nothing beside it
-_SHAPES: Final[Mapping[type, type]] = {Reference: dict, Extensions: list, Meta: dict}
+_SHAPES: Final[Mapping[type, type]] = {Reference: dict, Extensions: list}
+_MORE_OF_IDENTIFIER: Final = ("use", "type", "period", "assigner", "extension", "id")
+_more_identifier, _NO_MORE = probe(_MORE_OF_IDENTIFIER)
+_more_meta, _NO_META = probe(("profile", "security", "source", "tag", "extension", "id"))
 
 
 class Reader:
@@ -127,12 +140,85 @@ def rewrite_typed(resource: Typed, run: Run) -> Typed | dict[str, Any]:
     own = form.id
     if own is UNSET:
         raise Unusable("the resource has no id")
-    form.id = run.ctx.mint(resource.kind, own)
+    kind = resource.kind
+    form.id = run.ctx.mint(kind, own)
+    naming, others, nothing = _links(form.__class__)
+    if naming is not None:
+        _about(form, naming, run)
+    found = others(form)
+    if found != nothing:
+        for name, link in zip(_links_named(form.__class__), found, strict=False):  # of one name, probe reads it twice
+            if link is not UNSET:
+                setattr(form, name, _linked(link, run))
+    meta = form.meta
+    if meta is not UNSET:
+        form.meta = UNSET if _more_meta(meta) == _NO_META else _meta(meta, run)
+    met = resource.met
+    return _met(resource, met, run) if met else resource
+
+
+def _about(form: Any, naming: str, run: Run) -> None:
+    """The element that names the person, as ours: fetch has proved whose the record is. Raises `Unusable`."""
+    link = getattr(form, naming)
+    if link is UNSET:
+        setattr(form, naming, run.ours)
+        return
+    text = link.reference
+    if text.__class__ is str and text == run.usual and _is_bare(link):  # as in the resource before it
+        run.patient = run.usual[8:]
+        setattr(form, naming, run.ours)
+        return
+    run.patient = patient_in(text)
+    ours = _linked(link, run)
+    if ours is UNSET or "reference" not in ours:
+        ours = run.ours
+    elif not ours["reference"].startswith("Patient/"):
+        raise Unusable(ANOTHERS)
+    elif text == f"Patient/{run.patient}":
+        run.usual = text
+    setattr(form, naming, ours)
+
+
+def person_of(resource: Typed) -> tuple[str | None, Any]:
+    """By which NHS number and which reference a resource names its patient; of a patient it does not name, neither."""
+    link = getattr(resource.form, naming(resource.kind) or "", UNSET)
+    if link is UNSET:
+        return None, None
+    identifier = link.identifier
+    if identifier is UNSET or identifier.system != NHS_NUMBER or identifier.value is UNSET:
+        return None, link.reference
+    return identifier.value, link.reference
+
+
+def patient_in(reference: Any) -> str:
+    """The source's own id of the patient it names; "" when it names one by other means, and any `Patient/id` is another's."""
+    parts = reference.partition("/_history/")[0].split("/") if reference.__class__ is str else ()
+    return parts[-1] if len(parts) > 1 and parts[-2] == "Patient" else ""
+
+
+def _is_bare(link: Any) -> bool:
+    """A reference by itself, or beside the NHS number alone, as most are."""
+    if link.display is not UNSET or link.type is not UNSET:
+        return False
+    identifier = link.identifier
+    return identifier is UNSET or (identifier.system == NHS_NUMBER and _more_identifier(identifier) == _NO_MORE)
+
+
+def _linked(link: Any, run: Run) -> Any:
+    """One reference of the resource's own elements -> ours, or UNSET when nothing of it is left. Raises `Unusable`."""
+    text = link.reference
+    if text is not UNSET and _is_bare(link):
+        ours = our_reference(text, run)
+        return UNSET if ours is None else {"reference": ours}
+    made = _reference(msgspec.to_builtins(link), run)
+    return UNSET if made is None else made
+
+
+def _met(resource: Typed, met: Iterable[tuple[type, Any]], run: Run) -> Typed | dict[str, Any]:
+    """What stands deeper and has to be looked at."""
     ragged = False
-    for shape, value in resource.met:
-        if shape is Meta:
-            form.meta = _meta(value, run)
-        elif shape is Extensions:
+    for shape, value in met:
+        if shape is Extensions:
             value[:] = [new for one in value if (new := _extension(one, run)) is not None]
             ragged = ragged or not value
         elif shape is InnerId:
@@ -146,24 +232,44 @@ def rewrite_typed(resource: Typed, run: Run) -> Typed | dict[str, Any]:
 
 
 def _usual_reference(value: dict[str, Any], run: Run) -> dict[str, Any] | None:
-    """A reference by itself, or beside the NHS number alone, as most are; None: look at it closer."""
-    text, identifier = value.get("reference"), value.get("identifier")
-    if len(value) == 2:
-        if identifier.__class__ is not dict or len(identifier) != 2 or identifier.get("system") != NHS_NUMBER:
-            return None
-        if identifier.get("value").__class__ is not str:
-            return None
-    elif len(value) != 1:
-        return None
-    ours = our_reference(text, run) if text.__class__ is str else None
+    """A reference by itself; None: look at it closer."""
+    text = value.get("reference")
+    ours = our_reference(text, run) if len(value) == 1 and text.__class__ is str else None
     return None if ours is None else {"reference": ours}
 
 
-def _meta(meta: dict[str, Any], run: Run) -> Any:
-    for name, value in meta.items():
-        if name not in _HOLDS_LITTLE or value.__class__ is not str:
-            return our_meta(meta, run) or UNSET
-    return UNSET
+def _meta(meta: Meta, run: Run) -> Any:
+    """Profiles and labels are kept; the rest is ours to say. Raises `Unusable`."""
+    profile = meta.profile
+    if _more_meta(meta)[1:] == _NO_META[1:] and profile.__class__ is list and profile and set(map(type, profile)) == {str}:
+        return {"profile": profile}
+    return our_meta(msgspec.to_builtins(meta, builtin_types=(Decimal,)), run) or UNSET
+
+
+@cache
+def naming(type_: str) -> str | None:
+    """By which element a type names its one patient."""
+    elements = index().elements(type_) if index().is_resource(type_) else {}
+    return next((name for name in PATIENT if name in elements and not elements[name].many), None)
+
+
+@cache
+def _links(form: type[msgspec.Struct]) -> tuple[str | None, Probe, tuple[Any, ...]]:
+    """A struct -> the field that names the person; its other references, read at once, and what that reads where none is."""
+    names = _links_named(form)
+    others, nothing = probe(names)
+    return naming(str(form.__struct_config__.tag)), others, nothing
+
+
+@cache
+def _links_named(form: type[msgspec.Struct]) -> tuple[str, ...]:
+    type_ = str(form.__struct_config__.tag)
+    of_type = index().elements(type_)
+    return tuple(
+        name
+        for name in form.__struct_fields__
+        if of_type[name].type == "Reference" and not of_type[name].many and name != naming(type_)
+    )
 
 
 def _form(type_: str) -> type[msgspec.Struct]:
@@ -171,11 +277,24 @@ def _form(type_: str) -> type[msgspec.Struct]:
 
 
 @cache
+def _link() -> type[msgspec.Struct]:
+    """A Reference that stands among a resource's own elements."""
+    fields = {"reference": _TEXT, "type": _TEXT, "display": _TEXT, "identifier": _struct("Identifier", None, frozenset())}
+    return msgspec.defstruct(
+        "Link",
+        [(name, Union[fields[name], UnsetType], UNSET) for name in sorted(fields)],  # noqa: UP007 - types, not annotations
+        forbid_unknown_fields=True,
+        omit_defaults=True,
+        gc=False,
+    )
+
+
+@cache
 def _struct(type_: str, tag: str | None, within: frozenset[str]) -> type[msgspec.Struct]:
     """A type -> its struct. Left to the long way, as they are rare: a type inside itself, what stands beside a primitive."""
     fields: dict[str, Any] = {}
     for name, element in index().elements(type_).items():
-        kind = _kind(name, element.type, within | {type_}, top=tag is not None)
+        kind = _kind(name, element.type, within | {type_}, top=tag is not None, many=element.many)
         if kind is not None:
             fields[name] = Annotated[GenericAlias(list, kind), _FILLED] if element.many and kind not in _ALONE else kind
     return msgspec.defstruct(
@@ -189,7 +308,7 @@ def _struct(type_: str, tag: str | None, within: frozenset[str]) -> type[msgspec
     )
 
 
-def _kind(name: str, type_: str, within: frozenset[str], *, top: bool) -> Any:
+def _kind(name: str, type_: str, within: frozenset[str], *, top: bool, many: bool) -> Any:
     """What a field of a struct is; None: left out."""
     if name == "modifierExtension" or type_ in within:
         return None
@@ -199,6 +318,8 @@ def _kind(name: str, type_: str, within: frozenset[str], *, top: bool) -> Any:
         return InnerId
     if type_ in PRIMITIVE_NAMES:
         return _PRIMITIVES.get(type_, _TEXT)
+    if top and type_ == "Reference" and not many:
+        return _link()
     if type_ in _LOOKED_AT:
         return _LOOKED_AT[type_]
     if index().is_type(type_):

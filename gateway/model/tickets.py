@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Generic, Literal, TypeVar
 
+import msgspec
+
 from gateway.model.words import (
     CareClass,
     Category,
@@ -255,8 +257,7 @@ class SourceReport:
     took_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class MappedResource:
+class MappedResource(msgspec.Struct, frozen=True):
     """One R4 resource a mapping made, with its labels. Made by gateway.mapping."""
 
     body: Resource  # with id and resourceType; references rewritten to our ids
@@ -280,8 +281,7 @@ class RefusedRecord:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Disclosed:
+class Disclosed(msgspec.Struct, frozen=True):
     """One resource as it will leave."""
 
     body: Resource
@@ -290,7 +290,7 @@ class Disclosed:
     care_class: CareClass
     rules: tuple[str, ...]
     stripped: tuple[Mark, ...]
-    encoded: bytes = field(default=b"", compare=False, repr=False)  # the body as JSON, encoded once: to measure and to send
+    encoded: bytes = b""  # the body as JSON, encoded once: to measure, to digest and to send
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import product
+from typing import Any
 
 from gateway.model import CareClass, Category, Coding, Facts, Grain, Mark, Organisation, RuleUse, SourceTerms
 from gateway.policy.agreements import Agreement, LawRow, Party
@@ -33,6 +34,7 @@ class Rulings:
     circumstances: Circumstances
     context: Mapping[str, object]
     made: dict[tuple[object, ...], GrainDecision] = field(default_factory=dict)
+    kept: dict[object, Any] = field(default_factory=dict)  # what steps worked out from these decisions alone
 
     def see(self, grain: Grain, terms: SourceTerms | None = None) -> GrainDecision:
         """One grain; `terms` are its source's. None: not from a source (the trace's demographics, the access log)."""

@@ -11,7 +11,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,16 +39,7 @@ _SIGNING = ("receipt-signing", "token-signing")
 _NONCE_BYTES = 12
 SealingUse = Literal["number-sealing", "shelf-sealing", "file-sealing"]
 _KEY_ID_BYTES = 4
-_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8
-# 160 bits as 32 groups of five, moved apart until each has a byte of its own: (what stays, what moves, how far).
-_APART = tuple(
-    (
-        sum(((1 << width) - 1) << at for at in range(0, 256, lane)),
-        sum(((1 << width) - 1) << at + width for at in range(0, 256, lane)),
-        far,
-    )
-    for width, lane, far in ((80, 256, 48), (40, 128, 24), (20, 64, 12), (10, 32, 6), (5, 16, 3))
-)
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8  # a byte -> the letter of its last five bits
 
 
 class NotOpened(Exception):
@@ -124,16 +115,25 @@ class Keys:
         """The log's index of a member of staff, given as "<system>|<id>"."""
         return hmac.digest(self._hash["audit-index"], b"agent\0" + _bytes(staff), "sha256")
 
-    def resource_id(self, resource_type: str, key: str, person: str, source: str, kind: str) -> str:
-        """A source's own key -> the id we give out: `<person>.<kind of source>.<20 base32>`; another person, another hash.
+    def resource_ids(self, person: str, source: str, kind: str) -> Callable[[str, str], str]:
+        """(type, a source's own key) -> the id we give out: `<person>.<kind of source>.<20 letters of base32>`.
 
+        An HMAC-SHA-256 of person, source, type and key, 5 bits of each of its first 20 bytes: another person, another hash.
         The source's own name is hashed in and never shown: of a protected person it could tell the place.
         """
         inner, outer = self._resource_id
-        inner, outer = inner.copy(), outer.copy()
-        inner.update(_bytes(f"{resource_type}\0{key}\0{person}\0{source}"))
-        outer.update(inner.digest())
-        return f"{person}.{kind}.{_letters(outer.digest()[:20])}"
+        begun = inner.copy()
+        begun.update(_bytes(f"{person}\0{source}\0"))
+        start, outer_copy, letters = begun.copy, outer.copy, _LETTERS
+        prefix = f"{person}.{kind}."
+
+        def mint(resource_type: str, key: str) -> str:
+            message, whole = start(), outer_copy()
+            message.update(f"{resource_type}\0{key}".encode("utf-8", "surrogatepass"))
+            whole.update(message.digest())
+            return prefix + whole.digest()[:20].translate(letters).decode()
+
+        return mint
 
     # ------------------------------------------------------------------------------------------------- sealing
 
@@ -176,14 +176,6 @@ def _keyed(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
     """HMAC-SHA-256 (RFC 2104) with the key taken in: its inner and outer hash, to be copied for each message."""
     padded = key.ljust(hashlib.sha256().block_size, b"\0")
     return hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)), hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
-
-
-def _letters(digest: bytes) -> str:
-    """20 bytes -> the first 20 small letters of their base32. All in one integer: a table of letters would be cold each time."""
-    bits = int.from_bytes(digest, "big")
-    for stays, moves, far in _APART:
-        bits = bits & stays | (bits & moves) << far
-    return bits.to_bytes(32, "big").translate(_LETTERS)[:20].decode()
 
 
 def _create(folder: Path, *, made_for: str) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from whole_place import NHS_NUMBER, World, eventually, holds_a_number, resources, shape
 
+from gateway.audit import disclosed_items
 from sandbox import demo
 from sandbox.demo import AUDITOR, CENTRE, GP, VISITOR, WORKER
 from sandbox.families import BY_KEY
@@ -68,8 +69,9 @@ def test_the_disclosure_names_each_resource_its_rules_and_a_digest_and_no_conten
     answer = world.everything(GP, "amara")
     decision, disclosure = world.of_request(answer)
     shown = {(resource["resourceType"], resource["id"]) for resource in resources(answer)}
-    assert {(item["type"], item["id"]) for item in disclosure["detail"]["items"]} == shown
-    assert all(item["rules"] and item["digest"] for item in disclosure["detail"]["items"])
+    items = list(disclosed_items(disclosure["detail"]))
+    assert {(item["type"], item["id"]) for item in items} == shown
+    assert all(item["rules"] and item["digest"] for item in items)
     assert {"direct-care-gp", "warnings-to-gp", "centre-involvement-to-health"} == {
         rule["id"] for rule in decision["detail"]["rules"]
     }

@@ -100,7 +100,7 @@ async def _measured(numbers: list[str], rounds: int) -> dict[str, float]:
         real_fetch = parts.fetch
         object.__setattr__(parts, "fetch", timed("fetch", real_fetch.__call__))
         fhir_rest.read_bundle = timed("fetch: parse", fhir_rest.read_bundle)
-        fhir_rest.records_of = timed("fetch: whose it is", fhir_rest.records_of)
+        fhir_rest.several_of = timed("fetch: whose it is", fhir_rest.several_of)
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)

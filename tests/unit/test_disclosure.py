@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from msgspec import structs
 from policy_world import EVERY_TYPE, PERSON, SOURCES, facts, identity, mapped, policy, recorded, request
 
 from gateway import systems
@@ -114,7 +115,9 @@ def test_each_item_is_decided_by_its_own_class():
 
 
 def test_an_unknown_category_or_class_is_withheld():
-    made = disclosed([replace(allergy(), category="allergies-of-a-kind"), replace(allergy("a2"), care_class="odd")])
+    made = disclosed(
+        [structs.replace(allergy(), category="allergies-of-a-kind"), structs.replace(allergy("a2"), care_class="odd")]
+    )
     assert kinds(made) == ["Patient"]
     assert made.withheld == {"unknown-label": 2}
 
@@ -145,7 +148,7 @@ def test_a_label_that_restricts_nothing_is_kept_beside_ours():
 
 
 def test_a_source_the_permit_does_not_cover_gives_nothing():
-    made = disclosed([replace(allergy(), source="elsewhere")])
+    made = disclosed([structs.replace(allergy(), source="elsewhere")])
     assert made.withheld == {"source-not-covered": 1}
     under = permit()
     assert disclosed([allergy()], under=replace(under, sources=under.sources - {"gp"})).withheld == {"source-not-covered": 1}
@@ -441,13 +444,13 @@ def test_places_and_people_of_a_protected_person_go_whole():
 
 def test_a_resource_that_is_nothing_but_a_place_goes_whole():
     odd = mapped("Flag", "authority", Category.CHILD_PROTECTION, CareClass.SAFEGUARDING, display="x")
-    odd = replace(odd, body={"resourceType": "Flag", "id": "x", "reference": "Organization/o1"})
+    odd = structs.replace(odd, body={"resourceType": "Flag", "id": "x", "reference": "Organization/o1"})
     assert disclosed([odd], under=permit(protected=True)).withheld == {"mark:locating": 1}
 
 
 def test_a_resource_about_a_place_goes_whole_for_a_protected_person():
     odd = mapped("Flag", "authority", Category.CHILD_PROTECTION, CareClass.SAFEGUARDING)
-    odd = replace(odd, body={**flag().body, "subject": {"reference": "Location/l1"}})
+    odd = structs.replace(odd, body={**flag().body, "subject": {"reference": "Location/l1"}})
     assert disclosed([odd], under=permit(protected=True)).withheld == {"mark:locating": 1}
 
 
@@ -603,7 +606,7 @@ def provenances(made):
 
 
 def test_each_source_that_gave_has_one_provenance_naming_its_custodian():
-    newer = replace(allergy("a2"), as_of=datetime(2026, 11, 21, 13, 0, tzinfo=UTC))
+    newer = structs.replace(allergy("a2"), as_of=datetime(2026, 11, 21, 13, 0, tzinfo=UTC))
     found = provenances(disclosed([newer, allergy(), jab(), flag(locked=True)], under=permit(asked=WITH_PROVENANCE)))
     assert set(found) == {"gp", "child-health"}
     gp = found["gp"]

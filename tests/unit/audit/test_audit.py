@@ -11,6 +11,7 @@ from store_world import CHILD, NOW
 
 from gateway.audit import record_audit_read, record_decision, record_disclosure, record_failure
 from gateway.audit.canonical import body_digest
+from gateway.audit.entries import disclosed_items
 from gateway.errors import AuditDown, CursorRefused
 from gateway.model import (
     AccessRequest,
@@ -217,7 +218,7 @@ async def test_a_disclosure_is_itemised_without_its_content() -> None:
     (entry,) = log.entries
     assert (entry.kind, entry.outcome, entry.signed) == ("disclosure", "success", True)
     detail: Any = entry.detail
-    (item,) = detail["items"]
+    (item,) = disclosed_items(detail)
     assert {name: item[name] for name in ("type", "id", "version", "source", "category", "class")} == {
         "type": "Immunization",
         "id": "p.child-health.x",
@@ -243,7 +244,7 @@ async def test_two_disclosures_of_the_same_resource_have_unlike_digests() -> Non
     log = FakeLog()
     await record_disclosure(log, DISCLOSURE, now=NOW)
     await record_disclosure(log, DISCLOSURE, now=NOW)
-    one, two = (entry.detail["items"][0]["digest"] for entry in log.entries)
+    one, two = (next(disclosed_items(entry.detail))["digest"] for entry in log.entries)
     assert one != two
 
 

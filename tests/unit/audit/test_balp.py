@@ -6,7 +6,7 @@ from gateway.audit.balp import audit_event
 from gateway.ports import StoredEvent
 from tests import fakes
 
-ITEM = {"type": "Flag", "id": f"{fakes.PERSON}.leeds.x", "rules": ["s47-enquiry"], "digest": "d"}
+ITEM = {"type": "Flag", "rules": ["s47-enquiry"], "each": [[f"{fakes.PERSON}.leeds.x", "d"]]}
 BODY = {
     "kind": "disclosure",
     "outcome": "success",

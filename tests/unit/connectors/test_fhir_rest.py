@@ -96,7 +96,7 @@ async def ask(
     items = [item async for item in source.fetch(person, Want(frozenset(types), Purpose.TREAT, {}, "c-1"))]
     facts = items.pop()
     assert isinstance(facts, SourceFacts)
-    return [item for item in items if isinstance(item, SourceRecord)], facts
+    return [one for item in items if isinstance(item, SourceRecord) for one in fhir_rest.each(item)], facts
 
 
 async def test_the_number_goes_in_the_form_and_never_in_the_url():
