@@ -25,13 +25,16 @@ from gateway.registry import ActiveSource
 SAMPLE: Final = 20  # one record in so many, by the order in which a source's records come: never by whose they are
 MOST_WAITING: Final = 2_000  # beyond, a record is accounted for at once
 MOST_PATHS: Final = 200  # of one schema; beyond, a path of unknown fields is only `*`
-NAMED: Final = frozenset({"csv-drop", "graphql", "hl7v2-drop", "sql", "xml-drop"})  # columns, elements: names are no data here
+NAMED: Final = frozenset(("csv-drop", "graphql", "hl7v2-drop", "returns-drop", "sql", "xml-drop"))  # columns, elements: no data
 REFUSED: Final = "fields that no map knows, and the source is set to refuse them"
 DUE: Final = timedelta(days=7)
 UNKNOWN: Final = "*"
 
 LEAVES = prometheus_client.Counter(
     "gateway_leaves_total", "Leaves of source records accounted for, by what became of them.", ["source", "became"]
+)
+CODES = prometheus_client.Counter(
+    "gateway_unmapped_codes_total", "Codes of source records that their code map does not know.", ["source", "code_map"]
 )
 _log = structlog.get_logger()
 
@@ -69,6 +72,8 @@ class Accounts:
         refuses = source.settings.drift == "refuse"
         result = map_record(self._maps, source.manifest.name, record, context, account=refuses)
         name = source.settings.name
+        for code_map, count in result.unknown_codes.items():
+            CODES.labels(name, code_map).inc(count)
         if result.accounting is not None:
             self._count(source, record.schema, result.accounting)
             if result.accounting.unmapped_leaves:

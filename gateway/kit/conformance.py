@@ -4,7 +4,7 @@ The author writes no test: `gateway check NAME` runs this, and a claimed tier th
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +22,7 @@ from gateway.kit.running_rules import empty, errors, no_network, number_in_url, 
 from gateway.mapping import R4_SCHEMA, Maps, map_record, shape_faults
 from gateway.mapping.cases import Case, cases, context
 from gateway.mapping.rewrite import parse
+from gateway.mapping.tree import Group, Line
 from gateway.nhs_number import NotAnNhsNumber
 from gateway.nhs_number import parse as number
 from gateway.registry import read_file
@@ -42,7 +43,10 @@ UNEXPECTED: Final = (  # what a reader or a map may never let through
     ValueError,
 )
 TIERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "sandbox": ("quality", "manifest", "maps", "leaves", "goldens", "same", "order", "hostile", "synthetic"),
+    "sandbox": (
+        *("quality", "manifest", "maps", "mental-health-status", "leaves"),
+        *("goldens", "same", "order", "hostile", "synthetic"),
+    ),
     "pilot": (
         "owner",
         "readme",
@@ -162,6 +166,23 @@ def maps(one: Subject) -> Iterator[str]:
         yield f"mappings/{one.name}: there is no map"
     if not one.cases:
         yield f"mappings/{one.name}/cases: there is no case"
+
+
+def mental_health_status(one: Subject) -> Iterator[str]:
+    """No map says a legal status in the extension that is for the Mental Health Act: an order about a child is another law."""
+    for plan in one.maps.plans(one.name):
+        for block in plan.blocks:
+            for found in _extensions(block.block.lines):
+                if found.endswith("/Extension-UKCore-LegalStatus"):
+                    yield f"{plan.source.file}: {block.block.label} sets Extension-UKCore-LegalStatus"
+
+
+def _extensions(lines: Iterable[Line | Group]) -> Iterator[str]:
+    """The URL of every extension that lines write to."""
+    for line in lines:
+        yield from (part.url for part in line.target if part.url is not None)
+        if isinstance(line, Group):
+            yield from _extensions(line.lines)
 
 
 def leaves(one: Subject) -> Iterator[str]:
@@ -289,6 +310,7 @@ RULES: Final[Mapping[str, Callable[[Subject], Iterator[str]]]] = {
         quality,
         manifest,
         maps,
+        mental_health_status,
         leaves,
         goldens,
         same,

@@ -320,6 +320,8 @@ def _row(run: Run, value: Primitive, name: str) -> tuple[Text | None, CodeRow | 
     if found is None:
         return None, None, codes
     row = codes.rows.get(found)
+    if row is None:
+        run.unknown_codes[name] = run.unknown_codes.get(name, 0) + 1
     if row is None and not codes.keep_text:
         raise Unusable("a code that the code map does not know")
     return found, row, codes

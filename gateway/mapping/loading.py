@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
 from inspect import isfunction
 from pathlib import Path
@@ -60,6 +60,20 @@ def load(folder: "Path | Traversable", *, overrides: "Path | Traversable | None"
         raise MappingFaults(tuple(sorted(faults)))
     whole, back = ({key: tuple(found) for key, found in rows.items()} for rows in (by_schema, readback))
     return Maps(whole, schemas, codes, lane, digest.hexdigest(), outward, back)
+
+
+def with_code_maps(maps: Maps, folder: "Path | Traversable", own: Mapping[str, "Path | Traversable"]) -> Maps:
+    """Loaded maps, and sources with a folder of code maps of their own -> maps that use those for those sources.
+
+    The same letter means different things in different places. Every line is checked again against what it would then give.
+    Raises `MappingFaults`.
+    """
+    own_codes, digest = dict(maps.own_codes), hashlib.sha256(maps.hash.encode())
+    for source, place in sorted(own.items()):
+        with_own = load(folder, overrides=place)
+        own_codes[source] = with_own.codes
+        digest.update(f"{source} {with_own.hash}".encode())
+    return replace(maps, own_codes=own_codes, hash=digest.hexdigest() if own else maps.hash)
 
 
 def remaker(folder: "Path | Traversable", maps: Maps, plan: MapPlan) -> Callable[[MapFile], tuple[LoadedMap | None, list[Fault]]]:

@@ -3,9 +3,10 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from gateway.kit.readme import made as readme_of
 from gateway.kit.readme import renewed
 from gateway.mapping import load
 from gateway.mapping.cases import cases
-from tests.unit.kit.clinic import ROW, make
+from tests.unit.kit.clinic import MAP, ROW, make
 
 ROWS = {
     "a-visit": ROW,
@@ -196,3 +197,17 @@ def test_a_line_that_no_case_exercises_is_found(clinic: Subject, tmp_path: Path)
 
 def test_every_rule_belongs_to_one_tier():
     assert sorted(RULES) == sorted(rule for rules in TIERS.values() for rule in rules)
+
+
+def test_a_map_that_says_an_order_about_a_child_in_the_mental_health_acts_extension_is_found(tmp_path: Path):
+    legal = "extension('https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-LegalStatus')"
+    line = f"      {legal}.extension('legalStatusClassification').valueCodeableConcept.text: kind | text\n"
+    made = load(make(tmp_path / "mappings", map_=MAP.replace("      period.start", f"{line}      period.start")))
+    one: Any = SimpleNamespace(name="clinic", maps=made)
+    assert found(one, "mental-health-status") == ["clinic/visit.yaml: Encounter sets Extension-UKCore-LegalStatus"]
+
+
+def test_no_map_that_ships_says_a_legal_status_in_the_mental_health_acts_extension():
+    maps = load(files("mappings"))
+    shipped: list[Any] = [SimpleNamespace(name=name, maps=maps) for name in maps.adapters()]
+    assert [found(one, "mental-health-status") for one in shipped] == [[]] * len(shipped)
