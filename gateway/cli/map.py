@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import sys
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.resources import files
@@ -16,21 +17,18 @@ import typer
 
 from gateway import mapping, registry
 from gateway.adapter import Claim, Manifest, SourceContractBroken, SourceRecord
+from gateway.cli.loaded_maps import UNUSABLE, AsJson, Folder, both, every_map, folder_of, load_maps, maps_of, named
+from gateway.cli.map_write import compare_written, origins_of, score_of, tables_of, write
 from gateway.cli.say import fail
 from gateway.connectors import CONNECTORS
 from gateway.errors import StartupRefused
 from gateway.mapping.cases import cases, context
-from gateway.mapping.plan import MapPlan
+from gateway.mapping.outward.plan import OutwardPlan
 from gateway.nhs_number import NhsNumber, NotAnNhsNumber, parse
 
 app = typer.Typer(help="Mappings: run, check, compare, explain, document, export.", no_args_is_help=True)
 
-UNUSABLE = 2
 COLUMNS = ("local_id", "nhs_number", "birth_date", "verified_on", "verified_by")
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line, for machines")]
-Folder = Annotated[
-    Path | None, typer.Option("--mappings", envvar="GATEWAY_MAPPINGS", help="a mappings folder; default: the shipped one")
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +50,26 @@ def run(
     adapters: Annotated[
         Path | None, typer.Option(envvar="GATEWAY_ADAPTERS", help="a folder of adapter packages under development")
     ] = None,
+    code_maps: Annotated[
+        Path | None, typer.Option(help="a folder of the source's own code maps, as its option `code_maps` names one")
+    ] = None,
     mappings: Folder = None,
 ) -> None:
-    """Map a file with the same code as the service; print one JSON object: bundle, accounting, refused.
+    """Map a file with the same code as the service; print one JSON object: bundle, accounting, unmapped_codes, refused.
 
     Exit 0 when nothing was refused, 1 when something was, 2 when the file as a whole is unusable.
     """
     number = _number(nhs_number)
     matches = _crosswalk(crosswalk) if crosswalk is not None else {}
     package, manifest = _adapter(source, adapters)
-    maps = _load(mappings)
+    maps = load_maps(mappings, code_maps)
     records = _records(package, manifest, file)
     ctx = context(source, number=number, as_of=datetime.now(UTC))
     resources: list[Any] = []
     refused: list[dict[str, str]] = []
     mapped = ignored = withheld = 0
     unmapped: set[str] = set()
+    unknown: Counter[str] = Counter()
     for record in records:
         reason = _not_this_person(record.about, number, matches) if number is not None else None
         if reason is not None:
@@ -76,6 +78,7 @@ def run(
         result = mapping.map_record(maps, source, record, ctx, account=True)
         resources += [made.body for made in result.resources]
         refused += [{"where": one.where, "reason": one.reason} for one in result.refused]
+        unknown.update(result.unknown_codes)
         if result.accounting is not None:
             mapped += result.accounting.mapped
             ignored += result.accounting.ignored
@@ -84,6 +87,7 @@ def run(
     answer = {
         "bundle": {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": body} for body in resources]},
         "accounting": {"mapped": mapped, "ignored": ignored, "withheld": withheld, "unmapped": sorted(unmapped)},
+        "unmapped_codes": dict(sorted(unknown.items())),
         "refused": refused,
     }
     if not resources:
@@ -92,12 +96,15 @@ def run(
     raise typer.Exit(1 if refused else 0)
 
 
+app.command()(write)
+
+
 @app.command()
 def check(mappings: Folder = None) -> None:
     """Load every mapping, field dictionary and code map; list what is wrong with them."""
-    maps = _load(mappings)
+    maps = load_maps(mappings)
     for adapter in maps.adapters():
-        typer.echo(f"{adapter}: {', '.join(plan.title for plan in maps.plans(adapter))}")
+        typer.echo(f"{adapter}: {', '.join(plan.title for plan in both(maps, adapter))}")
 
 
 @app.command(name="cases")
@@ -107,7 +114,7 @@ def cases_(
     mappings: Folder = None,
 ) -> None:
     """Run the cases beside the mappings and compare them with their goldens."""
-    maps = _load(mappings)
+    maps = load_maps(mappings)
     folder = mappings or Path(str(files("mappings")))
     wrong = 0
     for case in cases(folder, adapter):
@@ -120,14 +127,15 @@ def cases_(
         typer.echo(f"{'ok  ' if not faults else 'FAIL'} {case.adapter}/{case.name}")
         for fault in faults:
             typer.echo(f"     {fault}")
+    wrong += compare_written(maps, folder, adapter, accept=accept)
     raise typer.Exit(1 if wrong else 0)
 
 
 @app.command()
 def explain(
     map_: Annotated[str, typer.Argument(metavar="MAP", help="a map: childrens_centre/attendance, or its file's name")],
-    case: Annotated[str, typer.Argument(help="a case beside it, without .in.json")],
-    field: Annotated[str, typer.Option(help="an element: Encounter.status, Encounter.type[0].coding.code")],
+    case: Annotated[str, typer.Argument(help="a case beside it, without .in.json or .write.json")],
+    field: Annotated[str, typer.Option(help="an element: Encounter.status; of an outward map a field")],
     as_json: AsJson = False,
     mappings: Folder = None,
 ) -> None:
@@ -136,15 +144,10 @@ def explain(
     Exit 0 with the origins, 1 when the case makes no such value.
     """
     from gateway.kit.explain import NotThere
-    from gateway.kit.explain import explain as origins
 
-    maps, folder = _load(mappings), _folder(mappings)
-    plan = _plan(maps, map_)
-    found = [one for one in cases(folder, plan.adapter) if one.name == case]
-    if not found:
-        fail(f"{plan.adapter} has no such case: mappings/{plan.adapter}/cases/ lists them", code=UNUSABLE)
+    maps, folder = load_maps(mappings), folder_of(mappings)
     try:
-        origin = origins(folder, maps, plan, found[0], field)
+        origin = origins_of(folder, maps, named(maps, map_), case, field)
     except NotThere as error:
         fail(str(error))
     for one in origin:
@@ -157,12 +160,10 @@ def docs(
     name: Annotated[str | None, typer.Argument(help="an adapter or a map; default: all")] = None,
     mappings: Folder = None,
 ) -> None:
-    """Two tables a map, as Markdown: where each element comes from; and why each other field is not passed on."""
-    from gateway.kit.docs import tables
-
-    maps = _load(mappings)
-    plans = maps.plans(name) if name in maps.adapters() else [_plan(maps, name)] if name else _all(maps)
-    typer.echo("\n".join(map(tables, plans)), nl=False)
+    """A map's tables, as Markdown: where each element comes from; why each other field is not passed on, or not sent."""
+    maps = load_maps(mappings)
+    plans = both(maps, name) if name in maps.adapters() else [named(maps, name)] if name else every_map(maps)
+    typer.echo("\n".join(map(tables_of, plans)), nl=False)
 
 
 @app.command()
@@ -178,7 +179,7 @@ def diff(
     """
     from gateway.kit.diff import NoSuchRevision, changes
 
-    folder = _folder(mappings)
+    folder = folder_of(mappings)
     try:
         found = changes(folder, revision, list(cases(folder, adapter)))
     except NoSuchRevision:
@@ -205,12 +206,10 @@ def mutate(
 
     Exit 0 when every map is at least at `--least`, 1 when one is below.
     """
-    from gateway.kit.mutate import score
-
-    maps, folder = _load(mappings), _folder(mappings)
+    maps, folder = load_maps(mappings), folder_of(mappings)
     low = False
-    for plan in _all(maps) if adapter is None else _of(maps, adapter):
-        made = score(folder, maps, plan, list(cases(folder, plan.adapter)))
+    for plan in every_map(maps) if adapter is None else maps_of(maps, adapter):
+        made = score_of(folder, maps, plan)
         low = low or made.percent < least
         missing = [{"line": mutant.line, "change": mutant.what} for mutant in made.survived]
         if as_json:
@@ -239,7 +238,7 @@ def flow(
         fail(f"{len(broken.faults)} faults in the policy: gateway policy check lists them", code=UNUSABLE)
     except StartupRefused as refused:
         fail(str(refused), code=UNUSABLE)
-    made = matrix(_load(mappings), rules, manifests)
+    made = matrix(load_maps(mappings), rules, manifests)
     if write is None:
         typer.echo(page(made), nl=False)
         return
@@ -258,49 +257,15 @@ def export(
     Exit 0 when the whole map could be said, 1 when some lines are left to write by hand.
     """
     from gateway.kit.export import export as exported
+    from gateway.kit.outward_export import export_outward
 
-    maps = _load(mappings)
-    made = exported(maps, _plan(maps, map_))
+    maps = load_maps(mappings)
+    plan = named(maps, map_)
+    made = export_outward(maps, plan) if isinstance(plan, OutwardPlan) else exported(maps, plan)
     sys.stdout.buffer.write(msgspec.json.format(mapping.encode(made.bundle), indent=2) + b"\n")
     for line in made.by_hand:
         typer.echo(f"by hand: {line}", err=True)
     raise typer.Exit(1 if made.by_hand else 0)
-
-
-def _folder(given: Path | None) -> Path:
-    return given or Path(str(files("mappings")))
-
-
-def _all(maps: mapping.Maps) -> list[MapPlan]:
-    return [plan for adapter in maps.adapters() for plan in maps.plans(adapter)]
-
-
-def _of(maps: mapping.Maps, adapter: str) -> list[MapPlan]:
-    if adapter not in maps.adapters():
-        fail(f"no such adapter: there are {', '.join(maps.adapters())}", code=UNUSABLE)
-    return maps.plans(adapter)
-
-
-def _plan(maps: mapping.Maps, name: str) -> MapPlan:
-    """A map by its name, its file, or its file's last name where that is only one."""
-    every = _all(maps)
-    found = [plan for plan in every if name in (plan.source.map, plan.source.file)]
-    found = found or [plan for plan in every if name in (Path(plan.source.file).name, Path(plan.source.file).stem)]
-    if len(found) != 1:
-        many = "more than one map is called so" if found else "no such map"
-        fail(f"{many}: there are {', '.join(plan.source.map for plan in every)}", code=UNUSABLE)
-    return found[0]
-
-
-def _load(folder: Path | None) -> mapping.Maps:
-    try:
-        return mapping.load(folder or files("mappings"))
-    except mapping.MappingFaults as error:
-        for fault in error.faults:
-            typer.echo(str(fault), err=True)
-        fail(f"{len(error.faults)} faults in the mappings", code=UNUSABLE)
-    except OSError:
-        fail("the mappings folder cannot be read", code=UNUSABLE)
 
 
 def _adapter(name: str, folder: Path | None) -> tuple[ModuleType, Manifest]:

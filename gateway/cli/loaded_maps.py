@@ -1,0 +1,65 @@
+"""The mappings as the commands that look at them load and name them."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway import mapping
+from gateway.cli.say import fail
+from gateway.mapping.outward.plan import OutwardPlan
+from gateway.mapping.plan import MapPlan
+
+UNUSABLE = 2
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line, for machines")]
+Folder = Annotated[
+    Path | None, typer.Option("--mappings", envvar="GATEWAY_MAPPINGS", help="a mappings folder; default: the shipped one")
+]
+
+
+def folder_of(given: Path | None) -> Path:
+    """A mappings folder; the shipped one when none is given."""
+    return given or Path(str(files("mappings")))
+
+
+def every_map(maps: mapping.Maps) -> list[MapPlan | OutwardPlan]:
+    """Every map of every adapter, those that write after those that read."""
+    return [plan for adapter in maps.adapters() for plan in both(maps, adapter)]
+
+
+def both(maps: mapping.Maps, adapter: str) -> list[MapPlan | OutwardPlan]:
+    """Every map of an adapter, those that write after those that read."""
+    return [*maps.plans(adapter), *maps.outward_plans(adapter)]
+
+
+def maps_of(maps: mapping.Maps, adapter: str) -> list[MapPlan | OutwardPlan]:
+    """Every map of an adapter, which must be there."""
+    if adapter not in maps.adapters():
+        fail(f"no such adapter: there are {', '.join(maps.adapters())}", code=UNUSABLE)
+    return both(maps, adapter)
+
+
+def named(maps: mapping.Maps, name: str) -> MapPlan | OutwardPlan:
+    """A map by its name, its file, or its file's last name where that is only one."""
+    every = every_map(maps)
+    found = [plan for plan in every if name in (plan.source.map, plan.source.file)]
+    found = found or [plan for plan in every if name in (Path(plan.source.file).name, Path(plan.source.file).stem)]
+    if len(found) != 1:
+        many = "more than one map is called so" if found else "no such map"
+        fail(f"{many}: there are {', '.join(plan.source.map for plan in every)}", code=UNUSABLE)
+    return found[0]
+
+
+def load_maps(folder: Path | None, code_maps: Path | None = None) -> mapping.Maps:
+    """A mappings folder -> its maps, or its faults and the end of the command. `code_maps`: a source's own code maps."""
+    if code_maps is not None and not code_maps.is_dir():
+        fail("--code-maps names no folder", code=UNUSABLE)
+    try:
+        return mapping.load(folder or files("mappings"), overrides=code_maps)
+    except mapping.MappingFaults as error:
+        for fault in error.faults:
+            typer.echo(str(fault), err=True)
+        fail(f"{len(error.faults)} faults in the mappings", code=UNUSABLE)
+    except OSError:
+        fail("the mappings folder cannot be read", code=UNUSABLE)
