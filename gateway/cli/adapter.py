@@ -18,7 +18,10 @@ UNUSABLE = 2
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="its name: lower-case, with _")],
-    connector: Annotated[str, typer.Option(help="how it is read: csv-drop, http-json, message-drop")],
+    connector: Annotated[
+        str,
+        typer.Option(help="how it is read: csv-drop, fhir-rest, graphql, hl7v2-drop, http-json, message-drop, sql or xml-drop"),
+    ],
     sample: Annotated[Path, typer.Option("--from", help="a sample: its names and forms are read, its values are not copied")],
     title: Annotated[str, typer.Option(help="what people call it")] = "",
     adapters: Annotated[Path, typer.Option(help="where its package goes")] = Path("adapters"),
@@ -43,7 +46,7 @@ def new(
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, "utf-8")
             typer.echo(f"wrote {(folder / path).as_posix()}")
-    fields = len(made.guesses)
+    fields = made.undecided()
     typer.echo(
         f"{fields} fields: types, repeats and labels are guesses; {made.confirm()} classes need a person; {fields} undecided"
     )
