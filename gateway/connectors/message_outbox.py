@@ -2,7 +2,7 @@
 
     [deliver.NAME]
     connector = "message-drop"
-    suffix = "json"                    # "json", "xml" or "csv": how the recipient's collector knows it
+    suffix = "json"                    # "json", "xml" or "csv": how the recipient's collector knows it; forms.py has the rest
 
 Settings: `[sources.SOURCE.deliver.NAME.options] outbox`, a folder the recipient's collector empties. A collected file is moved to
 taken/ there, so that a delivery that comes a second time after its collection is not made twice.
@@ -12,10 +12,9 @@ import asyncio
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-
-import msgspec
 
 from gateway.adapter import (
     Acknowledgement,
@@ -28,7 +27,9 @@ from gateway.adapter import (
     SourceSettings,
     SourceUnavailable,
     Tools,
+    Tree,
 )
+from gateway.connectors.forms import form_of
 from gateway.errors import StartupRefused
 
 NOT_ALLOWED: Final = "the outbox cannot be written by this account"
@@ -37,29 +38,27 @@ NOT_A_KEY: Final = "a key that is no name of a file"
 TAKEN: Final = "taken"
 
 _KEY = re.compile(r"[a-z0-9-]{8,64}", re.ASCII)
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def build_delivery(what: DeliverTable, source: SourceSettings, tools: Tools) -> Deliver:
     """Manifest and settings -> the writing side. Raises `StartupRefused`."""
-    outbox, suffix = source.deliver[what.name].options.get("outbox"), what.options.get("suffix")
-    if set(what.options) != {"suffix"} or suffix not in ("json", "xml", "csv"):
-        raise StartupRefused(f"[deliver.{what.name}]: a delivery into an outbox has a suffix: json, xml or csv")
+    outbox = source.deliver[what.name].options.get("outbox")
+    form = form_of(f"[deliver.{what.name}]", what.options)
     if not isinstance(outbox, str) or not Path(outbox).is_dir():
         raise StartupRefused(f"sources.{source.name}.deliver.{what.name}.options: add outbox, a folder that is there")
-    return MessageOutbox(Path(outbox), suffix, tools.now)
+    return MessageOutbox(Path(outbox), what.options["suffix"], form, tools.now)
 
 
 class MessageOutbox:
     """One folder."""
 
-    def __init__(self, folder: Path, suffix: str, now: Clock) -> None:
-        self._folder, self._suffix, self._now = folder, suffix, now
+    def __init__(self, folder: Path, suffix: str, form: Callable[[Tree], bytes], now: Clock) -> None:
+        self._folder, self._suffix, self._form, self._now = folder, suffix, form, now
 
     async def deliver(self, name: str, outgoing: Outgoing) -> Acknowledgement:
         if not _KEY.fullmatch(outgoing.key):
             raise SourceContractBroken(NOT_A_KEY)
-        body = outgoing.data if isinstance(outgoing.data, bytes) else _encode(outgoing.data)
+        body = self._form(outgoing.data)
         await asyncio.to_thread(self._put, f"{outgoing.key}.{self._suffix}", body)
         return Acknowledgement(None, self._now())
 
