@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from gateway import registry
 from gateway.connectors import CONNECTORS
+from gateway.connectors.drop import folder_of
 from gateway.errors import StartupRefused
 from gateway.policy import Policy
 from gateway.settings import Source
@@ -29,8 +30,8 @@ class Finding:
     said: str
 
 
-def examine(source: Source, packages: Mapping[str, ModuleType], policy: Policy) -> Iterator[Finding]:
-    """One source's settings -> what stands in its way, step by step."""
+def examine(source: Source, packages: Mapping[str, ModuleType], policy: Policy, var: Path) -> Iterator[Finding]:
+    """One source's settings -> what stands in its way, step by step. `var`: the source's own folder, as the server has it."""
     package = packages.get(source.adapter)
     if package is None:
         yield Finding("adapter", False, f"not installed: there are {', '.join(sorted(packages))}")
@@ -51,16 +52,22 @@ def examine(source: Source, packages: Mapping[str, ModuleType], policy: Policy) 
         yield Finding("agreement", False, "another custodian gives it")
     else:
         yield Finding("agreement", True, agreement.id)
+    tier = registry.claimed_tier(package)
+    fit = tier in registry.TIERS[registry.TIERS.index("live") :]
+    yield Finding("tier", bool(tier), f"{tier or 'none that there is'}{'' if fit else ': live mode will refuse it'}")
     reached = [name for name in REACHED if source.options.get(name)]
+    if "drop" not in reached and (manifest.connector or "").endswith("-drop"):
+        reached.append("drop")
     for name in reached:
-        yield _reached(name, str(source.options[name]), source.budget_s or manifest.budget_s)
+        yield _reached(name, source.options.get(name), source.budget_s or manifest.budget_s, var)
     if not reached:
         yield Finding("reach", True, "the settings name no address: the adapter finds it when it is asked")
 
 
-def _reached(name: str, address: str, budget_s: float) -> Finding:
+def _reached(name: str, option: object, budget_s: float, var: Path) -> Finding:
     if name == "drop":
-        return _folder(Path(address))
+        return _folder(folder_of(option, var))
+    address = str(option)
     parts = urlsplit(address)
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite":

@@ -22,19 +22,19 @@ def centre(**changes: Any) -> Source:
     return Source(**{**known, **changes})
 
 
-def found(source: Source, rules: Policy) -> dict[str, Finding]:
-    return {one.what: one for one in examine(source, registry.installed(), rules)}
+def found(source: Source, rules: Policy, var: Path = Path("/nowhere")) -> dict[str, Finding]:
+    return {one.what: one for one in examine(source, registry.installed(), rules, var)}
 
 
 def test_a_source_whose_every_step_holds_is_fine(rules: Policy, tmp_path: Path):
     (tmp_path / "centre.db").touch()
     seen = found(centre(options={"database_url": f"sqlite:///{tmp_path}/centre.db"}), rules)
-    assert list(seen) == ["manifest", "connector", "agreement", "database_url"]
+    assert list(seen) == ["manifest", "connector", "agreement", "tier", "database_url"]
     assert all(one.fine for one in seen.values())
 
 
 def test_an_adapter_that_is_not_installed_is_the_end(rules: Policy):
-    assert [(one.what, one.fine) for one in examine(centre(adapter="nobody"), registry.installed(), rules)] == [
+    assert [(one.what, one.fine) for one in examine(centre(adapter="nobody"), registry.installed(), rules, Path())] == [
         ("adapter", False)
     ]
 
@@ -54,6 +54,20 @@ def test_what_stands_in_the_way_is_named_and_no_address_or_secret_is(rules: Poli
     seen = found(centre(**changes), rules)
     assert not seen[what].fine
     assert "secret" not in "".join(one.said for one in seen.values())
+
+
+@pytest.mark.parametrize("options", [{"drop": "incoming"}, {}])
+def test_a_relative_drop_is_looked_for_where_the_server_looks(rules: Policy, tmp_path: Path, options: dict[str, Any]):
+    health = Source(
+        adapter="child_health", custodian="ods:RXX99", agreement="child-health-record", title="Child health", options=options
+    )
+    assert not found(health, rules, tmp_path)["drop"].fine
+    (tmp_path / options.get("drop", "drop")).mkdir()
+    assert found(health, rules, tmp_path)["drop"].fine
+
+
+def test_a_tier_below_live_is_said(rules: Policy):
+    assert found(centre(), rules)["tier"].said == "pilot: live mode will refuse it"
 
 
 def test_a_folder_that_can_be_written_is_fine(rules: Policy, tmp_path: Path):
