@@ -81,7 +81,7 @@ def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years
         asked = category == "centre-involvement" and here.organisation_kind == home and why in {"TREAT", "COC"}
         return asked and plain and "share-health" in given_
     if who == "centre-worker" and why in {"COC", "EARLYHELP"} and here.organisation_kind == "childrens-centre":
-        mine = {"demographics", "immunisations", "child-health-reviews"} | CENTRE
+        mine = {"demographics", "immunisations", "child-health-reviews", "social-care-involvement"} | CENTRE
         held = mine if "centre-registration" in what else set()
         sent = {"referral", "demographics"} if "addressed" in what else set()
         fit = "share-centres" in given_ and not here.deceased
@@ -95,7 +95,7 @@ def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years
             return category != "access-log"
         if why == "S17" and category in CENTRE:
             return "share-authority" in given_ and care_class not in {"safeguarding", "special"}
-        return why == "S17" and category in {"demographics", "immunisations", "child-health-reviews"} | WARNINGS
+        return why == "S17" and category in {"demographics", "immunisations", "child-health-reviews", "social-care-record"} | WARNINGS
     return False
 
 
