@@ -67,6 +67,8 @@ def date(value: Primitive, form: str = "", zone: str = "") -> Date | None:
 def dateTime(value: Primitive, form: str = "", zone: str = "") -> DateTime | None:  # noqa: N802 - FHIR's name
     """A moment -> ISO text; with `zone` the time there, without its offset; with `form` a text of that form.
 
+    Raises `Unusable` for the hour that comes twice when clocks go back: without its offset nobody could tell which.
+
     >>> dateTime(Primitive("2024-07-01T09:30:00Z"), "", "Europe/London")
     '2024-07-01T10:30:00'
     """
@@ -78,7 +80,11 @@ def dateTime(value: Primitive, form: str = "", zone: str = "") -> DateTime | Non
             raise Unusable("a day without its time, where a time belongs")
         return given
     moment = datetime.fromisoformat(given)
-    moment = moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None) if zone else moment
+    if zone:
+        there = moment.astimezone(ZoneInfo(zone))
+        if there.replace(fold=0).utcoffset() != there.replace(fold=1).utcoffset():
+            raise Unusable("an hour that comes twice, where no zone is written")
+        moment = there.replace(tzinfo=None)
     return DateTime(moment.strftime(form) if form else moment.isoformat())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.kit import r4_index
 from gateway.mapping.functions import SHARED
-from gateway.mapping.grammar import BLOCK, TOKEN, TOP
+from gateway.mapping.grammar import BLOCK, OUTWARD_TOP, TOKEN, TOP
 from gateway.mapping.r4 import index
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "mapping-language.md"
@@ -18,6 +18,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "mapping-language.md"
 def test_the_tokens_are_frozen():
     assert set(TOKEN.groupindex) == {"space", "text", "odd", "number", "scope", "word", "mark"}
     assert TOP == ("map", "version", "reads", "because", "resources", "ignore", "undecided")
+    assert OUTWARD_TOP == ("map", "version", "writes", "because", "takes", "set", "ignore", "withhold", "undecided")
     assert BLOCK == ("category", "key", "each", "when", "profile", "set")
 
 
