@@ -1,8 +1,8 @@
 """Accounting in service: what became of every leaf, for one record in 20 of each source and for each that was refused.
 
-It is settled by the worker, off the request path, and the counts are in the database, so many workers count as one. What no
-map knows is drift: counted by a path that holds no value, told once to the source's owner, or, where the source is set to
-`drift = "refuse"`, reason to refuse the record.
+It is settled by the worker, off the request path (an answer in R4 is counted as it is mapped: one in 20), and the counts
+are in the database, so many workers count as one. What no map knows is drift: counted by a path that holds no value, told
+once to the source's owner, or, where the source is set to `drift = "refuse"`, reason to refuse the record.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import structlog
 
 from gateway.adapter import SourceRecord
 from gateway.errors import StoreDown
-from gateway.mapping import Accounting, Context, MapResult, Maps, map_record, public_path
+from gateway.mapping import R4_SCHEMA, Accounting, Context, MapResult, Maps, map_record, public_path
 from gateway.model import RefusedRecord
 from gateway.ports import Counted, Drifts, NewWork, WorkList
 from gateway.registry import ActiveSource
@@ -69,9 +69,12 @@ class Accounts:
 
     def map(self, source: ActiveSource, record: SourceRecord, context: Context) -> MapResult:
         """One record -> its resources, as `map_record`; counted now, later or not at all."""
-        refuses = source.settings.drift == "refuse"
-        result = map_record(self._maps, source.manifest.name, record, context, account=refuses)
-        name = source.settings.name
+        refuses, name = source.settings.drift == "refuse", source.settings.name
+        turn = self._turns[name]
+        self._turns[name] = turn + 1
+        at_once = record.schema == R4_SCHEMA  # its resources are rewritten in place: it is not mapped another time
+        sampled = at_once and turn % SAMPLE == 0
+        result = map_record(self._maps, source.manifest.name, record, context, account=refuses or sampled)
         for code_map, count in result.unknown_codes.items():
             CODES.labels(name, code_map).inc(count)
         if result.accounting is not None:
@@ -79,9 +82,7 @@ class Accounts:
             if result.accounting.unmapped_leaves:
                 return MapResult((), (*result.refused, RefusedRecord(name, record.where, REFUSED)), result.accounting)
             return result
-        turn = self._turns[name]
-        self._turns[name] = turn + 1
-        if result.refused or turn % SAMPLE == 0:
+        if not at_once and (result.refused or turn % SAMPLE == 0):
             waiting = _Waiting(source, record, context)
             if len(self._waiting) < MOST_WAITING:
                 self._waiting.append(waiting)

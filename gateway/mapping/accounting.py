@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from gateway.mapping.tree import Block, Either, Ext, FirstOf, FirstStep, Flow, Group, Line, Name, Path, Where
+from gateway.resource import Typed
 
 Place: TypeAlias = tuple[str | int, ...]
 UNKNOWN: Final = "*"
@@ -81,11 +82,25 @@ def account(
 
 def account_r4(data: Any, *, made: bool) -> Accounting:
     """An R4 resource and whether it was given -> the accounting: what R4 does not have refuses it, so nothing is unmapped."""
-    every = [place for place, _ in leaves(Spot((), data))]
+    plain = data.plain() if isinstance(data, Typed) else data
+    every = _leaves_in(plain)
     if not made:
-        return Accounting(0, 0, (), 0, len(every))
-    ours = sum(_is_ours(place) for place in every)
-    return Accounting(len(every) - ours, ours, (), 0)
+        return Accounting(0, 0, (), 0, every)
+    mapped = 0
+    for name, part in plain.items() if isinstance(plain, dict) else ():
+        if name == "meta" and isinstance(part, dict):
+            mapped += _leaves_in([part.get("profile"), part.get("security")])
+        elif name not in OURS and name != "meta":
+            mapped += _leaves_in(part)
+    return Accounting(mapped, every - mapped, (), 0)
+
+
+def _leaves_in(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(map(_leaves_in, value.values()))
+    if isinstance(value, list):
+        return sum(map(_leaves_in, value))
+    return 0 if value is None or (isinstance(value, str) and not value.strip()) else 1
 
 
 def public_path(names: Iterable[str], known: frozenset[str], *, named: bool) -> str:
@@ -212,7 +227,3 @@ def leaves(spot: Spot) -> Iterator[tuple[Place, Any]]:
         yield spot.place, spot.value
     for part in parts:
         yield from leaves(part)
-
-
-def _is_ours(place: Place) -> bool:
-    return place[:1] in [(name,) for name in OURS] or (place[:1] == ("meta",) and place[1:2] not in (("profile",), ("security",)))
