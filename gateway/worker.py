@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
 from gateway.adapter import Arrival, Delivery
 from gateway.errors import GatewayError
+from gateway.flows.deliver import deliver, due, remind
 from gateway.flows.intake import intake, intake_each
 from gateway.flows.parts import Parts
 from gateway.flows.upkeep import upkeep
+from gateway.model import LeasedParcel
 from gateway.registry import ActiveSource
 
 TICK_S = 1.0
@@ -32,6 +35,7 @@ class Worker:
         async with asyncio.TaskGroup() as both:
             both.create_task(self._again(self._upkeep))
             both.create_task(self._again(self._deliveries))
+            both.create_task(self._again(self._parcels))
 
     async def tick(self) -> None:
         """Everything due once."""
@@ -54,6 +58,17 @@ class Worker:
     async def _upkeep(self) -> None:
         await upkeep(self._parts)
 
+    async def _parcels(self) -> None:
+        """What is to be delivered, all that is due at once: one recipient that is slow holds up a few others for its budget."""
+        async with asyncio.TaskGroup() as together:
+            for leased in await due(self._parts):
+                together.create_task(self._once(partial(self._deliver, leased)))
+        await remind(self._parts)
+
+    async def _deliver(self, leased: LeasedParcel) -> None:
+        became = await deliver(self._parts, leased)
+        _log.info("parcel.tried", delivery=leased.parcel.route, attempt=leased.parcel.attempts, became=became or "lost")
+
     async def _deliveries(self) -> None:
         for source in self._parts.registry.sources.values():
             if source.intake is not None:
@@ -64,6 +79,7 @@ class Worker:
         if taker is None:
             return
         waiting: list[tuple[Delivery, Sequence[Arrival]]] = []
+        settling: asyncio.Task[None] | None = None
         try:
             async for delivery, arrivals in taker.arrivals():
                 if delivery.snapshot and delivery.fault is None:
@@ -72,9 +88,13 @@ class Worker:
                     continue
                 waiting.append((delivery, arrivals))
                 if len(waiting) >= TOGETHER:
-                    together, waiting = waiting, []
-                    await self._settle(source, together)
+                    if settling is not None:
+                        await settling
+                    settling = asyncio.create_task(self._settle(source, waiting))  # while the next are read
+                    waiting = []
         finally:  # a file that breaks its reader, or the end of the process, does not hold up those before it
+            if settling is not None:
+                await settling
             if waiting:
                 await self._settle(source, waiting)
 

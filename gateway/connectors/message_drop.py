@@ -64,7 +64,7 @@ def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
 
 def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
     """One message -> its record; none when it deletes or is news alone. Raises `SourceContractBroken` when it cannot be used."""
-    opened = _opened(manifest, read_stu3(body))
+    opened = _opened(manifest, _events(manifest), read_stu3(body))
     if opened.refused_rows:
         raise SourceContractBroken(opened.refused_rows[0][1])
     return [arrival.record for arrival in opened.arrivals if arrival.record is not None]
@@ -77,7 +77,8 @@ class MessageDrop:
         self._manifest = manifest
         self._source = source
         self._tools = tools
-        self._kinds = {event.kind: event for event in _events(manifest).values()}
+        self._events = _events(manifest)
+        self._kinds = {event.kind: event for event in self._events.values()}
         self._drop = opened_drop(source, tools, suffixes=_SUFFIXES, cap_bytes=CAP_BYTES, snapshot=False)
 
     async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
@@ -96,7 +97,7 @@ class MessageDrop:
         return self._drop.arrivals(self._read)
 
     def _read(self, body: bytes) -> Opened:
-        return _opened(self._manifest, read_stu3(body))
+        return _opened(self._manifest, self._events, read_stu3(body))
 
     def _is_stale(self, delivered: Any) -> bool:
         if self._source.max_age_h is None:
@@ -104,11 +105,11 @@ class MessageDrop:
         return delivered is None or self._tools.now() - delivered > timedelta(hours=self._source.max_age_h)
 
 
-def _opened(manifest: Manifest, bundle: Tree) -> Opened:
+def _opened(manifest: Manifest, events: Mapping[str, Event], bundle: Tree) -> Opened:
     code = event_of(bundle)
     if code in manifest.options.get("expires_trace", ()):
         return _news(read_change(bundle), is_death=code in manifest.options.get("deaths", ()))
-    event = _events(manifest).get(code)
+    event = events.get(code)
     if event is None:
         raise SourceContractBroken(NOT_MAPPED if code in manifest.options.get("not_mapped", ()) else NOT_KNOWN)
     if not event.about_baby:

@@ -102,7 +102,7 @@ def depth_of(tree: Tree) -> int:
         node, depth = waiting.pop()
         deepest = max(deepest, depth)
         children: Iterable[Tree] = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        waiting.extend((child, depth + 1) for child in children)
+        waiting.extend([(child, depth + 1) for child in children if isinstance(child, dict | list)])
     return deepest
 
 
@@ -114,7 +114,7 @@ def _json(text: str) -> Tree:
         raise SourceContractBroken("not sound JSON") from None
     if depth_of(tree) > 2 * MAX_DEPTH:  # JSON nests a list and its object where XML has one element
         raise SourceContractBroken("nested too deep")
-    return tree
+    return _uncommented(tree) if "fhir_comments" in text else tree
 
 
 def _no_constant(_: str) -> Any:
@@ -140,7 +140,7 @@ def _known(bundle: Tree) -> Tree:
         kept = (
             resource if resource["resourceType"] in KNOWN else {k: resource[k] for k in ("resourceType", "id") if k in resource}
         )
-        entries.append({**entry, "resource": _uncommented({name: value for name, value in kept.items() if name != "text"})})
+        entries.append({**entry, "resource": {name: value for name, value in kept.items() if name != "text"}})
     return {**bundle, "entry": entries}
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 
 from sandbox import demo
-from tests.perf import baselines, people
+from tests.perf import baselines, intake_bench, people
 from tests.perf.place import HERE, Place
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -345,6 +345,7 @@ def main() -> int:
             bench.run()
         finally:
             bench.stop()
+    taken = intake_bench.report()
     heads = ("server", "c", "delay", "req/s", "CPU ms", "p50", "p95", "p99", "KB", "RSS", "errors")
     print("\n" + " ".join(f"{head:>8}" for head in heads))
     for f in bench.figures:
@@ -353,6 +354,7 @@ def main() -> int:
         print(f"{f.name:>8} {f.concurrency:8} {f.delay_ms:8.0f} {numbers} {f.errors:8}")
     found = summary(bench.figures)
     found["resources_of_shipped_sources"] = bench.mapped_resources
+    found["messages_a_second"], found["messages_lost"] = taken["rate"], taken["lost"]
     if bench.held:
         found["memory_100000_over_10000"] = round(bench.held[100_000] / bench.held[10_000], 3)
     print("\nCPU by step, one request at a time, microseconds (the best of 12 batches)")

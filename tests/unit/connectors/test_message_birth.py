@@ -12,6 +12,7 @@ from gateway.connectors import message_birth, message_drop
 from gateway.errors import SourceContractBroken
 from gateway.registry import load_manifest
 
+MANIFEST = load_manifest(adapters.child_health)
 BABY, MOTHER = "9990001111", "9990000107"
 NHS = "https://fhir.nhs.uk/Id/nhs-number"
 UK = "https://fhir.hl7.org.uk/STU3/StructureDefinition/"
@@ -144,7 +145,7 @@ def test_a_birth_that_is_not_surely_one_living_babys_is_for_a_person_to_read(cha
 
 def opened(**changes: Any) -> message_drop.Opened:
     body = json.dumps(birth(**changes), default=float).encode()
-    return message_drop._opened(load_manifest(adapters.child_health), message_drop.read_stu3(body))
+    return message_drop._opened(MANIFEST, message_drop._events(MANIFEST), message_drop.read_stu3(body))
 
 
 def losses(read: message_drop.Opened) -> set[tuple[str, str]]:

@@ -11,6 +11,7 @@ from gateway.connectors import message_drop
 from gateway.connectors.message_losses import death_told, screening_says_died
 from gateway.registry import load_manifest
 
+MANIFEST = load_manifest(adapters.child_health)
 SPOT = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-BloodSpotOutcome"
 
 
@@ -77,4 +78,4 @@ def test_any_message_about_a_person_who_has_died_stops_contact_and_is_kept() -> 
 
 
 def opened(bundle: dict[str, Any]) -> message_drop.Opened:
-    return message_drop._opened(load_manifest(adapters.child_health), message_drop.read_stu3(message_tests.as_bytes(bundle)))
+    return message_drop._opened(MANIFEST, message_drop._events(MANIFEST), message_drop.read_stu3(message_tests.as_bytes(bundle)))
