@@ -3,7 +3,6 @@
 The same tree comes back where nothing in it refers to anything: a record of a megabyte is walked once and copied hardly at all.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -12,6 +11,14 @@ from typing import Any, TypeAlias
 Json: TypeAlias = dict[str, Any]
 
 _GONE: Any = object()  # a reference that is left out
+_NEVER = frozenset(  # elements of STU3 that are codes, times and amounts wherever they stand: nothing in them refers to anything
+    (
+        *("category", "clinicalStatus", "code", "coding", "dosage", "dosageInstruction", "effectivePeriod", "emptyReason"),
+        *("identifier", "interpretation", "length", "manifestation", "meta", "orderedBy", "period", "quantity", "reasonCode"),
+        *("referenceRange", "targetDisease", "text", "type", "vaccineCode", "validityPeriod", "valueCodeableConcept"),
+        *("valuePeriod", "valueQuantity"),
+    )
+)
 _NAMED = ("Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService")
 
 
@@ -20,7 +27,7 @@ def relinked(value: Any, links: Mapping[str, str], names: Mapping[str, str], giv
 
     A reference that leads nowhere is left out: it must not tell that something withheld exists.
     """
-    made = _walk(value, links, names, given)
+    made = _walk(value, links, names, given) if value.__class__ is dict or value.__class__ is list else value
     return {} if made is _GONE else made
 
 
@@ -57,8 +64,7 @@ def business_identifier(resource: Json) -> str:
 
 def token(*parts: str) -> str:
     """Any texts -> a short key made of them."""
-    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
-    return base64.b32encode(digest[:15]).decode().lower()
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=15).hexdigest()
 
 
 def canonical(resource: Json) -> bytes:
@@ -83,28 +89,36 @@ def dicts(parent: Any, name: str) -> list[Json]:
 
 
 def _walk(value: Any, links: Mapping[str, str], names: Mapping[str, str], given: frozenset[str]) -> Any:
-    if value.__class__ is dict:
-        said = value.get("reference")
-        if said.__class__ is str:
-            return _led(value, said, links, names, given)
-        changed: Json | None = None
-        for name, child in value.items():
-            if child.__class__ is not dict and child.__class__ is not list:
-                continue
-            new = _walk(child, links, names, given)
-            if new is not child:
-                changed = dict(value) if changed is None else changed
-                if new is _GONE:
-                    del changed[name]
-                else:
-                    changed[name] = new
-        return value if changed is None else changed
     if value.__class__ is list:
-        made = [_walk(child, links, names, given) if child.__class__ in (dict, list) else child for child in value]
-        if all(new is old for new, old in zip(made, value, strict=True)):
-            return value
-        return [new for new in made if new is not _GONE]
-    return value
+        return _each(value, links, names, given)
+    said = value.get("reference")
+    if said.__class__ is str:
+        return _led(value, said, links, names, given)
+    changed: Json | None = None
+    for name, child in value.items():
+        kind = child.__class__
+        if (kind is not dict and kind is not list) or name in _NEVER:
+            continue
+        new = _walk(child, links, names, given)
+        if new is not child:
+            changed = dict(value) if changed is None else changed
+            if new is _GONE:
+                del changed[name]
+            else:
+                changed[name] = new
+    return value if changed is None else changed
+
+
+def _each(listed: list[Any], links: Mapping[str, str], names: Mapping[str, str], given: frozenset[str]) -> list[Any]:
+    made: list[Any] | None = None
+    for place, child in enumerate(listed):
+        if child.__class__ is not dict and child.__class__ is not list:
+            continue
+        new = _walk(child, links, names, given)
+        if new is not child:
+            made = list(listed) if made is None else made
+            made[place] = new
+    return listed if made is None else [new for new in made if new is not _GONE]
 
 
 def _led(value: Json, said: str, links: Mapping[str, str], names: Mapping[str, str], given: frozenset[str]) -> Any:

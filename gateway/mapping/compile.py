@@ -5,14 +5,16 @@ put together: that is how a constant knows whether anything beside it came from 
 """
 
 import ast
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType
-from typing import Any
+from typing import Any, TypeAlias
 
 from gateway.mapping import walk
 from gateway.mapping.plan import BlockPlan, Built, Condition, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Way
 
+Place: TypeAlias = tuple[int, tuple[Any, ...]]  # level, and the steps from there
 WALK = {name: getattr(walk, name) for name in vars(walk) if not name.startswith("_") and callable(getattr(walk, name))}
 
 
@@ -55,6 +57,9 @@ class _Writer:
         self.names: dict[str, Any] = dict(WALK)
         self.count = 0
         self.leads = False
+        self.shared: Counter[Place] = Counter()  # how many lines of this function read through each place
+        self.base = 0  # depth of the statements that no condition guards
+        self.held: dict[Place, str] = {}  # places read already, and the variable that has what is there
 
     def written(self) -> dict[str, Any]:
         """The block's functions by name."""
@@ -101,10 +106,18 @@ class _Writer:
 
     # ------------------------------------------------------------------------------------------------ reading
 
-    def way(self, way: Way) -> str:
-        text = f"i{way.level}"
-        for function, argument in way.hops:
-            if argument is None:
+    def way(self, way: Way, *, inline: bool = False) -> str:
+        text, hops = f"i{way.level}", way.hops
+        for length in range(len(hops), 0, -1):
+            known = self.held.get((way.level, hops[:length]))
+            if known is not None:
+                text, hops = known, hops[length:]
+                break
+        for function, argument in hops:
+            if inline and function == "one":  # nearly every line does just this, and a call costs more than what it does
+                field = f"x.get({argument!r})"
+                text = f"(one(x, {argument!r}) if (x := {text}).__class__ is not dict or (y := {field}).__class__ is list else y)"
+            elif argument is None:
                 text = f"{function}({text})"
             elif isinstance(argument, str):
                 text = f"{function}({text}, {argument!r})"
@@ -125,8 +138,19 @@ class _Writer:
             options.append(" and ".join(parts))
         return "(" + ") or (".join(options) + ")"
 
+    def hold(self, way: Way, depth: int, line: int) -> None:
+        """What several lines read through is read once, by the first of them."""
+        for end in range(1, len(way.hops) + 1):
+            place = (way.level, way.hops[:end])
+            if self.shared[place] > 1 and place not in self.held:
+                text = self.way(replace(way, hops=way.hops[:end]), inline=True)
+                var = self.name("h")
+                self.row(depth, f"{var} = {text}", line)
+                self.held[place] = var
+
     def values(self, node: Node, depth: int) -> None:
         """One statement or more for every line below a node: its value, or None."""
+        self.shared, self.held, self.base = Counter(_places(node)), {}, depth
         for child in _descend(node):
             leaf = child.leaf
             if isinstance(leaf, GroupLeaf):
@@ -155,7 +179,9 @@ class _Writer:
         elif stream.context:
             self.row(depth, f"{var} = from_context(r, {stream.context!r})", line)
         elif stream.way is not None:
-            self.row(depth, f"{var} = {self.way(stream.way)}", line)
+            if depth == self.base:
+                self.hold(stream.way, depth, line)
+            self.row(depth, f"{var} = {self.way(stream.way, inline=True)}", line)
         for use in stream.uses:
             function = self.name("f_" + use.function.call.__name__, use.function.call)
             constants = "".join(", " + self.name("C", value) for value in use.constants)
@@ -204,6 +230,7 @@ class _Writer:
 
     def body(self, node: Node, depth: int, path: str) -> None:
         self.values(node, depth)
+        self.held = {}
         # the root of a resource is always made; an item of a list only by what the source says
         self.assemble(node, depth, path, ((_var_test(node),) if node.element is not None else ()), root=True)
 
@@ -274,6 +301,15 @@ class _Writer:
         """What must have come from the source before a constant may be written: for list entries around it and its own."""
         own = _var_test(parent) if parent.element is not None else ""
         return [test for test in dict.fromkeys((*around, own)) if test]
+
+
+def _places(root: Node) -> Iterator[Place]:
+    """Every place of the record that a line goes to or through."""
+    for child in _descend(root):
+        streams = (child.leaf.stream, *child.leaf.stream.options) if isinstance(child.leaf, Leaf) else ()
+        for stream in streams:
+            if stream.way is not None:
+                yield from ((stream.way.level, stream.way.hops[:end]) for end in range(1, len(stream.way.hops) + 1))
 
 
 def _descend(node: Node) -> Iterator[Node]:

@@ -100,6 +100,7 @@ __all__ = [
     "translate",
 ]
 
+_CODING_PARTS: Final = frozenset(("system", "version", "code", "display", "userSelected"))
 UCUM: Final = "http://unitsofmeasure.org"
 
 
@@ -159,6 +160,8 @@ def codeableSTU3(run: Run, value: CodeableConcept) -> CodeableConcept | None:  #
 
 def codingSTU3(run: Run, value: Coding) -> Coding | None:  # noqa: N802 - the name maps use
     """An STU3 Coding -> R4: its system in the R4 spelling, its SNOMED description as UK Core has it."""
+    if value.__class__ is dict and _is_plain_coding(value):
+        return _plain_coding(value)
     whole = dict(as_object(value))
     if isinstance(whole.get("system"), str):
         whole["system"] = system_in_r4(whole["system"])
@@ -312,6 +315,22 @@ SHARED: Final[Mapping[str, Function]] = {
         ref,
     )
 }
+
+
+def _is_plain_coding(value: dict[str, Any]) -> bool:
+    """Only the usual parts, each of its kind: nearly every coding there is."""
+    return value.keys() <= _CODING_PARTS and all(
+        part.__class__ is (bool if name == "userSelected" else str) for name, part in value.items()
+    )
+
+
+def _plain_coding(value: dict[str, Any]) -> Coding | None:
+    made = {name: part for name, part in value.items() if part != ""}
+    if "system" in made:
+        made["system"] = system_in_r4(made["system"])
+    if "code" in made:
+        made["code"] = made["code"].strip()  # providers send a blank after it
+    return Coding(made) if made else None
 
 
 def _row(run: Run, value: Primitive, name: str) -> tuple[Text | None, CodeRow | None, CodeMap]:

@@ -42,6 +42,7 @@ class Maps:
     hash: str
     outward: Mapping[tuple[str, str], OutwardMap] = field(default_factory=dict)  # (adapter, schema it writes)
     readback: Mapping[tuple[str, str], tuple[LoadedMap, ...]] = field(default_factory=dict)  # they prove, and serve nobody
+    own_codes: Mapping[str, Mapping[str, CodeMap]] = field(default_factory=dict)  # of sources with code maps of their own
 
     def adapters(self) -> list[str]:
         """Every adapter that has maps."""
@@ -83,6 +84,7 @@ class MapResult:
     resources: tuple[MappedResource, ...]
     refused: tuple[RefusedRecord, ...]
     accounting: Accounting | None
+    unknown_codes: Mapping[str, int] = field(default_factory=dict)  # code map -> codes of the record that it does not know
 
 
 @dataclass(slots=True)
@@ -102,19 +104,20 @@ def map_record(maps: Maps, adapter: str, record: SourceRecord, ctx: Context, *, 
     if found is None:
         refused = RefusedRecord(ctx.source, record.where, "no map reads this kind of record")
         return MapResult((), (refused,), _accounting(maps, adapter, record, Outcome()) if account else None)
-    run = Run(ctx, maps.codes)
+    run = Run(ctx, maps.own_codes.get(ctx.source, maps.codes))
     resources: list[MappedResource] = []
     refused_records: list[RefusedRecord] = []
     outcome = Outcome()
-    for loaded in found:
+    leading = any(block.leads for loaded in found for block in loaded.blocks)
+    for loaded in found if leading else ():
         _own_ids(loaded, record, run)
-    for leads in (False, True):  # a block that another leads to is made first: refused, it must not be led to
+    for leads in (False, True) if leading else (False,):  # one that another leads to is made first: refused, nothing leads to it
         for loaded in found:
             for block in loaded.blocks:
                 if block.leads is leads:
                     _run_block(loaded.plan, block, record, run, resources, refused_records, outcome)
     made = _accounting(maps, adapter, record, outcome) if account else None
-    return MapResult(tuple(resources), tuple(refused_records), made)
+    return MapResult(tuple(resources), tuple(refused_records), made, run.unknown_codes)
 
 
 @cache

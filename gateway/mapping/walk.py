@@ -1,10 +1,12 @@
 """What compiled maps call to walk a record. A list where the field dictionary promises one value is refused, never cut."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.mapping.context import Run, Unusable
 
+_BLANK = re.compile(r"\s")
 REPEATS = "a field repeats where the field dictionary says it does not"
 NO_PARTS = "a text stands where the field dictionary has fields"
 
@@ -118,7 +120,7 @@ def positive(number: int, least: int) -> None:
 
 def spaceless(text: str) -> None:
     """A uri, or `Unusable`."""
-    if not text or any(char.isspace() for char in text):
+    if not text or _BLANK.search(text):
         raise Unusable("not a URI")
 
 

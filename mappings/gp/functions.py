@@ -20,6 +20,7 @@ from gateway.mapping.functions import (
 )
 
 _LESS_THAN_AN_INSTANT = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?)?)?)?", re.ASCII)
+_SHORTEST_TIME = len("2025-05-01T09:00")
 _TIME_WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
 
 
@@ -38,7 +39,9 @@ def without_zone(value: Primitive) -> Code | None:
     >>> without_zone(Primitive("2025-05-01T09:00:00")), without_zone(Primitive("2025-05-01"))
     ('error', None)
     """
-    return Code("error") if isinstance(value, str) and _TIME_WITHOUT_ZONE.fullmatch(value.strip()) else None
+    if not isinstance(value, str) or len(value) < _SHORTEST_TIME or value[-1] == "Z" or value[-6] in "+-":
+        return None  # nearly every date there is
+    return Code("error") if _TIME_WITHOUT_ZONE.fullmatch(value.strip()) else None
 
 
 def time_as_said(value: Primitive) -> Text | None:
@@ -123,6 +126,8 @@ def without_instant(value: Primitive) -> Code | None:
     >>> without_instant(Primitive("2025-05-01")), without_instant(Primitive("2025-05-01T09:00:00Z"))
     ('error', None)
     """
+    if isinstance(value, str) and value.endswith("Z"):
+        return None
     return Code("error") if isinstance(value, str) and _LESS_THAN_AN_INSTANT.fullmatch(value.strip()) else None
 
 
