@@ -28,6 +28,7 @@ POSSIBLE: Final = "the score is below 0.95"
 OTHER_GIVEN: Final = "another given name: a twin, or another child at the address"
 OTHER_FAMILY: Final = "another family name"
 OTHER_BIRTH_DATE: Final = "another birth date"
+OTHER_GENDER: Final = "another gender"
 NO_ADDRESS: Final = "no address agrees, so only name and birth date do"
 NOT_VALID: Final = "LocalNhsNumberIsNotValid"
 NOT_FOUND: Final = "LocalNhsNumberIsNotFoundInNhs"
@@ -37,6 +38,7 @@ DIFFERENCES: Final = "Differences"
 AGREES: Final = "NoDifferences"
 SUPERSEDED: Final = "LocalNhsNumberIsSuperseded"
 FOUND: Final = "found by name, birth date and address"
+_TOLD = frozenset({"female", "male"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,9 @@ def _doubt(record: LocalRecord, candidate: Candidate) -> str | None:
     traced = candidate.traced
     if traced.birth_date != record.birth_date:
         return OTHER_BIRTH_DATE
+    gender = str(traced.patient.get("gender", ""))
+    if record.gender in _TOLD and gender in _TOLD and gender != record.gender:
+        return OTHER_GENDER
     names = [name for name in _each(traced.patient.get("name")) if name.get("use") != "old"]
     if folded(record.family) not in {folded(str(name.get("family", ""))) for name in names}:
         return OTHER_FAMILY

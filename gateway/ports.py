@@ -386,8 +386,11 @@ class LocalRecords(Protocol):
 
     async def pending(self, source: str, limit: int) -> Sequence[LocalRecord]: ...
 
-    async def settle(self, settled: Sequence[Settled], at: datetime, *, by: str) -> int:
-        """One chunk of outcomes with links, events and work items, durable; how many are linked."""
+    async def settle(self, settled: Sequence[Settled], at: datetime, *, by: str, dug_up: bool = False) -> int:
+        """One chunk of outcomes with links, events and work items, durable; how many are linked.
+
+        `dug_up`: a guardian's own word, for which no tombstone stands.
+        """
         ...
 
     async def counts(self, source: str) -> Mapping[str, int]:

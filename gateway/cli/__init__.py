@@ -15,6 +15,7 @@ NOUNS = {
     "crosswalk": "Local ids and the verified NHS numbers they belong to.",
     "database": "The gateway's own database: its schema.",
     "drop": "The files that a drop folder keeps sealed for a few days.",
+    "identity": "Local people to NHS numbers, and what people must settle.",
     "key": "A key pair for a partner system.",
     "keys": "The gateway's own secret keys.",
     "log": "The audit log: why a decision was made, and whether the log holds together.",

@@ -8,11 +8,10 @@ import typer
 
 from gateway.cli import stored
 from gateway.cli.say import fail
+from gateway.flows.identify import AWAITING
 from gateway.ports import CrosswalkRow
 from gateway.settings import Settings
 from gateway.store import Store
-
-AWAITING = "awaiting-next-delivery"
 
 app = typer.Typer(help="Local ids and the verified NHS numbers they belong to.", no_args_is_help=True)
 
@@ -44,12 +43,12 @@ def import_(
             for line, row in stored.rows(file, ("local_id", "nhs_number"))
         ]
         new = [row for row in rows if await store.crosswalk.number_of(source, row.local_id) != row.number]
-        count = await store.crosswalk.put(rows)
         if new and await store.shelf.delivered_at(source) is not None:
             # What the last delivery said of these people's locks was not heard: protected until the next one says it again.
+            # Before the link: no instant in which a copy can be read and its lock is not known.
             waiting = {row.number: frozenset({AWAITING}) for row in new}
             await store.protections.add_locks(source, waiting, datetime.now(UTC))
-        await stored.record(store, "crosswalk-import", {"source": source, "rows": count})
-        return count
+        await store.crosswalk.put(rows)  # each link with its own event, in the same transaction
+        return len(rows)
 
     typer.echo(f"{stored.run(work)} rows are in the crosswalk of {source}.")

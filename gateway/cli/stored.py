@@ -23,7 +23,8 @@ def run(work: Callable[[Store, Settings], Awaitable[T]]) -> T:
     held = settings()
 
     async def inside() -> T:
-        store = await open_store(held.database(), Keys.load(held.keys, mode=held.mode), name=held.name, serve=False)
+        keys = Keys.load(held.keys, mode=held.mode)
+        store = await open_store(held.database(), keys, name=held.name, serve=False, traces_per_second=held.pds.per_second)
         try:
             return await work(store, held)
         finally:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from gateway import settings
-from gateway.adapter import HttpAnswer, SourceContractBroken, SourceTimedOut, SourceUnavailable
+from gateway.adapter import HttpAnswer, SourceContractBroken, SourceRefused, SourceTimedOut, SourceUnavailable
 from gateway.errors import TracerDown
 from gateway.nhs_number import NhsNumber
 from gateway.outside.http import OwnHttp
@@ -74,6 +74,8 @@ class Pds:
             return await self._http.request("GET", self._base + path, headers=headers, deadline_s=deadline_s, cap_bytes=CAP_BYTES)
         except SourceUnavailable:
             return None
+        except SourceRefused:
+            fault = TracerDown(reason="the tracer's address or certificate is not to be used")
         except SourceTimedOut:
             fault = TracerDown(reason="tracer timed out")
         except SourceContractBroken:

@@ -1,4 +1,4 @@
-"""What dies with a number that PDS invalidated, in one transaction: consents, relationships, ids, copies, tasks.
+"""What dies with a number that PDS invalidated, in one transaction: consents, relationships, ids, copies, parcels, tasks.
 
 PDS never says why. An adoption is one reason, so every invalidation is treated as one: nothing of the old number may lead to
 another, and what could be joined again by a program (an id, a pupil number, a name) is buried first. Source: docs/adr/0012.
@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import BigInteger, LargeBinary, String, bindparam, delete, literal_column, or_, select, update
 
+from gateway.model.parcels import ParcelState
 from gateway.store import tombstones
 from gateway.store.crosswalk import Ended, StoredCrosswalk
 from gateway.store.database import Call, Statement, Work
 from gateway.store.keys import Keys
 from gateway.store.local_records import StoredLocalRecords
+from gateway.store.parcel_tables import PARCEL
 from gateway.store.tables import CONSENT, RELATIONSHIP, SHELF, SHELF_DELIVERY, WORK_ITEM
 
 OUTCOME = "number-invalidated"
@@ -43,6 +45,19 @@ _WORK = Statement(
     )
     .returning(WORK_ITEM.c.id)
 )
+_PARCELS = Statement(  # those not yet acknowledged; of the others nothing is kept that could leave
+    update(PARCEL)
+    .where(PARCEL.c.number_key == _NUMBER, PARCEL.c.content_sealed.is_not(None))
+    .values(
+        state=literal_column(f"'{ParcelState.LAPSED}'", String),
+        reason=literal_column(f"'{OUTCOME}'", String),
+        settled_at=_AT,
+        leased_until=literal_column("0"),
+        lease=literal_column("''", String),
+        content_sealed=literal_column("NULL", LargeBinary),
+    )
+    .returning(PARCEL.c.id)
+)
 _SHELVES = Statement(select(SHELF_DELIVERY.c.source))
 _COPIES = Statement(
     delete(SHELF)
@@ -71,12 +86,14 @@ class Endings:
         for (source,) in (yield Call(_SHELVES, {})):
             for holder in {number_key, *(link.local_key for link in links if link.source == source)}:
                 copies += len((yield Call(_COPIES, {"source": source, "holder_key": holder})))
+        parcels = yield Call(_PARCELS, {"number_key": number_key, "at": at})
         return {
             "links": len(links),
             "consents": len(consents),
             "relationships": len(relationships),
             "work": len(work),
             "copies": copies,
+            "parcels": len(parcels),
         }
 
     def _stone(self, link: Ended) -> bytes:

@@ -121,10 +121,10 @@ class StoredLocalRecords:
         rows = await self._database.read_long(_PENDING, {"source": source, "limit": limit})
         return [self._open(source, bytes(row[0]), row[1]) for row in rows]
 
-    async def settle(self, settled: Sequence[Settled], at: datetime, *, by: str) -> int:
+    async def settle(self, settled: Sequence[Settled], at: datetime, *, by: str, dug_up: bool = False) -> int:
         """One chunk: links, events, work items and outcomes, or nothing of it."""
         async with self._writer.alone:
-            return await self._database.write(self._settle(settled, at, by))
+            return await self._database.write(self._settle(settled, at, by, dug_up=dug_up))
 
     async def counts(self, source: str) -> Mapping[str, int]:
         """Outcome -> how many."""
@@ -160,8 +160,8 @@ class StoredLocalRecords:
         yield Call(_ADVANCE, {"digest_key": self._keys.word_key("identity-import", source, digest), "rows_done": cursor})
         return len(rows)
 
-    def _settle(self, settled: Sequence[Settled], at: datetime, by: str) -> Work[int]:
-        stones = [self._stones(one) for one in settled]
+    def _settle(self, settled: Sequence[Settled], at: datetime, by: str, *, dug_up: bool) -> Work[int]:
+        stones = [[] if dug_up else self._stones(one) for one in settled]
         buried = yield from tombstones.buried(self._database, [stone for of_one in stones for stone in of_one])
         links: list[CrosswalkRow] = []
         work: list[NewWork] = []

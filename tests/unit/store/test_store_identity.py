@@ -114,7 +114,7 @@ async def test_with_an_invalidated_number_everything_that_hung_on_it_ends_in_one
     (event,) = [
         one for one in await store.log.ask(LogQuestion(person=CHILD)) if one.body["detail"]["act"] == "number-invalidated"
     ]
-    assert event.body["detail"]["ended"] == {"links": 2, "consents": 1, "relationships": 1, "work": 1, "copies": 2}
+    assert event.body["detail"]["ended"] == {"links": 2, "consents": 1, "relationships": 1, "work": 1, "copies": 2, "parcels": 0}
     assert await store.crosswalk.local_ids("authority", CHILD) == []
     assert await store.crosswalk.number_of("authority", "LA-1") is None
     assert await store.crosswalk.number_of_upn("authority", RECORD.upn) is None
