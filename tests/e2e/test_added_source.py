@@ -1,15 +1,19 @@
 """A foreign source, added by the commands of docs/writing-an-adapter.md alone, answers over the API; then it grows a field."""
 
+import asyncio
 import json
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 from whole_place import World, free_ports
 
+from gateway.ports import WorkItem
+from gateway.store import Keys, open_store
 from tests.walkthrough import FENCE, LIVE, PAGE, environment, live
 
 
@@ -58,9 +62,17 @@ def test_drift_names_the_field_and_no_value_and_becomes_a_work_item(author: Path
     assert "low" not in done.stdout
     log = (author / "served").read_text("utf-8")
     assert [json.loads(line)["path"] for line in log.splitlines() if "drift.found" in line] == ["Risk"]
-    items = subprocess.run(["gateway", "work", "list"], cwd=author, env=env, capture_output=True, text=True, check=False)
-    if items.returncode == 0:
-        assert "drift" in items.stdout
+    (item,) = asyncio.run(work_items(author))
+    assert (item.kind, item.source, item.owner) == ("drift", "early-help", "Early help team, Northshire")
+
+
+async def work_items(author: Path) -> Sequence[WorkItem]:
+    keys = Keys.load(author / "var" / "keys", mode="sandbox")
+    store = await open_store(f"sqlite:///{author / 'var' / 'gateway.db'}", keys, name="test", serve=False)
+    try:
+        return await store.work.list(kind="drift")
+    finally:
+        await store.close()
 
 
 def test_set_to_refuse_the_source_gives_nothing_of_a_record_with_a_field_no_map_knows(world: World, author: Path, shown: str):
