@@ -125,7 +125,8 @@ def _led(value: Json, said: str, links: Mapping[str, str], names: Mapping[str, s
     found = links.get(said)
     if found is not None:
         return {**value, "reference": found}
-    if said.partition("/")[0] in given:
+    kind = said.partition("/")[0]
+    if kind in given or kind == "RelatedPerson":  # family: neither given nor named
         return _GONE
     shown = names.get(said)
     return {**value, "display": shown} if shown is not None and not value.get("display") else value

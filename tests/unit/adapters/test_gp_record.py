@@ -359,3 +359,25 @@ def test_a_record_is_left_as_it_was_read():
     before = deepcopy(RICH)
     split(RICH, as_of=NOW)
     assert before == RICH
+
+
+def test_the_family_is_neither_given_nor_named_where_staff_are():
+    staff = {"resourceType": "Practitioner", "id": "d1", "name": [{"text": "Dr Ada Test"}]}
+    role = {"resourceType": "PractitionerRole", "id": "r1", "practitioner": {"reference": "Practitioner/d1"}}
+    place = {"resourceType": "Location", "id": "l1", "name": " Riverside Surgery "}
+    told = [{"individual": {"reference": name}} for name in ("Practitioner/d1", "PractitionerRole/r1", "RelatedPerson/m1")]
+    told += [{"individual": {"reference": "RelatedPerson/m1", "display": "Mother"}}]
+    contact = {
+        "resourceType": "Encounter",
+        "id": "e1",
+        "participant": told,
+        "location": [{"location": {"reference": "Location/l1"}}],
+    }
+    (item,) = (item for item in records(staff, role, place, contact) if item.schema == "gpc-encounter-stu3")
+    assert item.data["resource"]["participant"] == [
+        {"individual": {"reference": "Practitioner/d1", "display": "Dr Ada Test"}},
+        {"individual": {"reference": "PractitionerRole/r1", "display": "Dr Ada Test"}},
+        {},
+        {},
+    ]
+    assert item.data["resource"]["location"][0]["location"]["display"] == "Riverside Surgery"
