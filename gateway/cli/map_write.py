@@ -97,7 +97,7 @@ def _resources(file: Path) -> list[dict[str, Any]]:
         read = mapping.parse(file.read_bytes())
     except OSError:
         fail("the file cannot be read", code=UNUSABLE)
-    except ValueError:
+    except (ValueError, mapping.Unusable):
         fail("the file is not sound JSON", code=UNUSABLE)
     if isinstance(read, dict):
         entries = [entry.get("resource") for entry in read.get("entry", ()) if isinstance(entry, dict)]

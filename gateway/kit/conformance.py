@@ -16,11 +16,12 @@ import yaml
 from gateway.adapter import Manifest, SourceError
 from gateway.errors import StartupRefused
 from gateway.kit.hostile import FILES, MARK, records
-from gateway.kit.mutate import Score, score
+from gateway.kit.mutate import Score, score, score_outward
 from gateway.kit.readme import made
 from gateway.kit.running_rules import empty, errors, no_network, number_in_url, read_only, settings, slow, wrong_person
 from gateway.mapping import R4_SCHEMA, Maps, map_record, shape_faults
 from gateway.mapping.cases import Case, cases, context
+from gateway.mapping.outward.cases import write_cases
 from gateway.mapping.rewrite import parse
 from gateway.mapping.tree import Group, Line
 from gateway.nhs_number import NotAnNhsNumber
@@ -111,7 +112,11 @@ def subject(
 ) -> Subject:
     """An installed adapter and its loaded maps -> what the rules look at."""
     own = tuple(cases(folder, name))
-    scores = tuple(score(folder, maps, plan, list(own)) for plan in maps.plans(name))
+    written = list(write_cases(folder, name))
+    scores = (
+        *(score(folder, maps, plan, list(own)) for plan in maps.plans(name)),
+        *(score_outward(folder, maps, plan, written) for plan in maps.outward_plans(name)),
+    )
     return Subject(name, package, manifest, maps, folder, own, _quality(package), _readme(package), connector, scores)
 
 
@@ -195,13 +200,17 @@ def leaves(one: Subject) -> Iterator[str]:
 
 
 def goldens(one: Subject) -> Iterator[str]:
-    """What comes out equals the golden, and the golden is R4 UK Core itself."""
+    """What comes out equals the golden, and the golden is R4 UK Core itself; what is written is read back without loss."""
     for case in one.cases:
         came = case.run(one.maps)
         yield from (f"case {case.name}: {fault}" for fault in case.differences(came))
         golden = case.folder / f"{case.name}.out.json"
         for resource in parse(golden.read_bytes()) if golden.is_file() else ():
             yield from (f"case {case.name}: golden is not R4 UK Core: {fault}" for fault in shape_faults(resource))
+    for written in write_cases(one.folder, one.name):
+        made = written.run(one.maps)
+        yield from (f"case {written.name}: {fault}" for fault in written.differences(made))
+        yield from (f"case {written.name}: {path} is written and not read back" for path in written.lost(one.maps, made))
 
 
 def same(one: Subject) -> Iterator[str]:

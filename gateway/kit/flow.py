@@ -10,7 +10,9 @@ from datetime import date
 from typing import Final
 
 from gateway.adapter import Manifest
-from gateway.kit.lines import flow_text, lines
+from gateway.kit.lines import flow_text, lines, path_text
+from gateway.kit.outward import outward_lines
+from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.run import R4_SCHEMA, Maps
 from gateway.model import CareClass, Category, Grain, Mark, Organisation, SourceTerms
 from gateway.policy import REGISTERED_PRACTICE, Agreement, Circumstances, Policy, Rulings
@@ -66,14 +68,31 @@ class Stretch:
     source: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Told:
+    """One line of an outward map: what another system is told of a person, when somebody sends it."""
+
+    recipient: str  # the kind of system: an adapter's name
+    map: str
+    target: str
+    source: str
+    care_class: str
+    marks: tuple[Mark, ...]
+
+    def __str__(self) -> str:
+        return f"{self.recipient}: {self.target}, {self.care_class}, {' and '.join(self.marks) or 'no mark'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Every row, who may receive it, and for which purposes."""
+    """Every row, who may receive it, and for which purposes; and what is written to other systems."""
 
     recipients: tuple[Recipient, ...]
     cells: Mapping[Row, Mapping[Recipient, tuple[str, ...]]]
     stretches: tuple[Stretch, ...]
     kept: Mapping[tuple[str, CareClass, tuple[Mark, ...]], int]  # fields that no line reads: how many
+    told: tuple[Told, ...]
+    withheld: tuple[tuple[str, str, str], ...]  # of outward maps: map, element, why
 
     def reached(self) -> list[Recipient]:
         """Those whom anything may reach."""
@@ -88,7 +107,10 @@ def matrix(maps: Maps, policy: Policy, manifests: Iterable[Manifest]) -> Matrix:
     recipients = tuple(sorted({recipient for recipient, _, _ in callers}))
     rows = sorted({stretch.row for stretch in stretches})
     cells = {row: _reached(policy, found[row.source], row, callers) for row in rows}
-    return Matrix(recipients, cells, stretches, _kept(maps, found))
+    plans = [plan for name in sorted(found) for plan in maps.outward_plans(name)]
+    told = tuple(one for plan in plans for one in _told(plan))
+    withheld = tuple((plan.source.map, path_text(path), reason) for plan in plans for path, reason in plan.source.withhold)
+    return Matrix(recipients, cells, stretches, _kept(maps, found), told, withheld)
 
 
 def page(made: Matrix) -> str:
@@ -116,17 +138,27 @@ def page(made: Matrix) -> str:
     out += ["| source | care class | marks | fields |", "|---|---|---|---|"]
     for (source, care_class, marks), count in sorted(made.kept.items()):
         out.append(f"| {source} | {care_class} | {' and '.join(marks) or 'none'} | {count} |")
+    out.append("\n## What is written to other systems\n")
+    out.append("When somebody sends it, decided at that moment for that recipient; a map writes nothing by itself.\n")
+    out += ["| system | map | field | from | care class | marks |", "|---|---|---|---|---|---|"]
+    for told in made.told:
+        what = (_code(told.target), _code(told.source), told.care_class, " and ".join(told.marks) or "none")
+        out.append(f"| {told.recipient} | {told.map} | {' | '.join(what)} |")
+    out += ["\nNever written, whoever sends:\n", "| map | element | why |", "|---|---|---|"]
+    out += [f"| {name} | {_code(path)} | {why} |" for name, path, why in made.withheld]
     return "\n".join(out) + "\n"
 
 
 def news(made: Matrix, committed: str) -> list[str]:
     """What the matrix lets reach whom and the committed page does not say."""
-    told = set(_told(committed))
+    told = set(_committed(committed))
     now = [(str(row), str(one), purpose) for row, cells in made.cells.items() for one in cells for purpose in cells[one]]
-    return [f"{row} would newly reach {one} for {purpose}" for row, one, purpose in now if (row, one, purpose) not in told]
+    found = [f"{row} would newly reach {one} for {purpose}" for row, one, purpose in now if (row, one, purpose) not in told]
+    written = set(_written(committed))
+    return found + [f"{one} would newly be written" for one in map(str, made.told) if one not in written]
 
 
-def _told(text: str) -> Iterator[tuple[str, str, str]]:
+def _committed(text: str) -> Iterator[tuple[str, str, str]]:
     """The first table of a committed page: row, recipient, purpose."""
     names: list[str] = []
     for line in text.partition("## Line by line")[0].splitlines():
@@ -138,6 +170,22 @@ def _told(text: str) -> Iterator[tuple[str, str, str]]:
             row = f"{cells[1]}: {cells[2]}, {cells[3]}, {marks}"
             for name, cell in zip(names, cells[5:], strict=False):
                 yield from ((row, name, purpose) for purpose in cell.split())
+
+
+def _written(text: str) -> Iterator[str]:
+    """The table of what is written, of a committed page."""
+    for line in text.partition("## What is written to other systems")[2].splitlines():
+        cells = [cell.strip() for cell in line.replace("\\|", "\0").split("|")[1:-1]]
+        if len(cells) == 6 and cells[0] not in ("system", "---"):
+            marks = "no mark" if cells[5] == "none" else cells[5]
+            yield f"{cells[0]}: {cells[2].strip('` ')}, {cells[4]}, {marks}"
+
+
+def _told(plan: OutwardPlan) -> Iterator[Told]:
+    for line in outward_lines(plan):
+        source = "".join(f"{path_text(group.each)}: " for group in line.groups) + flow_text(line.line.flow)
+        care_class = line.care_class or "none"
+        yield Told(plan.adapter, plan.source.map, line.target, source, care_class, tuple(sorted(line.marks)))
 
 
 def _stretches(maps: Maps, manifest: Manifest) -> Iterator[Stretch]:
@@ -233,6 +281,9 @@ def _kept(maps: Maps, manifests: Mapping[str, Manifest]) -> dict[tuple[str, Care
     found: dict[tuple[str, CareClass, tuple[Mark, ...]], int] = {}
     for (name, schema), fields in sorted(maps.schemas.items()):
         read = {field for plan in maps.plans(name) if plan.schema.name == schema for line in lines(plan) for field in line.reads}
+        written = maps.outward.get((name, schema))
+        if written is not None:  # what only we write there is nothing that the source holds
+            read |= {".".join(line.names) for line in outward_lines(written.plan)}
         for field in fields.fields.values() if name in manifests else ():
             above = field.key.split(".")
             whole = any(".".join(above[:end]) in read for end in range(1, len(above) + 1))
