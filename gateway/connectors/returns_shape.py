@@ -117,6 +117,7 @@ class Format:
     record: str = ""
     identity: str = ""
     birth_date: Sequence[str] = ()
+    expected: str = ""
     number: str = ""
     as_of: Sequence[str] = ()
     sender: str = ""

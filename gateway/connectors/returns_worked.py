@@ -19,6 +19,7 @@ BAD_BIRTH_DATE: Final = "a birth date that cannot be read"
 TWO_BIRTH_DATES: Final = "one identity with two birth dates"
 
 IDENTITY: Final = "_id"  # absent where nobody can say whose record it is: then its map makes nothing of it
+UNBORN: Final = "_unborn"
 KEY: Final = "_key"
 ENDED: Final = "_ended"
 VALUE: Final = "value"
@@ -44,6 +45,8 @@ def work_out(form: Format, person: Person, today: date) -> Worked:
     born, doubt = _birth_date(form, tree)
     if person.identity and not doubt:
         tree[IDENTITY] = person.identity
+    if form.expected and not born and not doubt and next(elements_of(tree, form.expected.split("/")), None) is not None:
+        tree[UNBORN] = True
     for path in form.coded:
         _code_alone(tree, path.split("/"))
     for path in form.values:

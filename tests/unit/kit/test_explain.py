@@ -37,8 +37,8 @@ def test_a_constant_comes_from_its_line_alone(maps: Maps):
 
 def test_of_first_the_choice_that_gave_the_value_is_named(maps: Maps):
     assert told(maps, "local_authority/child", "two-referrals-one-open", "EpisodeOfCare.status") == [
-        '"finished" <- line 29 first() choice 1 finished <- CINclosureDate in CINdetails of Child 1',
-        "\"active\" <- line 29 first() choice 2 = 'active'",
+        '"finished" <- line 52 first() choice 1 finished <- _ended in CINdetails of Child 1',
+        "\"active\" <- line 52 first() choice 2 = 'active'",
     ]
 
 
