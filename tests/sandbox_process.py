@@ -38,10 +38,10 @@ class Sandbox:
 
 
 @contextmanager
-def sandbox(folder: Path) -> Iterator[Sandbox]:
+def sandbox(folder: Path, *more: str) -> Iterator[Sandbox]:
     """A folder -> a running sandbox, stopped at the end."""
     var, drops = folder / "var", folder / "drops"
-    command = [sys.executable, "-m", "sandbox", "--port", "0", "--var", str(var), "--drops", str(drops)]
+    command = [sys.executable, "-m", "sandbox", "--port", "0", "--var", str(var), "--drops", str(drops), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
