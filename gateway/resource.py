@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import UNSET
 
+_PLACES = tuple(f"entry {place}" for place in range(256))
 Probe: TypeAlias = Callable[[Any], Any]  # a tuple
 
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
@@ -84,7 +85,8 @@ class Several:
 
     def where(self, number: int) -> str:
         """The locator of one of them."""
-        return f"entry {self.places[number]}"
+        place = self.places[number]
+        return _PLACES[place] if place < len(_PLACES) else f"entry {place}"
 
 
 def instant(text: str | None, otherwise: datetime) -> datetime:

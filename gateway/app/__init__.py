@@ -12,6 +12,7 @@ from types import ModuleType
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,7 +22,7 @@ from gateway.adapter import Build, BuildDelivery, Closes, DeliverSettings, Sourc
 from gateway.api import oauth
 from gateway.api.capability import VERSION
 from gateway.api.fhir import ROUTES, Fhir
-from gateway.api.middleware import Edge
+from gateway.api.middleware import Edge, Straight
 from gateway.connectors import CONNECTORS, DELIVERIES
 from gateway.connectors.http import PooledHttp
 from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFound, StartupRefused
@@ -247,7 +248,8 @@ def create(parts: Parts, settings: Settings) -> Edge:
 
     app.add_exception_handler(HTTPException, elsewhere)
     app.add_exception_handler(Exception, unforeseen)  # else Starlette answers in plain text, and the log would not hear of it
-    return Edge(app)
+    # the outermost layer of FastAPI's own stack, so that what was unforeseen is answered and recorded there as here
+    return Edge(ServerErrorMiddleware(Straight(fhir.endpoint, app), handler=unforeseen))
 
 
 def _plain(path: str, endpoint: Callable[[Request], Awaitable[Response]], methods: list[str]) -> Route:

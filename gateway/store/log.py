@@ -29,6 +29,7 @@ from gateway.store.work_rows import INSERT_WORK, work_rows
 
 _MOST_WAITING = 10_000
 _LARGEST_FLIGHT = 256
+_BOARDING_S = 0.004
 _SALT_BYTES = 16
 _ID_BYTES = 10
 _MOST_AGENTS = 10_000
@@ -243,6 +244,7 @@ class StoredLog:
         flight: list[_Passenger] = []
         try:
             while self._waiting:
+                await self._boarding()
                 flight, self._waiting = self._waiting[:_LARGEST_FLIGHT], self._waiting[_LARGEST_FLIGHT:]
                 try:
                     landed = await self._database.write(self._flight(flight))
@@ -257,6 +259,17 @@ class StoredLog:
             # Only a fault of ours or the end of the loop leads here with somebody aboard: nobody is left waiting.
             stranded, self._waiting = [*flight, *self._waiting], []
             _refuse(stranded, "the log could not be written")
+
+    async def _boarding(self) -> None:
+        """While other requests are being worked on, wait for those about to board: one commit then serves many.
+
+        An idle loop comes round at once and brings nobody, so a request by itself waits for nothing.
+        """
+        loop, aboard = asyncio.get_running_loop(), 0
+        until = loop.time() + _BOARDING_S
+        while aboard < len(self._waiting) < _LARGEST_FLIGHT and loop.time() < until:
+            aboard = len(self._waiting)
+            await asyncio.sleep(0)
 
     def _flight(self, flight: Sequence[_Passenger]) -> Work[list[bool]]:
         asked = [passenger.unless_moved[0] for passenger in flight if passenger.unless_moved]
