@@ -32,6 +32,7 @@ COLUMNS: Final = 400
 SHEETS: Final = 60
 
 _XML = (".xml", ".rels", ".vml")
+_SHEET = re.compile(rb"<(?:\w+:)?sheet\s")
 _ENCODING = re.compile(rb"""encoding\s*=\s*["']([^"']*)""")
 
 
@@ -67,6 +68,8 @@ def read(body: bytes, members: Sequence[Member]) -> Workbook:
             try:
                 if len(book.worksheets) > SHEETS:
                     raise SourceContractBroken(TOO_LARGE)
+                if len(book.worksheets) != _named(members):  # the library passes over a sheet that is not there
+                    raise SourceContractBroken(NOT_WORKBOOK)
                 sheets = [Sheet(number, list(_rows(sheet))) for number, sheet in enumerate(book.worksheets, start=1)]
             finally:
                 book.close()
@@ -93,10 +96,15 @@ def _refuse_unfit(member: Member) -> None:
             raise SourceContractBroken(DOCTYPE)
 
 
+def _named(members: Sequence[Member]) -> int:
+    """How many sheets the workbook says it has."""
+    return sum(len(_SHEET.findall(member.body)) for member in members if member.name.endswith("/workbook.xml"))
+
+
 def _rows(sheet: Any) -> Iterator[tuple[int, Sequence[str | None]]]:
     sheet.reset_dimensions()  # what a sheet says of its own size is not believed
-    for number, cells in enumerate(sheet.iter_rows(max_row=ROWS + 1, max_col=COLUMNS + 1, values_only=True), start=1):
-        if number > ROWS or (len(cells) > COLUMNS and cells[COLUMNS] is not None):
+    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+        if number > ROWS or len(cells) > COLUMNS:
             raise SourceContractBroken(TOO_LARGE)
         texts = [_text(cell) for cell in cells]
         if any(text is not None for text in texts):
