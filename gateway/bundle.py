@@ -35,6 +35,13 @@ HELP = (
     "number and your relationship with the person, then ask your organisation's information governance lead."
 )
 OUTCOME_URL = "urn:uuid:5d3a1c5e-52a5-4c0f-9f0e-3f1a7c3e9b10"  # always this one, so that alike answers stay alike to the byte
+VIEW_URL = "urn:uuid:7c0b1f52-6e0b-4c5e-8f3a-2d9b6a41c00"  # and its place: what is worked out when asked has no address
+ON_ITS_WAY = "Accepted for delivery."
+DELIVERED = "The recipient's system has it."
+RECALLED = "Taken back by its sender."
+NOT_CONFIRMED = (
+    "The recipient did not confirm it in time, or nothing could be delivered by this route. If it matters, ring the recipient."
+)
 MORE_EVENTS = "There are more events than these, the newest. Narrow the dates, or name a caller or an outcome, to see the others."
 KIND_TITLES = {
     "gp": "The registered practice",
@@ -118,6 +125,25 @@ def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
     return _bundle(
         request, recorded.receipt, entries, reports, names, look, links=links, more=withheld, person=disclosure.identity.person
     )
+
+
+def view(recorded: Recorded[Disclosure], resources: Sequence[Mapping[str, Any]], look: Look) -> Answer:
+    """A recorded disclosure and what was worked out from it -> the answer: the view alone, with the sources' states.
+
+    Nothing worked out is the empty answer. Raises `Incomplete`.
+    """
+    disclosure = recorded.value
+    request = disclosure.permit.value.facts.request
+    reports = tuple(_with_delivery(report, look) for report in disclosure.reports)
+    if request.query.strict and any(report.state in _UNREACHED for report in reports):
+        raise Incomplete(reason="strict-and-a-source-missing")
+    if not resources:
+        return _bundle(request, recorded.receipt, [], reports, _names(look, protected=False), look, person=None)
+    entries: list[Any] = [
+        {"fullUrl": f"{VIEW_URL}{place}", "resource": body, "search": {"mode": "match"}} for place, body in enumerate(resources)
+    ]
+    names = _names(look, protected=_is_hidden(disclosure))
+    return _bundle(request, recorded.receipt, entries, reports, names, look, person=disclosure.identity.person)
 
 
 def denied(recorded: Recorded[Deny], look: Look) -> Answer:
@@ -239,6 +265,8 @@ def _self_link(request: AccessRequest, look: Look) -> str:
     """The question as we understood it. A person asked for by NHS number is not named: no number is ever in a URL of ours."""
     query = request.query
     person = query.person if isinstance(query.person, str) else None
+    if query.view:
+        return f"{look.base_url}/fhir/Patient/{person}/${query.view}"
     if query.interaction == "everything":
         return f"{look.base_url}/fhir/Patient/{person}/$everything?_type={','.join(sorted(query.types))}"
     name = min(query.types)

@@ -76,7 +76,10 @@ def _resource(name: str) -> dict[str, Any]:
             {"name": "_id", "type": "token"},
             {"name": "identifier", "type": "token", "documentation": "NHS number."},
         ]
-        base["operation"] = [{"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}]
+        base["operation"] = [
+            {"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"},
+            {"name": "healthy-child-programme", "definition": f"{systems.OURS}OperationDefinition:healthy-child-programme"},
+        ]
         return base
     base["searchParam"] = [
         {

@@ -1,7 +1,7 @@
 """The FHIR endpoints: HTTP -> step 1, step 2, a flow -> HTTP. Every way out of here leaves an event in the log."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -25,10 +25,13 @@ from gateway.errors import (
     UnsupportedMedia,
 )
 from gateway.flows.failure import note_failure
+from gateway.flows.healthy_child import healthy_child
+from gateway.flows.parcel_state import parcel_state
 from gateway.flows.parts import Parts
 from gateway.flows.question_log import question_log
 from gateway.flows.read import read
-from gateway.model import Caller
+from gateway.flows.submit import PARCEL, submit
+from gateway.model import AccessRequest, Caller
 
 FORM = "application/x-www-form-urlencoded"
 _encode = msgspec.json.encode
@@ -48,7 +51,7 @@ class Fhir:
             caller = await authenticate(_authorization(request), _address(request), parts.caller)
             asked = await self._asked(request)
             access = read_request(asked, caller, _reading(parts), parts.now())
-            answer = await (question_log if access.query.interaction == "audit-search" else read)(parts, access)
+            answer = await _flow(access)(parts, access)
             return await _leave(answer, media_type(asked.headers, asked.query), started, parts)
         except GatewayError as error:
             return await self._failed(error, request, caller, started)
@@ -110,6 +113,20 @@ class Fhir:
         return Response(outcome(error), status_code=error.status, headers=headers, media_type="application/fhir+json")
 
 
+def _flow(access: AccessRequest) -> Callable[[Parts, AccessRequest], Awaitable[Answer]]:
+    if access.query.interaction == "audit-search":
+        return question_log
+    return healthy_child if access.query.view else read
+
+
+def _is_delivery(request: Request) -> bool:
+    """POST of a type that may be submitted, or GET of a parcel's Task: whose id has a form that no record's has."""
+    segments = request.scope["path"].removeprefix("/fhir/").split("/")
+    if request.method == "POST":
+        return len(segments) == 1 and segments[0] in SENDABLE
+    return len(segments) == 2 and segments[0] == "Task" and segments[1].startswith(PARCEL)
+
+
 async def _leave(answer: Answer, media: str, started: float, parts: Parts) -> Response:
     """An answer without records leaves at the next time bucket, so that its time tells nothing of the reason."""
     if not answer.shows_records:
@@ -146,7 +163,13 @@ ROUTES: Sequence[dict[str, Any]] = (
         "name": "everything",
         "summary": "All that may be shown of one person",
     },
-    {"path": "/fhir/{type}", "methods": ["GET"], "name": "search", "summary": "Search one type by patient"},
+    {
+        "path": "/fhir/Patient/{id}/$healthy-child-programme",
+        "methods": ["GET"],
+        "name": "healthy-child-programme",
+        "summary": "Reviews and immunisations done, due and overdue, worked out when asked",
+    },
+    {"path": "/fhir/{type}", "methods": ["GET", "POST"], "name": "search", "summary": "Search one type; submit for delivery"},
     {
         "path": "/fhir/{type}/_search",
         "methods": ["POST"],

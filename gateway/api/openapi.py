@@ -75,6 +75,13 @@ def document(base_url: str, types: Iterable[str]) -> dict[str, Any]:
                     [_path("id", _PERSON), _query("_type", {"type": "string", "example": "Immunization,Encounter"}), _count()],
                 )
             },
+            "/fhir/Patient/{id}/$healthy-child-programme": {
+                "get": _operation(
+                    "healthyChildProgramme",
+                    "Reviews and immunisations done, due, overdue or not attended, worked out when asked",
+                    [_path("id", _PERSON)],
+                )
+            },
             "/fhir/AuditEvent": {
                 "get": _operation(
                     "auditEvents",

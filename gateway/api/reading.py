@@ -18,6 +18,7 @@ from gateway.model import AccessRequest, Caller, PersonId, Purpose, Query
 from gateway.nhs_number import NhsNumber
 
 PERMISSION_TO_VIEW = "gateway-permission-to-view"  # MIG's rule: asked of the person at the point of view, for this view only
+VIEWED = frozenset({"Patient", "Encounter", "Immunization"})  # what the programme is worked out from
 FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _PERSON = re.compile(r"[a-z2-7]{26}", re.ASCII)
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,39}", re.ASCII)
@@ -94,6 +95,10 @@ def _query(path: list[str], values: dict[str, list[str]], strict: bool, reading:
             count, types = _count(values, reading), _types(values, reading)
             _leftover(values, strict)
             return _digested(Query("everything", _person(person), types, count=count, strict=strict))
+        case ["Patient", person, "$healthy-child-programme"]:
+            _leftover(values, strict)
+            types = VIEWED & reading.types
+            return _digested(Query("everything", _person(person), types, strict=strict, view="healthy-child-programme"))
         case [name] | [name, "_search"]:
             return _type_search(_type(name, reading), values, strict, reading)
         case [name, whole]:
@@ -254,7 +259,8 @@ def _permission_to_view(headers: Mapping[str, str]) -> bool:
 
 
 def _digested(query: Query) -> Query:
-    text = json.dumps([query.interaction, sorted(query.types), query.resource_id, query.strict, sorted(query.audit.items())])
+    what = [query.interaction, sorted(query.types), query.resource_id, query.strict, sorted(query.audit.items())]
+    text = json.dumps([*what, query.view] if query.view else what)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Query(
         query.interaction,
@@ -266,4 +272,5 @@ def _digested(query: Query) -> Query:
         query.strict,
         digest,
         query.audit,
+        query.view,
     )

@@ -29,6 +29,7 @@ from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFou
 from gateway.fetch import Fetch
 from gateway.flows.accounts import Accounts
 from gateway.flows.parts import Parts
+from gateway.flows.programme import load_programme
 from gateway.flows.shelving import SourceLocalIds, SourceShelf
 from gateway.flows.upkeep import Standing
 from gateway.identity import Ages, Identity
@@ -98,6 +99,7 @@ def _parts(
         facts=store.facts,
         log=store.log,
         shelf=store.shelf,
+        programme=load_programme(settings.mappings or files("mappings")),
         protections=store.protections,
         suppressions=store.suppressions,
         crosswalk=store.crosswalk,

@@ -24,6 +24,7 @@ NOUNS = {
     "policy": "The rules: check, explain, activate.",
     "relationship": "Who cares for whom, from when to when.",
     "serve": "Serve FHIR R4, tokens and discovery.",
+    "suppression": "Deaths and losses that stop contact, and who decided that it may go on.",
     "token": "An access token, by the real exchange with a running gateway.",
 }
 

@@ -9,6 +9,7 @@ from gateway import caller
 from gateway.adapter import Clock
 from gateway.fetch import Fetch
 from gateway.flows.accounts import Accounts
+from gateway.flows.programme import Programme
 from gateway.identity import Identity
 from gateway.mapping import Maps
 from gateway.model import SourceTerms
@@ -36,6 +37,7 @@ class Parts:
     facts: FactsStore
     log: Log
     shelf: ShelfStore
+    programme: Programme
     protections: Protections
     crosswalk: Crosswalk
     suppressions: Suppressions

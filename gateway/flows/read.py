@@ -26,6 +26,12 @@ YIELD_S = 0.002  # mapping lets other requests in this often
 
 async def read(parts: Parts, request: AccessRequest) -> bundle.Answer:
     """`AccessRequest` -> `Answer`. Raises a `GatewayError` where nothing may be said but a status."""
+    recorded = await released(parts, request, _page(parts, request))
+    return recorded if isinstance(recorded, bundle.Answer) else bundle.answer(recorded, look(parts))
+
+
+async def released(parts: Parts, request: AccessRequest, page: Page) -> Recorded[Disclosure] | bundle.Answer:
+    """Steps 3 to 11: what may leave, recorded; or the answer of a denial. Raises a `GatewayError`."""
     if not parts.holds_policy(parts.now()):
         raise PolicyNotActive(reason="policy-not-active")
     for _ in range(TRIES):
@@ -38,10 +44,10 @@ async def read(parts: Parts, request: AccessRequest) -> bundle.Answer:
         fetched = await parts.fetch(plan(permit, known, parts.registry), deadline_s=parts.deadline_s)
         await _note_locks(parts, known, fetched)
         mapped, refused = await _map(parts, known, fetched, request)
-        disclosure = disclose(mapped, fetched.reports, refused, permit, known, parts.policy, page=_page(parts, request))
-        released = await record_disclosure(parts.log, disclosure, now=parts.now(), jobs=_work_items(parts, known, fetched))
-        if released is not None:
-            return bundle.answer(released, look(parts))
+        disclosure = disclose(mapped, fetched.reports, refused, permit, known, parts.policy, page=page)
+        recorded = await record_disclosure(parts.log, disclosure, now=parts.now(), jobs=_work_items(parts, known, fetched))
+        if recorded is not None:
+            return recorded
     raise StoreDown(reason="facts-keep-moving")
 
 

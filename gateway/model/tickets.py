@@ -75,6 +75,7 @@ class Query:
     strict: bool = False  # Prefer: handling=strict
     digest: str = ""  # SHA-256 of the query without paging: binds cursors
     audit: Mapping[str, str] = field(default_factory=dict)  # audit-search: parameter -> value
+    view: str = ""  # what is worked out from what may be shown, instead of showing it
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,16 +111,6 @@ def test_a_deleted_vaccination_is_gone(world: World) -> None:
     assert len([jab for jab in shown if ".child-health." in jab["id"]]) == 1  # of the two, one was deleted by its sender
 
 
-def test_early_years_progress_without_a_parents_yes_is_given_to_nobody(world: World) -> None:
-    def given(key: str, kind: str) -> list[Any]:
-        shown = resources(world.search(VISITOR, kind, BY_KEY[key].nhs_number), kind)
-        return [one for one in shown if ".child-health." in one["id"]]
-
-    assert [form["item"][0]["linkId"] for form in given("amara", "QuestionnaireResponse")] == ["parentalConsent"]
-    assert given("jonah", "Immunization")  # whom this visitor may see
-    assert given("jonah", "QuestionnaireResponse") == []
-
-
 def test_news_of_a_move_has_the_person_traced_again_and_keeps_nothing(world: World) -> None:
     oscar = BY_KEY["oscar"]
     assert world.search(VISITOR, "Immunization", oscar.nhs_number).status_code == 200

@@ -1,0 +1,208 @@
+"""The Healthy Child Programme, worked out when it is asked for: what was done, is due, is overdue, or was not attended.
+
+A pure function of what one answer discloses and of a day that is passed in. Nothing of it is stored, and it says no more than
+the records it is made of: where a source that would know is missing, stale or shows nothing, it says that it cannot say.
+Source: mappings/healthy-child-programme.toml, dated rows.
+"""
+
+import calendar
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from gateway.errors import StartupRefused
+from gateway.model import Resource
+
+FILE: Final = "healthy-child-programme.toml"
+GRACE: Final = timedelta(weeks=4)  # an appointment later than this is overdue
+VISIT_TYPES: Final = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ChildHealthEncounterType-1"
+_AGE: Final = re.compile(r"([0-9]{1,3})(d|wk|mo|y)")
+_NOT_ATTENDED: Final = frozenset(("cancelled",))  # what R4 makes of a visit nobody came to
+_EXTENSION: Final = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-VaccinationProcedure"
+
+State = Literal["done", "due", "overdue", "not-attended", "not-given", "not-yet-due", "cannot-say"]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One review every child is to have."""
+
+    id: str
+    title: str
+    types: frozenset[str]  # codes of the visit's type; compared as text: 0010 is not 10
+    of_mother: bool
+    due: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vaccine:
+    """One vaccine, by the codes it is recorded under."""
+
+    id: str
+    title: str
+    procedures: frozenset[str]
+    diseases: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Dose:
+    """One dose of the schedule, for those whose due date falls in its time."""
+
+    vaccine: Vaccine
+    number: int
+    due: str
+    starts: date
+    ends: date
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """The whole configuration of one version."""
+
+    version: str
+    reviews: tuple[Review, ...]
+    doses: tuple[Dose, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One review or dose of one child."""
+
+    id: str
+    title: str
+    dose: int  # 0: a review
+    state: State
+    due: date
+    by: date
+    evidence: tuple[str, ...]  # "Type/id" of what was disclosed
+
+
+def load_programme(folder: Traversable | Path) -> Programme:
+    """The configuration of a mappings folder. Raises `StartupRefused` for one that cannot be used."""
+    try:
+        table = tomllib.loads(folder.joinpath(FILE).read_text("utf-8"))
+        vaccines = {
+            name: Vaccine(name, row["title"], frozenset(row["procedures"]), frozenset(row["diseases"]))
+            for name, row in table["vaccine"].items()
+        }
+        reviews = tuple(
+            Review(row["id"], row["title"], frozenset(row.get("types", ())), row.get("of") == "mother", row["due"], row["by"])
+            for row in table["review"]
+        )
+        doses = tuple(
+            Dose(vaccines[row["vaccine"]], row["dose"], row["due"], row.get("from", date.min), row.get("to", date.max))
+            for row in table["immunisation"]
+        )
+        for age in (each for row in reviews for each in (row.due, row.by)):
+            at_age(date(2024, 2, 29), age)
+        for dose in doses:
+            at_age(date(2024, 2, 29), dose.due)
+    except (OSError, KeyError, TypeError, ValueError, tomllib.TOMLDecodeError):
+        raise StartupRefused(f"mappings/{FILE} cannot be used: write it as docs/healthy-child-programme.md shows") from None
+    return Programme(table["version"], reviews, doses)
+
+
+def at_age(born: date, age: str) -> date:
+    """Birth date and an age -> the day. The month after one without that day: its last day. Raises `ValueError`."""
+    parted = _AGE.fullmatch(age)
+    if parted is None:
+        raise ValueError("an age is a number of d, wk, mo or y")
+    count, unit = int(parted[1]), parted[2]
+    if unit in ("d", "wk"):
+        return born + timedelta(days=count * (7 if unit == "wk" else 1))
+    months = born.month - 1 + count * (12 if unit == "y" else 1)
+    year, month = born.year + months // 12, months % 12 + 1
+    return date(year, month, min(born.day, calendar.monthrange(year, month)[1]))
+
+
+def reviews_of(programme: Programme, born: date, on: date, visits: Sequence[Resource], *, can_say: bool) -> list[Item]:
+    """Each mandated review of a child as of a day. `can_say` False: a source that would know is missing."""
+    items = []
+    for review in programme.reviews:
+        due, by = at_age(born, review.due), at_age(born, review.by)
+        held = [visit for visit in visits if _types(visit) & review.types]
+        done = [visit for visit in held if visit.get("status") == "finished"]
+        missed = [visit for visit in held if visit.get("status") in _NOT_ATTENDED]
+        state: State
+        if done:
+            state = "done"
+        elif review.of_mother:
+            state = "cannot-say"
+        elif missed:
+            state = "not-attended"
+        else:
+            state = _awaited(on, due, by, can_say=can_say)
+        items.append(Item(review.id, review.title, 0, state, due, by, _names(done or missed)))
+    return items
+
+
+def doses_of(programme: Programme, born: date, on: date, given: Sequence[Resource], *, can_say: bool) -> list[Item]:
+    """Each dose of the schedule that holds for a child, as of a day."""
+    items = []
+    for dose in programme.doses:
+        due = at_age(born, dose.due)
+        if not dose.starts <= due < dose.ends:
+            continue
+        by = due + GRACE
+        held = [each for each in given if _is_of(each, dose.vaccine)]
+        done = sorted((each for each in held if each.get("status") == "completed"), key=_when)
+        days = {_when(each) for each in done}
+        refused = [each for each in held if each.get("status") == "not-done" and _number(each) in (None, dose.number)]
+        state: State
+        if len(days) >= dose.number:
+            state = "done"
+        elif refused and on >= due:
+            state = "not-given"
+        else:
+            state = _awaited(on, due, by, can_say=can_say)
+        evidence = done[dose.number - 1 : dose.number] if state == "done" else refused if state == "not-given" else []
+        items.append(Item(dose.vaccine.id, dose.vaccine.title, dose.number, state, due, by, _names(evidence)))
+    return sorted(items, key=lambda item: (item.due, item.id, item.dose))
+
+
+def _awaited(on: date, due: date, by: date, *, can_say: bool) -> State:
+    """Of what no record shows: before its time nothing is expected; after that only those who know may say it is missing."""
+    if on < due:
+        return "not-yet-due"
+    if not can_say:
+        return "cannot-say"
+    return "due" if on <= by else "overdue"
+
+
+def _types(visit: Resource) -> frozenset[str]:
+    return frozenset(code for system, code in _codings(visit.get("type", ())) if system == VISIT_TYPES)
+
+
+def _is_of(given: Resource, vaccine: Vaccine) -> bool:
+    """By the procedure, by the vaccine's own code, or by every disease it is against."""
+    said = [each.get("valueCodeableConcept", {}) for each in given.get("extension", ()) if each.get("url") == _EXTENSION]
+    codes = {code for _, code in _codings([*said, given.get("vaccineCode", {})])}
+    protocols: Sequence[Mapping[str, Any]] = given.get("protocolApplied", ())
+    against = {code for one in protocols for _, code in _codings(one.get("targetDisease", ()))}
+    return bool(codes & vaccine.procedures) or bool(vaccine.diseases and vaccine.diseases <= against)
+
+
+def _number(given: Resource) -> int | None:
+    counted = [one.get("doseNumberPositiveInt") for one in given.get("protocolApplied", ())]
+    return next((number for number in counted if isinstance(number, int)), None)
+
+
+def _codings(concepts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for concept in concepts:
+        for coding in concept.get("coding", ()):
+            yield str(coding.get("system")), str(coding.get("code"))
+
+
+def _when(given: Resource) -> str:
+    """The day it was given; two records of one day and vaccine, from two sources, are one dose."""
+    return str(given.get("occurrenceDateTime", given.get("occurrenceString", "")))[:10]
+
+
+def _names(found: Sequence[Resource]) -> tuple[str, ...]:
+    return tuple(f"{each['resourceType']}/{each['id']}" for each in found)

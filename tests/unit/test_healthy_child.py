@@ -1,0 +1,98 @@
+"""The view of the Healthy Child Programme is as honest as the answer it is made of."""
+
+from datetime import date
+from importlib.resources import files
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway.flows.healthy_child import CANNOT_SAY, _view
+from gateway.flows.programme import VISIT_TYPES, load_programme
+from gateway.mapping import shape_faults
+from gateway.model import Category, SourceReport, SourceState
+
+ON = date(2026, 3, 1)
+BOTH = (Category.CHILD_HEALTH_REVIEWS, Category.IMMUNISATIONS)
+PATIENT = {"resourceType": "Patient", "id": "p", "birthDate": "2025-01-09"}
+DONE = {
+    "resourceType": "Encounter", "id": "p.e", "status": "finished",
+    "type": [{"coding": [{"system": VISIT_TYPES, "code": "0023"}]}],
+}  # fmt: skip
+
+
+def view(
+    *bodies: Any,
+    states: tuple[tuple[str, SourceState], ...] = (("child-health", SourceState.ANSWERED),),
+    allowed: tuple[Category, ...] = BOTH,
+    stale: bool = False,
+    prompts: bool = True,
+    next_key: str | None = None,
+) -> list[Any]:
+    gives = SimpleNamespace(types=frozenset({("Encounter", BOTH[0]), ("Immunization", BOTH[1])}))
+    centre = SimpleNamespace(types=frozenset({("Encounter", Category.CENTRE_ATTENDANCE)}))
+    parts: Any = SimpleNamespace(
+        programme=load_programme(files("mappings")),
+        terms={"child-health": gives, "gp": gives, "centre": centre},
+        standing=SimpleNamespace(deliveries={"child-health": (None, stale), "centre": (None, True)}),
+    )
+    shown = SimpleNamespace(
+        resources=[SimpleNamespace(body=body) for body in bodies],
+        reports=[SourceReport(source, state) for source, state in states],
+        permit=SimpleNamespace(value=SimpleNamespace(allowed=dict.fromkeys(allowed, ()))),
+        next_key=next_key,
+    )
+    recorded: Any = SimpleNamespace(value=shown)
+    return list(_view(parts, recorded, ON, prompts=prompts))
+
+
+def states_of(made: list[Any]) -> dict[str, str]:
+    plan = made[0]
+    return {each["detail"]["code"]["text"]: each["detail"]["statusReason"]["coding"][0]["code"] for each in plan["activity"]}
+
+
+def test_what_is_worked_out_is_sound_r4_and_points_at_what_it_was_made_of() -> None:
+    made = view(PATIENT, DONE)
+    assert [one["resourceType"] for one in made] == ["CarePlan", "ImmunizationRecommendation"]
+    assert [fault for one in made for fault in shape_faults(one)] == []
+    assert made[0]["activity"][1]["outcomeReference"] == [{"reference": "Encounter/p.e"}]
+    assert states_of(made)["6 to 8 week review"] == "overdue"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"states": (("child-health", SourceState.FAILED),)},
+        {"states": (("child-health", SourceState.TIMED_OUT),)},
+        {"states": (("child-health", SourceState.STALE),)},
+        {"states": (("child-health", SourceState.NOTHING),)},
+        {"states": (("child-health", SourceState.ANSWERED), ("gp", SourceState.FAILED))},
+        {"states": (("centre", SourceState.ANSWERED),)},
+        {"states": ()},
+        {"stale": True},
+        {"allowed": ()},
+        {"next_key": "Encounter/x"},
+    ],
+)
+def test_where_what_would_know_is_missing_nothing_is_called_overdue(changes: dict[str, Any]) -> None:
+    made = view(PATIENT, DONE, **changes)
+    said = states_of(made)
+    assert (said["New baby review"], said["6 to 8 week review"]) == ("done", "cannot-say")
+    assert CANNOT_SAY in str(made)
+    assert "overdue" not in str(made[1])
+
+
+def test_another_source_that_is_stale_or_silent_takes_nothing_from_those_who_know() -> None:
+    both = (("child-health", SourceState.ANSWERED), ("gp", SourceState.NOTHING), ("centre", SourceState.FAILED))
+    assert states_of(view(PATIENT, states=both))["6 to 8 week review"] == "overdue"
+
+
+def test_once_contact_has_stopped_only_what_was_done_is_said() -> None:
+    assert states_of(view(PATIENT, DONE, prompts=False)) == {"New baby review": "done"}
+    assert view(PATIENT, prompts=False) == []
+
+
+@pytest.mark.parametrize("patient", [{"resourceType": "Patient", "id": "p"}, {**PATIENT, "birthDate": "2025"}])
+def test_without_the_day_of_birth_there_is_nothing_to_work_out(patient: Any) -> None:
+    assert view(patient, DONE) == []
+    assert view(DONE) == []

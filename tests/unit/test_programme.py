@@ -1,0 +1,143 @@
+"""The Healthy Child Programme as of a day: done, due, overdue, not attended, and what nobody here can say."""
+
+from datetime import date, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.errors import StartupRefused
+from gateway.flows.programme import VISIT_TYPES, Item, at_age, doses_of, load_programme, reviews_of
+
+PROGRAMME = load_programme(files("mappings"))
+BORN = date(2025, 9, 1)
+LATER = date(2035, 1, 1)
+
+
+def visit(code: str, status: str = "finished", key: str = "v") -> dict[str, Any]:
+    type_ = [{"coding": [{"system": VISIT_TYPES, "code": code}]}]
+    return {"resourceType": "Encounter", "id": key, "status": status, "type": type_}
+
+
+def jab(procedure: str, on: str, status: str = "completed", **more: Any) -> dict[str, Any]:
+    coded = {"coding": [{"system": "http://snomed.info/sct", "code": procedure}]}
+    extension = {
+        "url": "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-VaccinationProcedure",
+        "valueCodeableConcept": coded,
+    }
+    plain = {"resourceType": "Immunization", "id": f"{procedure}-{on}", "status": status, "occurrenceDateTime": on}
+    return {**plain, "extension": [extension], **more}
+
+
+def reviews(on: date, *visits: Any, can_say: bool = True) -> dict[str, str]:
+    return {item.id: item.state for item in reviews_of(PROGRAMME, BORN, on, visits, can_say=can_say)}
+
+
+def doses(born: date, on: date, *given: Any, can_say: bool = True) -> dict[tuple[str, int], Item]:
+    return {(item.id, item.dose): item for item in doses_of(PROGRAMME, born, on, given, can_say=can_say)}
+
+
+@pytest.mark.parametrize(("days", "state"), [(9, "not-yet-due"), (10, "due"), (14, "due"), (15, "overdue")])
+def test_a_review_is_due_in_its_days_and_overdue_after_them(days: int, state: str) -> None:
+    assert reviews(BORN + timedelta(days))["new-birth"] == state
+
+
+def test_a_review_that_was_made_is_done_however_late_and_one_nobody_came_to_is_not_attended() -> None:
+    assert reviews(LATER, visit("0023"))["new-birth"] == "done"
+    assert reviews(LATER, visit("0023", "cancelled"))["new-birth"] == "not-attended"
+    assert reviews(LATER, visit("0023", "cancelled", "a"), visit("0023", key="b"))["new-birth"] == "done"
+    assert reviews(LATER, visit("0023", "planned"))["new-birth"] == "overdue"
+    assert reviews(LATER, visit("23"), visit("00023"))["new-birth"] == "overdue"  # compared as text
+    other = visit("0023") | {"type": [{"coding": [{"system": "https://example.org", "code": "0023"}]}]}
+    assert reviews(LATER, other)["new-birth"] == "overdue"
+
+
+def test_where_a_source_is_missing_nothing_is_called_due_or_overdue() -> None:
+    found = reviews(LATER, visit("0021"), can_say=False)
+    assert (found["one-year"], found["new-birth"], found["two-years"]) == ("done", "cannot-say", "cannot-say")
+    assert reviews(BORN, can_say=False)["new-birth"] == "not-yet-due"
+    item = doses(BORN, LATER, can_say=False)["menb", 1]
+    assert (item.state, item.evidence) == ("cannot-say", ())
+
+
+def test_nobody_can_say_from_a_childs_record_whether_the_antenatal_visit_was_made() -> None:
+    assert reviews(LATER)["antenatal"] == "cannot-say"
+
+
+def test_the_schedule_is_that_of_the_childs_own_dates() -> None:
+    before = doses(date(2023, 3, 1), LATER)
+    between = doses(date(2025, 3, 1), LATER)
+    after = doses(BORN, LATER)
+    assert {("hib-menc", 1)} == before.keys() - after.keys()
+    assert {("six-in-one", 4)} == after.keys() - before.keys()
+    weeks = lambda found, key: (found[key].due - found_born[id(found)]).days // 7  # noqa: E731
+    found_born = {id(before): date(2023, 3, 1), id(between): date(2025, 3, 1), id(after): BORN}
+    assert [weeks(found, ("pneumococcal", 1)) for found in (before, between, after)] == [12, 12, 16]
+    assert [weeks(found, ("menb", 2)) for found in (before, between, after)] == [16, 16, 12]
+    assert before["mmr", 2].due == date(2026, 7, 1)  # at three years and four months
+    assert after["mmr", 2].due == date(2027, 3, 1)  # at eighteen months
+
+
+@pytest.mark.parametrize("born", [date(2023, 1, 1) + timedelta(days=9 * n) for n in range(160)])
+def test_every_child_is_offered_each_dose_once_and_in_order(born: date) -> None:
+    found = doses_of(PROGRAMME, born, born, [], can_say=True)
+    assert len({(item.id, item.dose) for item in found}) == len(found)
+    for name in {item.id for item in found}:
+        numbers = [item.dose for item in found if item.id == name]
+        assert numbers == list(range(1, len(numbers) + 1))
+    assert {"mmr", "menb", "pneumococcal", "rotavirus", "six-in-one", "four-in-one"} <= {item.id for item in found}
+
+
+def test_doses_are_counted_by_the_days_they_were_given_on() -> None:
+    first, again = jab("1082441000000108", "2025-10-27"), jab("1082441000000108", "2025-10-27T10:00:00Z", id="other-source")
+    found = doses(BORN, date(2025, 12, 1), first, again)
+    assert (found["six-in-one", 1].state, found["six-in-one", 2].state) == ("done", "due")
+    assert found["six-in-one", 1].evidence == ("Immunization/1082441000000108-2025-10-27",)
+    found = doses(BORN, date(2025, 12, 1), first, jab("1082451000000106", "2025-11-24"))
+    assert found["six-in-one", 2].state == "done"
+    assert found["six-in-one", 3].state == "not-yet-due"
+
+
+def test_a_vaccine_is_known_by_every_disease_it_is_against_too() -> None:
+    against = lambda *codes: [{"targetDisease": [{"coding": [{"code": code}]} for code in codes]}]  # noqa: E731
+    whole = jab("1", "2026-09-02", protocolApplied=against("14189004", "36989005", "36653000", "38907003"))
+    part = jab("1", "2026-09-02", protocolApplied=against("14189004"))
+    assert doses(BORN, LATER, whole)["mmr", 1].state == "done"
+    assert doses(BORN, LATER, part)["mmr", 1].state == "overdue"
+    assert doses(BORN, LATER, part)["four-in-one", 1].state == "overdue"  # which has no diseases here
+
+
+def test_a_vaccine_not_given_is_never_done_and_says_so_once_it_was_due() -> None:
+    refused = jab("308081000000105", "2026-09-10", "not-done", protocolApplied=[{"doseNumberPositiveInt": 1}])
+    found = doses(BORN, LATER, refused)
+    assert (found["mmr", 1].state, found["mmr", 2].state) == ("not-given", "overdue")
+    assert doses(BORN, BORN, refused)["mmr", 1].state == "not-yet-due"
+    assert doses(BORN, LATER, jab("308081000000105", "2026-09-10", "entered-in-error"))["mmr", 1].state == "overdue"
+
+
+@pytest.mark.parametrize(
+    ("born", "age", "day"),
+    [
+        (date(2024, 1, 31), "1mo", date(2024, 2, 29)),
+        (date(2024, 2, 29), "1y", date(2025, 2, 28)),
+        (date(2024, 11, 30), "3mo", date(2025, 2, 28)),
+        (date(2024, 1, 1), "8wk", date(2024, 2, 26)),
+    ],
+)
+def test_an_age_is_a_day_of_the_calendar(born: date, age: str, day: date) -> None:
+    assert at_age(born, age) == day
+
+
+@pytest.mark.parametrize("text", ["", "version = 1", "[[review]]\nid = 'x'", "not toml ="])
+def test_a_programme_that_cannot_be_used_stops_the_start(tmp_path: Path, text: str) -> None:
+    (tmp_path / "healthy-child-programme.toml").write_text(text)
+    with pytest.raises(StartupRefused):
+        load_programme(tmp_path)
+
+
+def test_an_age_nobody_can_read_stops_the_start(tmp_path: Path) -> None:
+    text = files("mappings").joinpath("healthy-child-programme.toml").read_text("utf-8")
+    (tmp_path / "healthy-child-programme.toml").write_text(text.replace("12wk", "three months"))
+    with pytest.raises(StartupRefused):
+        load_programme(tmp_path)
