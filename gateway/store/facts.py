@@ -30,6 +30,7 @@ from gateway.store.tables import CLIENT, CONSENT, FEED, PROTECTION, RELATIONSHIP
 
 OBJECTION_SCOPE = "direct-care"
 _NEEDS_STAFF_AND_CASE = "allocated-worker"
+_ADOPTION = "adoption"  # the lock of a child with a placement order, placed for adoption or adopted
 _NOBODY = bytes(32)  # the key of no number: the same statement, the same cost, no rows
 _NO_CASE = bytes(32)
 _JOINT = "|"  # between a scope and who gave the consent
@@ -72,7 +73,7 @@ def _statement() -> Statement:
             (relationship.staff_key == staff) & (relationship.case_key == case),
         ),
     )
-    locks = select(_word("lock"), PROTECTION.c.kind, no_word, no_number).where(PROTECTION.c.number_key.in_(numbers))
+    locks = select(_word("lock"), PROTECTION.c.kind, no_word, PROTECTION.c.since).where(PROTECTION.c.number_key.in_(numbers))
     feeds = select(_word("feed"), FEED.c.source, no_word, FEED.c.delivered_at)
     client = select(_word("client"), no_word, no_word, CLIENT.c.version).where(
         CLIENT.c.id == bindparam("client", type_=String), CLIENT.c.revoked.is_(literal_column("false"))
@@ -112,7 +113,8 @@ class StoredFacts:
 def _facts(rows: Sequence[Sequence[Any]]) -> PersonFacts:
     version, client_version = 0, None
     newest: dict[str, tuple[int, str]] = {}  # scope|giver -> (since, decision); "deny" < "permit": the smaller wins a tie
-    relationships, locks, feeds = set(), set(), {}
+    relationships, feeds = set(), {}
+    locks: dict[str, int] = {}  # kind -> since when
     for what, a, b, n in rows:
         if what == "version":
             version = n
@@ -123,14 +125,18 @@ def _facts(rows: Sequence[Sequence[Any]]) -> PersonFacts:
         elif what == "relationship":
             relationships.add(a)
         elif what == "lock":
-            locks.add(a)
+            locks[a] = min(n, locks.get(a, n))
         elif what == "feed":
             feeds[a] = moment(n)
         else:
             client_version = n
     # Each giver's newest word counts. Where two disagree, the refusal stands until its own giver takes it back.
+    # From a placement for adoption on, what was permitted before permits nothing: those who gave it no longer may.
     decided: dict[str, str] = {}
-    for scope_and_giver, (_, decision) in newest.items():
+    placed = locks.get(_ADOPTION)
+    for scope_and_giver, (since, decision) in newest.items():
+        if decision == "permit" and placed is not None and since <= placed:
+            continue
         scope = scope_and_giver.partition(_JOINT)[0]
         decided[scope] = min(decided.get(scope, decision), decision)
     return PersonFacts(

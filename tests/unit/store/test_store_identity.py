@@ -168,3 +168,40 @@ async def test_the_new_number_under_a_new_id_is_linked_like_anybody_and_leads_to
     assert await store.crosswalk.local_ids("authority", FRESH) == [("LA-77", BORN)]
     assert await store.log.ask(LogQuestion(person=FRESH, kind="intake")) == []
     assert {event.body["detail"]["act"] for event in await store.log.ask(LogQuestion(person=FRESH))} == {"crosswalk-linked"}
+
+
+async def test_from_a_placement_for_adoption_on_what_was_permitted_before_permits_nothing_and_a_refusal_stands(
+    store: Store,
+) -> None:
+    for scope, decision, giver in (
+        ("store", "permit", "mother"),
+        ("share-health", "permit", "father"),
+        ("direct-care", "deny", "mother"),
+    ):
+        await store.consents.put(
+            CHILD, scope=scope, decision=decision, given_by=giver, recorded_by="x", starts=NOW, ends=None, evidence="e"
+        )
+    await store.protections.add_locks("authority", {CHILD: frozenset({"adoption"})}, NOW + timedelta(days=1))
+
+    async def consents(at: timedelta) -> set[tuple[str, str]]:
+        facts = await store.facts.read(CHILD, organisation="o", staff="s", case_reference=None, client="c", at=NOW + at)
+        assert facts.locks == {"adoption"}
+        return {(consent.scope, consent.decision) for consent in facts.consents}
+
+    assert await consents(timedelta(days=2)) == {("direct-care", "deny")}
+    await store.consents.put(
+        CHILD,
+        scope="store",
+        decision="permit",
+        given_by="adopter",
+        recorded_by="x",
+        starts=NOW + timedelta(days=3),
+        ends=None,
+        evidence="e",
+    )
+    assert await consents(timedelta(days=4)) == {("direct-care", "deny"), ("store", "permit")}
+    await store.protections.assert_locks("authority", {}, NOW + timedelta(days=5), snapshot=True)
+    facts = await store.facts.read(
+        CHILD, organisation="o", staff="s", case_reference=None, client="c", at=NOW + timedelta(days=6)
+    )
+    assert len(facts.consents) == 3, "a placement order that was revoked"
