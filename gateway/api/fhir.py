@@ -26,11 +26,9 @@ from gateway.errors import (
 )
 from gateway.flows.failure import note_failure
 from gateway.flows.healthy_child import healthy_child
-from gateway.flows.parcel_state import parcel_state
 from gateway.flows.parts import Parts
 from gateway.flows.question_log import question_log
 from gateway.flows.read import read
-from gateway.flows.submit import PARCEL, submit
 from gateway.model import AccessRequest, Caller
 
 FORM = "application/x-www-form-urlencoded"
@@ -119,14 +117,6 @@ def _flow(access: AccessRequest) -> Callable[[Parts, AccessRequest], Awaitable[A
     return healthy_child if access.query.view else read
 
 
-def _is_delivery(request: Request) -> bool:
-    """POST of a type that may be submitted, or GET of a parcel's Task: whose id has a form that no record's has."""
-    segments = request.scope["path"].removeprefix("/fhir/").split("/")
-    if request.method == "POST":
-        return len(segments) == 1 and segments[0] in SENDABLE
-    return len(segments) == 2 and segments[0] == "Task" and segments[1].startswith(PARCEL)
-
-
 async def _leave(answer: Answer, media: str, started: float, parts: Parts) -> Response:
     """An answer without records leaves at the next time bucket, so that its time tells nothing of the reason."""
     if not answer.shows_records:
@@ -169,7 +159,7 @@ ROUTES: Sequence[dict[str, Any]] = (
         "name": "healthy-child-programme",
         "summary": "Reviews and immunisations done, due and overdue, worked out when asked",
     },
-    {"path": "/fhir/{type}", "methods": ["GET", "POST"], "name": "search", "summary": "Search one type; submit for delivery"},
+    {"path": "/fhir/{type}", "methods": ["GET"], "name": "search", "summary": "Search one type by patient"},
     {
         "path": "/fhir/{type}/_search",
         "methods": ["POST"],

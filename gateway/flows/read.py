@@ -14,7 +14,7 @@ from gateway.facts import gather
 from gateway.fetch import Fetched
 from gateway.flows.parts import Parts
 from gateway.identity import admit
-from gateway.model import AccessRequest, Deny, Facts, MappedResource, NotUsable, PatientIdentity, Recorded, RefusedRecord
+from gateway.model import AccessRequest, Deny, Disclosure, Facts, MappedResource, NotUsable, PatientIdentity, Recorded, RefusedRecord
 from gateway.plan import plan
 from gateway.ports import NewWork
 from gateway.resource import name_of
