@@ -301,6 +301,7 @@ class DeliverTable:
     role: str  # "<system>|<code>": the role in which the recipient acts on what it gets
     acknowledge_within_h: float
     keep_days: int
+    invites_contact: bool  # what comes of it reaches the family: never after a death or a loss
     options: Mapping[str, Any] = field(default_factory=dict)  # the connector's own
 
 

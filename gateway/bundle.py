@@ -20,6 +20,9 @@ from gateway.model import (
     Deny,
     Disclosure,
     Mark,
+    Organisation,
+    Parcel,
+    ParcelState,
     PersonId,
     Query,
     Receipt,
@@ -163,6 +166,40 @@ def refused(recorded: Recorded[Deny], status: int) -> Answer:
     helper = _issue("information", "informational", f"Contact: {deny.contact}")
     body = _encode({"resourceType": "OperationOutcome", "issue": [issue, helper]})
     return Answer(status, body, _receipt_header(recorded.receipt), shows_records=True)
+
+
+def parcel(parcel: Parcel, recipient: Organisation, receipt: Receipt, look: Look, now: datetime, *, status: int) -> Answer:
+    """A parcel -> the Task its sender sees: on its way, acknowledged, taken back, or not confirmed in time.
+
+    What was withheld because of the person is told by neither word nor time: it is one that nobody confirmed.
+    """
+    code, since, words = _delivery(parcel, now)
+    body = {
+        "resourceType": "Task",
+        "id": parcel.id,
+        "meta": {"lastUpdated": since.isoformat()},
+        "status": code,
+        "businessStatus": {"text": words},
+        "intent": "order",
+        "code": {"text": "Delivery"},
+        "authoredOn": parcel.created_at.isoformat(),
+        "lastModified": since.isoformat(),
+        "owner": {"display": recipient.name},
+        "restriction": {"period": {"end": parcel.confirm_by.isoformat()}},
+    }
+    headers = (*_receipt_header(receipt), ("Location", f"{look.base_url}/fhir/Task/{parcel.id}"))
+    return Answer(status, _encode(body), headers, shows_records=False)
+
+
+def _delivery(parcel: Parcel, now: datetime) -> tuple[str, datetime, str]:
+    """(Task.status, since when, in words): of the states only those that tell nothing of the person."""
+    if parcel.state is ParcelState.ACKNOWLEDGED and parcel.settled_at is not None:
+        return "completed", parcel.settled_at, DELIVERED
+    if parcel.state is ParcelState.RECALLED and parcel.settled_at is not None:
+        return "cancelled", parcel.settled_at, RECALLED
+    if now >= parcel.confirm_by:
+        return "on-hold", parcel.confirm_by, NOT_CONFIRMED
+    return "requested", parcel.created_at, ON_ITS_WAY
 
 
 def outcome(error: GatewayError) -> bytes:

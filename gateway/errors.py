@@ -8,6 +8,7 @@ GatewayError                     what a caller is told: status, R4 issue-type, S
 ├── TooLarge 413
 ├── UnsupportedMedia 415 · NotAcceptable 406 · MethodNotAllowed 405
 ├── NotAuthenticated 401         no token, or one that does not hold
+├── AlreadySent 409              its own identifier, sent before with another content
 ├── Refused 403                  the same for every NHS number: caller, purpose, role, scope or agreement
 ├── NotFound 404                 no such route, or a resource this caller may not know of: alike
 ├── TooManyRequests 429
@@ -109,6 +110,13 @@ class NotAuthenticated(GatewayError):
     issue_code = "login"
     spine_code = "ACCESS_DENIED"
     public_text = "A valid access token is needed. Get one at the token endpoint named in the discovery document."
+
+
+class AlreadySent(GatewayError):
+    status = 409
+    issue_code = "duplicate"
+    spine_code = "BAD_REQUEST"
+    public_text = "Something else was submitted under this identifier before. Give what is new an identifier of its own."
 
 
 class Refused(GatewayError):

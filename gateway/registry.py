@@ -40,7 +40,10 @@ REGISTERED_PRACTICE = "registered-practice"  # custodian of a source that asks w
 _KIND = re.compile(r"[a-z][a-z-]{0,15}", re.ASCII)
 _ROUTE = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
 _DELIVER = frozenset(
-    {"connector", "schema", "types", "category", "class", "purposes", "role", "acknowledge_within_h", "keep_days"}
+    (
+        *("connector", "schema", "types", "category", "class", "purposes", "role"),
+        *("acknowledge_within_h", "keep_days", "invites_contact"),
+    )
 )
 _REQUIRED = ("name", "title", "owner", "identity", "kind", "reads", "gives", "purposes", "budget_s")
 
@@ -234,6 +237,7 @@ def _deliver(where: str, name: str, table: Any) -> DeliverTable:
         role=table["role"],
         acknowledge_within_h=float(table["acknowledge_within_h"]),
         keep_days=int(table["keep_days"]),
+        invites_contact=table["invites_contact"] is not False,
         options={key: value for key, value in table.items() if key not in _DELIVER},
     )
 

@@ -8,6 +8,7 @@ from starlette.routing import Route
 from sandbox.faults import Faults
 from sandbox.gp_connect import GpConnect
 from sandbox.pds import Pds
+from sandbox.recipients import FrontDoor, PracticeInbox
 from sandbox.sds import Sds
 
 
@@ -15,6 +16,12 @@ def build(*, people: int = 0, pds_per_second: float = 0) -> Starlette:
     """PDS, SDS, the Spine Secure Proxy with GP Connect behind it, and the control endpoints."""
     faults = Faults()
     pds, sds, gp = Pds(faults, people=people, per_second=pds_per_second), Sds(faults), GpConnect(faults)
+
+    front_door, inbox = FrontDoor(faults), PracticeInbox(faults)
+
+    async def received(request: Request) -> Response:
+        """What the systems that take were given: read back by tests."""
+        return JSONResponse({"front-door": front_door.taker.held(), "inbox": inbox.taker.held()})
 
     async def seen(request: Request) -> Response:
         """What the last requests said of themselves in headers: no body, no path."""
@@ -27,5 +34,6 @@ def build(*, people: int = 0, pds_per_second: float = 0) -> Starlette:
         Route("/", about),
         Route("/control/faults", faults.control, methods=["GET", "POST", "DELETE"]),
         Route("/control/seen", seen),
+        Route("/control/received", received),
     ]
-    return Starlette(routes=[*pds.routes(), *sds.routes(), *gp.routes(), *control])
+    return Starlette(routes=[*pds.routes(), *sds.routes(), *gp.routes(), *front_door.routes(), *inbox.routes(), *control])

@@ -1,6 +1,6 @@
 """The children's centre: a relational database, as a small vendor's product keeps it.
 
-Tables: setting, family, member, relationship, address, consent, event, attendance.
+Tables: setting, family, member, relationship, address, consent, event, attendance; and referral_in, which others may insert into.
 """
 
 import sqlite3
@@ -26,6 +26,8 @@ create table event (event_id text primary key, setting_id integer references set
   universal_or_targeted text, sensitive boolean, venue text);
 create table attendance (event_id text references event, member_id text references member, status text, recorded_at text, recorded_by text);
 create index attendance_member on attendance (member_id);
+create table referral_in (referral_id text primary key, nhs_number char(10) not null, status text not null, kind text not null, priority text,
+  requested_at text not null, service text, reason text, from_org text not null, from_name text, contact_name text, contact_phone text, note text);
 """
 
 _SCOPES = ("store", "share_health", "share_la", "share_centres")

@@ -41,6 +41,7 @@ class Asker:
     role: str
     purpose: str
     case: str = ""
+    scope: str = ""  # asked for beside nothing else; "": reading alone
 
 
 GP = Asker("riverside-emis", f"ods:{RIVERSIDE}", "Dr Ada Bright", "100000000001", "R0260", "TREAT")
@@ -341,6 +342,11 @@ title = "GP practice (GP Connect)"
 [sources.gp.options]
 ssp = "{outside}/ssp/"
 consumer_asid = "200000000001"
+[sources.gp.deliver.notice]
+agreements = ["centre-record"]
+[sources.gp.deliver.notice.options]
+base_url = "{outside}/inbox"
+credential = "inbox-sandbox-token"
 
 [sources.child-health]
 adapter = "child_health"
@@ -357,6 +363,10 @@ agreement = "centre-record"
 title = "Willow Children's Centre"
 [sources.centre.options]
 database_url = "sqlite:///{place.folder / "sandbox" / "centretrack.db"}"
+[sources.centre.deliver.referral]
+agreements = ["referral-health-centre"]
+[sources.centre.deliver.referral.options]
+database_url = "sqlite:///{place.folder / "sandbox" / "centretrack.db"}"
 
 [sources.authority]
 adapter = "local_authority"
@@ -366,6 +376,11 @@ title = "Northshire Council children's services"
 max_age_h = 48
 [sources.authority.options]
 drop = "{place.folder / "drops" / "authority"}"
+[sources.authority.deliver.concern]
+agreements = ["referral-health-authority", "referral-centre-authority"]
+[sources.authority.deliver.concern.options]
+base_url = "{outside}/front-door"
+credential = "front-door-sandbox-key"
 """
 
 
@@ -376,6 +391,8 @@ def token(place: Place, asker: Asker) -> str:
     command += ["--subject", asker.subject, "--subject-name", asker.name, "--role", asker.role, "--purpose", asker.purpose]
     if asker.case:
         command += ["--case-reference", asker.case]
+    if asker.scope:
+        command += ["--scope", asker.scope]
     return _gateway(place, *command).strip()
 
 

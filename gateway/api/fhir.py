@@ -10,7 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from gateway.api.capability import capability
-from gateway.api.reading import Asked, Reading, media_type, read_request
+from gateway.api.reading import Asked, Reading, media_type, read_request, read_sending
+from gateway.api.submission import SENDABLE, read_submission
 from gateway.bundle import Answer, outcome
 from gateway.caller import authenticate
 from gateway.errors import (
@@ -26,11 +27,14 @@ from gateway.errors import (
 )
 from gateway.flows.failure import note_failure
 from gateway.flows.healthy_child import healthy_child
+from gateway.flows.parcel_state import parcel_state
 from gateway.flows.parts import Parts
 from gateway.flows.question_log import question_log
 from gateway.flows.read import read
+from gateway.flows.submit import PARCEL, submit
 from gateway.model import AccessRequest, Caller
 
+JSON = frozenset({"application/fhir+json", "application/json"})
 FORM = "application/x-www-form-urlencoded"
 _encode = msgspec.json.encode
 
@@ -47,6 +51,8 @@ class Fhir:
         parts, started, caller = self._parts, monotonic(), None
         try:
             caller = await authenticate(_authorization(request), _address(request), parts.caller)
+            if _is_delivery(request):
+                return await self._delivery(request, caller, started)
             asked = await self._asked(request)
             access = read_request(asked, caller, _reading(parts), parts.now())
             answer = await _flow(access)(parts, access)
@@ -66,6 +72,23 @@ class Fhir:
     async def elsewhere(self, request: Request, error: GatewayError) -> Response:
         """A route or method that does not exist: recorded and answered like every other refusal."""
         return await self._failed(error, request, None, monotonic())
+
+    async def _delivery(self, request: Request, caller: Caller, started: float) -> Response:
+        """POST of what is to be delivered, or its sender's question of what became of it."""
+        parts, state = self._parts, request.scope["state"]
+        segments = request.scope["path"].removeprefix("/fhir/").split("/")
+        ids = {"request_id": state["request_id"], "correlation_id": state["correlation_id"]}
+        asked = Asked(segments, request.scope["query_string"], b"", dict(request.headers), **ids)
+        media = media_type(asked.headers, asked.query)
+        if request.method == "GET":
+            return await _leave(await parcel_state(parts, caller, segments[1], **ids), media, started, parts)
+        if request.headers.get("content-type", "").split(";")[0].strip().lower() not in JSON:
+            raise UnsupportedMedia(reason="fhir-json-expected")
+        body = await self._body(request)
+        # In a thread: the first look at a type loads its model, which would hold up everybody.
+        submission = await asyncio.to_thread(read_submission, segments[0], body, allow_test=parts.allow_test_numbers)
+        access = read_sending(asked, caller, submission.type, submission.content.number, parts.now())
+        return await _leave(await submit(parts, access, submission), media, started, parts)
 
     async def _asked(self, request: Request) -> Asked:
         segments = [part for part in request.scope["path"].removeprefix("/fhir").split("/") if part]
@@ -117,6 +140,14 @@ def _flow(access: AccessRequest) -> Callable[[Parts, AccessRequest], Awaitable[A
     return healthy_child if access.query.view else read
 
 
+def _is_delivery(request: Request) -> bool:
+    """POST of a type that may be submitted, or GET of a parcel's Task: whose id has a form that no record's has."""
+    segments = request.scope["path"].removeprefix("/fhir/").split("/")
+    if request.method == "POST":
+        return len(segments) == 1 and segments[0] in SENDABLE
+    return len(segments) == 2 and segments[0] == "Task" and segments[1].startswith(PARCEL)
+
+
 async def _leave(answer: Answer, media: str, started: float, parts: Parts) -> Response:
     """An answer without records leaves at the next time bucket, so that its time tells nothing of the reason."""
     if not answer.shows_records:
@@ -159,7 +190,7 @@ ROUTES: Sequence[dict[str, Any]] = (
         "name": "healthy-child-programme",
         "summary": "Reviews and immunisations done, due and overdue, worked out when asked",
     },
-    {"path": "/fhir/{type}", "methods": ["GET"], "name": "search", "summary": "Search one type by patient"},
+    {"path": "/fhir/{type}", "methods": ["GET", "POST"], "name": "search", "summary": "Search one type; submit for delivery"},
     {
         "path": "/fhir/{type}/_search",
         "methods": ["POST"],

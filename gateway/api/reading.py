@@ -69,6 +69,17 @@ def read_request(asked: Asked, caller: Caller, reading: Reading, now: datetime) 
     return AccessRequest(caller, caller.purpose, query, asked.request_id, asked.correlation_id, now, permission)
 
 
+def read_sending(asked: Asked, caller: Caller, resource_type: str, number: NhsNumber, now: datetime) -> AccessRequest:
+    """What is submitted for delivery -> `AccessRequest` of interaction send. Raises `NotAcceptable`, `NotSupported`."""
+    media_type(asked.headers, asked.query)
+    values = form.once(form.pairs(asked.query))
+    values.pop("_format", None)
+    if values or "if-none-exist" in asked.headers:
+        raise NotSupported(reason="unknown-parameter")
+    query = Query("send", number, frozenset({resource_type}))
+    return AccessRequest(caller, caller.purpose, query, asked.request_id, asked.correlation_id, now)
+
+
 def media_type(headers: Mapping[str, str], query: bytes = b"") -> str:
     """Accept and `_format` -> the content type of the answer. Raises `NotAcceptable`."""
     accepted = headers.get("accept", "*/*")

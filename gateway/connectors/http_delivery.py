@@ -1,7 +1,8 @@
-"""Delivery over HTTP: POST of one JSON document, under a key that makes a second attempt harmless.
+"""Delivery over HTTP: POST of one document, under a key that makes a second attempt harmless.
 
     [deliver.NAME]
     connector = "http-json"            # or "fhir-rest": application/fhir+json, and If-None-Exist beside Idempotency-Key
+    suffix = "json"                    # or "xml" with a root: forms.py; FHIR is JSON
     path = "referrals"                 # constant: nothing of the person is ever in an address
     reference = "id"                   # where the answer says the recipient's own name of it; FHIR: Location, or the answer's id
     duplicate = [409]                  # statuses that mean: this key came before, and it was taken
@@ -11,7 +12,7 @@ Settings: `[sources.SOURCE.deliver.NAME.options] base_url, credential`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -28,20 +29,23 @@ from gateway.adapter import (
     SourceSettings,
     SourceUnavailable,
     Tools,
+    Tree,
 )
+from gateway.connectors.forms import form_of
 from gateway.errors import StartupRefused
 
-KEY_SYSTEM: Final = "urn:shared-care-gateway:parcel"
+KEY_SYSTEM: Final = "urn:shared-care-gateway:delivery"
 NOT_TAKEN: Final = "the recipient's service does not take this content"
 NOT_ALLOWED: Final = "the recipient's service does not accept us"
 NOT_NOW: Final = "the recipient's service is not able to take it now"
 
 CAP_BYTES: Final = 1_000_000
-_OWN = frozenset({"path", "reference", "duplicate", "auth"})
+_FORM = frozenset({"suffix", "root"})
+_OWN = frozenset({"path", "reference", "duplicate", "auth"}) | _FORM
+_MEDIA = {"json": "application/json", "xml": "application/xml"}
 _LATER = frozenset((408, 423, 425, 429))
 _PATH = re.compile(r"[A-Za-z0-9_$-]+(/[A-Za-z0-9_$-]+)*", re.ASCII)
 _REFERENCE = re.compile(r"[A-Za-z0-9._:/-]{1,128}", re.ASCII)
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def build_delivery(what: DeliverTable, source: SourceSettings, tools: Tools) -> Deliver:
@@ -57,7 +61,12 @@ def build_delivery(what: DeliverTable, source: SourceSettings, tools: Tools) -> 
         )
     if set(own.get("duplicate", ())) - {409, 412}:
         raise StartupRefused(f"{manifest}: duplicate is 409 or 412: no other status may mean that it was taken before")
+    form = {"suffix": "json", **{name: own[name] for name in _FORM & set(own)}}
+    if form["suffix"] not in _MEDIA or (what.connector == "fhir-rest" and form != {"suffix": "json"}):
+        raise StartupRefused(f"{manifest}: a delivery over HTTP is json or xml; FHIR is json")
     return HttpDelivery(
+        form=form_of(manifest, form),
+        media="application/fhir+json" if what.connector == "fhir-rest" else _MEDIA[form["suffix"]],
         url=base.rstrip("/") + "/" + own["path"],
         fhir=what.connector == "fhir-rest",
         reference=own.get("reference", "id"),
@@ -83,6 +92,8 @@ class HttpDelivery:
     def __init__(
         self,
         *,
+        form: Callable[[Tree], bytes],
+        media: str,
         url: str,
         fhir: bool,
         reference: str,
@@ -91,21 +102,21 @@ class HttpDelivery:
         budget_s: float,
         tools: Tools,
     ) -> None:
+        self._form, self._media = form, media
         self._url, self._fhir, self._reference, self._duplicate = url, fhir, reference, duplicate
         self._credential, self._budget_s, self._tools = credential, budget_s, tools
 
     async def deliver(self, name: str, outgoing: Outgoing) -> Acknowledgement:
-        media = "application/fhir+json" if self._fhir else "application/json"
         headers = {
-            "Content-Type": media,
-            "Accept": media,
+            "Content-Type": self._media,
+            "Accept": self._media if self._fhir else "application/json",
             "Idempotency-Key": outgoing.key,
             "X-Correlation-ID": outgoing.correlation_id,
             **({"If-None-Exist": f"identifier={KEY_SYSTEM}|{outgoing.key}"} if self._fhir else {}),
             **self._credential,
         }
         answer = await self._tools.http.request(
-            "POST", self._url, headers=headers, body=_encode(outgoing.data), deadline_s=self._budget_s, cap_bytes=CAP_BYTES
+            "POST", self._url, headers=headers, body=self._form(outgoing.data), deadline_s=self._budget_s, cap_bytes=CAP_BYTES
         )
         if 200 <= answer.status < 300 or answer.status in self._duplicate:
             return Acknowledgement(_named(answer, self._reference), self._tools.now())

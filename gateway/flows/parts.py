@@ -12,9 +12,10 @@ from gateway.flows.accounts import Accounts
 from gateway.flows.programme import Programme
 from gateway.identity import Identity
 from gateway.mapping import Maps
+from gateway.mapping.r4_lane import Lane
 from gateway.model import SourceTerms
 from gateway.policy import Policy
-from gateway.ports import Crosswalk, FactsStore, Log, Protections, ShelfStore, Suppressions, WorkList
+from gateway.ports import Crosswalk, FactsStore, Log, Mandates, Parcels, Protections, ShelfStore, Suppressions, WorkList
 from gateway.registry import Registry
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class Parts:
     suppressions: Suppressions
     work: WorkList
     accounts: Accounts
+    parcels: Parcels
+    mandates: Mandates
+    submitted: Lane  # the marks of what senders submit
     caller: caller.Parts
     mint: Mint
     seal: Callable[[bytes], str]

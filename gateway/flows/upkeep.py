@@ -51,4 +51,5 @@ async def upkeep(parts: Parts) -> None:
     await parts.accounts.settle(now, parts.registry.sources)
     if parts.standing.purged_at is None or now - parts.standing.purged_at > PURGE_EVERY:
         await parts.shelf.purge(now)
+        await parts.parcels.purge(now)
         parts.standing.purged_at = now

@@ -50,6 +50,11 @@ class Caller:
         return self._covered("rs")
 
     @property
+    def may_read(self) -> frozenset[str]:
+        """R4 types the token's SMART v2 scopes cover with `r`; `*` for all."""
+        return self._covered("r")
+
+    @property
     def may_send(self) -> frozenset[str]:
         """R4 types the token's SMART v2 scopes cover with `c`; `*` for all."""
         return self._covered("c")

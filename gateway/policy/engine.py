@@ -162,7 +162,7 @@ class Policy:
     def agreed_with(self, recipient: str, purpose: str, category: Category, terms: SourceTerms, on: date) -> bool:
         """Whether an agreement in force that day, given by the sender (the custodian of `terms`), lets this recipient have it."""
         in_force = self.agreements_in_force(recipient, on)
-        return any(
+        return terms.allow(purpose) and any(
             flow in in_force and terms.agreement == agreement and terms.custodian == self.agreements[agreement].gives
             for agreement, flow in self._flows.get((recipient, purpose, category), ())
         )

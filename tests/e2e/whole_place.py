@@ -74,11 +74,12 @@ class World:
         command = [demo.GATEWAY, *arguments]
         return subprocess.run(command, env=self.place.environment, input=stdin, capture_output=True, text=True, check=False)
 
-    def register(self, asker: demo.Asker, client: str) -> demo.Asker:
+    def register(self, asker: demo.Asker, client: str, *scopes: str) -> demo.Asker:
         """The same person at a partner system of their own, registered for this test."""
-        new, key = replace(asker, client=client), self.place.folder / "clients" / f"{client}.jwk"
+        new, key = replace(asker, client=client, scope=" ".join(scopes)), self.place.folder / "clients" / f"{client}.jwk"
         assert self.command("key", "new", str(key)).returncode == 0
-        claims = ("--organisation", new.organisation, "--role", new.role, "--purpose", new.purpose)
+        claims = ["--organisation", new.organisation, "--role", new.role, "--purpose", new.purpose]
+        claims += [part for scope in scopes for part in ("--scope", scope)]
         added = self.command("client", "add", client, "--jwks", str(key.with_suffix(".jwks.json")), *claims)
         assert added.returncode == 0, added.stderr
         return new

@@ -32,6 +32,9 @@ class Standing:
     async def flush(self, _: Any) -> None:
         return None
 
+    async def unconfirmed(self, _: Any) -> list[Any]:
+        return []
+
 
 class Poisoned:
     """An intake whose reader breaks in a way that no error of ours names."""
@@ -64,7 +67,8 @@ def at_work(intake: Any, standing: Standing) -> Worker:
         standing=standing,
         caller=SimpleNamespace(failures=standing),
         accounts=SimpleNamespace(settle=settled),
-        registry=SimpleNamespace(sources={"child-health": source}),
+        registry=SimpleNamespace(sources={"child-health": source}, routes={}),
+        parcels=standing,
     )
     return Worker(parts)
 

@@ -39,7 +39,9 @@ def outgoing(data: Any = ROW, key: str = KEY) -> Outgoing:
 
 def table(connector: str, **options: Any) -> DeliverTable:
     of = frozenset({"ServiceRequest"})
-    return DeliverTable("referral", connector, "s", of, "referral", "social-care", frozenset({"COC"}), "r|c", 24, 7, options)
+    return DeliverTable(
+        "referral", connector, "s", of, "referral", "social-care", frozenset({"COC"}), "r|c", 24, 7, True, options
+    )
 
 
 def settings(reading: Mapping[str, Any] | None = None, **options: Any) -> SourceSettings:
@@ -196,6 +198,13 @@ async def test_one_document_is_posted_under_its_key() -> None:
     assert (taken.reference, taken.at) == ("FD-7", fakes.NOW)
 
 
+async def test_a_document_may_be_xml() -> None:
+    http = Http()
+    await http_to(http, suffix="xml", root="FrontDoorReferral").deliver("referral", outgoing({"Child": {"@status": "open"}}))
+    assert http.asked[0][2]["Content-Type"] == "application/xml"
+    assert http.asked[0][3].endswith(b'<FrontDoorReferral><Child status="open"/></FrontDoorReferral>')
+
+
 async def test_fhir_says_the_same_key_in_its_own_way_and_takes_the_name_from_location() -> None:
     http = Http(headers={"location": "https://front.example/fhir/Task/77/_history/1"}, body=b"{}")
     taken = await http_to(http, "fhir-rest").deliver("notice", outgoing({"resourceType": "Task"}))
@@ -241,7 +250,16 @@ async def test_what_the_network_does_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"path": "/a"}, {"path": "a?b=1"}, {"path": "../a"}, {"path": "a", "duplicate": [404]}, {"path": "a", "x": 1}, {}]
+    "options",
+    [
+        {"path": "/a"},
+        {"path": "a?b=1"},
+        {"path": "../a"},
+        {"path": "a", "duplicate": [404]},
+        {"path": "a", "x": 1},
+        {},
+        {"path": "a", "suffix": "csv"},
+    ],
 )
 def test_an_address_that_is_not_constant_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(StartupRefused):

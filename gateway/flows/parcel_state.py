@@ -1,0 +1,53 @@
+"""A sender asks what became of its parcel, and learns what it may: on its way, acknowledged, or not confirmed in time."""
+
+from gateway import bundle
+from gateway.errors import AuditDown, NotAuthenticated, NotFound, Refused
+from gateway.flows.parts import Parts
+from gateway.flows.read import look
+from gateway.model import Caller
+from gateway.ports import Entry
+
+
+async def parcel_state(parts: Parts, caller: Caller, parcel_id: str, *, request_id: str, correlation_id: str) -> bundle.Answer:
+    """The parcel's Task. Raises `Refused` (scope), `NotAuthenticated`, and `NotFound` for what this sender did not send."""
+    now = parts.now()
+    if not caller.may_read & {"Task", "*"}:
+        raise Refused(reason="scope")
+    staff = f"{caller.staff.system}|{caller.staff.id}"
+    held = await parts.facts.read(
+        None,
+        organisation=caller.organisation.code,
+        staff=staff,
+        case_reference=caller.case_reference,
+        client=caller.system,
+        at=now,
+    )
+    if held.client_version != caller.client_version:
+        raise NotAuthenticated(reason="client-revoked-or-changed")
+    parcel = await parts.parcels.get(parcel_id)
+    if parcel is None or (parcel.sender, parcel.client) != (caller.organisation.code, caller.system):
+        raise NotFound(reason="no-such-parcel")
+    mandate = await parts.mandates.get(parcel.mandate)
+    recipient = parts.policy.organisation(mandate.organisation) if mandate is not None else None
+    if recipient is None:
+        raise NotFound(reason="recipient-not-known")
+    entry = Entry(
+        "parcel-read",
+        now,
+        "success",
+        None,
+        organisation=caller.organisation.code,
+        system=caller.system,
+        staff=staff,
+        staff_name=caller.staff.name,
+        role=f"{caller.role.system}|{caller.role.code}",
+        purpose=caller.purpose,
+        request_id=request_id,
+        correlation_id=correlation_id,
+        address=caller.address,
+        detail={"parcel": parcel.id},
+    )
+    receipts = await parts.log.append([entry])
+    if receipts is None:
+        raise AuditDown(reason="the log did not write an event")
+    return bundle.parcel(parcel, recipient, receipts[0], look(parts), now, status=200)

@@ -1,0 +1,105 @@
+"""Two systems that take: an authority's front door (XML over HTTP) and a practice's task inbox (FHIR R4).
+
+Both take a key once: the same key again is 409 with the name it was given first. What they hold is read back over
+/control/received. The fault "reset" breaks the connection after the thing was taken, as a system does whose answer is lost.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+from lxml import etree
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sandbox.faults import Faults, Spoiled
+
+FRONT_DOOR_KEY = "front-door-sandbox-key"
+INBOX_TOKEN = "inbox-sandbox-token"  # noqa: S105 - of a simulator
+
+_DOWN = Response(b"", 503)
+_AFTER_TAKING = frozenset({"reset", "slow", "drip", "truncated", "bad-json", "html"})
+
+
+@dataclass(slots=True)
+class Taker:
+    """One recipient: what it took, by key, and how often each key came."""
+
+    name: str  # of the simulator
+    prefix: str  # of the names it gives
+    faults: Faults
+    taken: dict[str, tuple[str, str]] = field(default_factory=dict)  # key -> (its own name, the body)
+    attempts: dict[str, int] = field(default_factory=dict)
+
+    def take(self, key: str, body: bytes) -> tuple[str, bool]:
+        """(its own name, whether it is new)."""
+        new = key not in self.taken
+        if new:
+            self.taken[key] = (f"{self.prefix}{len(self.taken) + 1}", body.decode("utf-8"))
+        return self.taken[key][0], new
+
+    def come(self, key: str) -> str:
+        """Counts an attempt -> the fault for it."""
+        self.attempts[key] = self.attempts.get(key, 0) + 1
+        return self.faults.of(self.name, "*")
+
+    def held(self) -> list[dict[str, object]]:
+        """Everything, for tests to read back."""
+        return [
+            {"key": key, "name": name, "body": body, "attempts": self.attempts[key]} for key, (name, body) in self.taken.items()
+        ]
+
+
+class FrontDoor:
+    """The simulator of the authority's front door."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.taker = Taker("front-door", "FD-", faults)
+
+    def routes(self) -> list[Route]:
+        return [Route("/front-door/referrals", self._referral, methods=["POST"])]
+
+    async def _referral(self, request: Request) -> Response:
+        key, body = request.headers.get("idempotency-key", ""), await request.body()
+        if request.headers.get("x-api-key") != FRONT_DOOR_KEY:
+            return Response(b"", 401)
+        fault = self.taker.come(key)
+        if fault and fault not in _AFTER_TAKING:
+            return Spoiled(fault, _DOWN, _DOWN)
+        try:
+            document = etree.fromstring(body, etree.XMLParser(resolve_entities=False, no_network=True))
+        except etree.XMLSyntaxError:
+            return JSONResponse({"error": "not XML"}, 400)
+        if document.tag != "FrontDoorReferral" or not key or document.findtext("Reference") != key:
+            return JSONResponse({"error": "not a referral under its key"}, 422)
+        name, new = self.taker.take(key, body)
+        good = JSONResponse({"reference": name}, 201 if new else 409)
+        return Spoiled(fault, good, _DOWN) if fault else good
+
+
+class PracticeInbox:
+    """The simulator of a practice's task inbox."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.taker = Taker("inbox", "task-", faults)
+
+    def routes(self) -> list[Route]:
+        return [Route("/inbox/Task", self._task, methods=["POST"])]
+
+    async def _task(self, request: Request) -> Response:
+        key, body = request.headers.get("idempotency-key", ""), await request.body()
+        if request.headers.get("authorization") != f"Bearer {INBOX_TOKEN}":
+            return Response(b"", 401)
+        fault = self.taker.come(key)
+        if fault and fault not in _AFTER_TAKING:
+            return Spoiled(fault, _DOWN, _DOWN)
+        try:
+            task = json.loads(body)
+        except ValueError:
+            return JSONResponse({"resourceType": "OperationOutcome"}, 400)
+        keys = [one.get("value") for one in task.get("identifier", [])]
+        if task.get("resourceType") != "Task" or key not in keys or "identifier" not in task.get("for", {}):
+            return JSONResponse({"resourceType": "OperationOutcome"}, 422)
+        name, new = self.taker.take(key, body)
+        good = Response(b"{}", 201 if new else 409, {"location": f"/inbox/Task/{name}"}, "application/fhir+json")
+        return Spoiled(fault, good, _DOWN) if fault else good
