@@ -39,7 +39,7 @@ _AREAS = frozenset(
 )
 _SWITCHED_OFF = {"petra": frozenset({"includeReferrals"}), "hugo": frozenset({"includeReferrals"})}  # by the practice
 _PLAIN = b"upstream error"
-_LARGE_COPIES = 18_000  # of one observation: a record of some 18 MB
+_COPIES = {"20-mb": 20_700, "64-kb": 55}  # of one observation: a full record, and a usual one
 _ISSUE = {400: "invalid", 403: "forbidden", 404: "not-found", 415: "not-supported", 422: "invalid", 500: "processing"}
 _WRONG = BY_KEY["ben"]  # whose record a confused system sends
 
@@ -214,9 +214,10 @@ def _record(number: str, practice: str, areas: Mapping[str, dict[str, Any]], fau
     return Response(body, 200, {"cache-control": "no-store"}, _FHIR)
 
 
+@lru_cache(maxsize=16)
 def _changed(body: bytes, fault: str, practice: str) -> bytes:
     """The same record as a confused or very full system has it."""
-    if fault not in ("other-birth-date", "one-bad", "large"):
+    if fault not in ("other-birth-date", "one-bad", *_COPIES):
         return body
     bundle = json.loads(body)
     if fault == "other-birth-date":
@@ -225,8 +226,7 @@ def _changed(body: bytes, fault: str, practice: str) -> bytes:
                 entry["resource"]["birthDate"] = "1999-12-31"
     if fault == "one-bad":
         bundle["entry"] += [{"fullUrl": "urn:x"}, {"resource": {"resourceType": "Observation", "id": "bad", "status": "final"}}]
-    if fault == "large":
-        bundle["entry"] += [{"resource": _copy(number, practice)} for number in range(_LARGE_COPIES)]
+    bundle["entry"] += [{"resource": _copy(number, practice)} for number in range(_COPIES.get(fault, 0))]
     return json.dumps(bundle, separators=(",", ":")).encode()
 
 

@@ -45,8 +45,8 @@ class GpConnect:
     async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
         """The person's structured record, filtered to what is wanted.
 
-        No record, and the reason for the audit, for a restricted patient, one without a practice, a practice that has not activated the service, and
-        a record the practice does not share: GP Connect makes these look alike on purpose.
+        No record, and the reason for the audit, for a restricted patient, one without a practice, a practice that has not
+        activated the service, and a record the practice does not share: GP Connect makes these look alike on purpose.
         """
         if want.purpose not in self._manifest.purposes:
             raise SourceRefused("GP Connect answers for direct care only")

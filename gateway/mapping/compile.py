@@ -15,7 +15,9 @@ from gateway.mapping import walk
 from gateway.mapping.plan import BlockPlan, Built, Condition, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Way
 
 Place: TypeAlias = tuple[int, tuple[Any, ...]]  # level, and the steps from there
+_ABSENT = {"many": "EMPTY", "ext_many": "EMPTY", "ext_one": "None"}  # what each gives where the field is not there
 WALK = {name: getattr(walk, name) for name in vars(walk) if not name.startswith("_") and callable(getattr(walk, name))}
+WALK["EMPTY"] = []  # read, never written to
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,11 @@ class _Writer:
             if inline and function == "one":  # nearly every line does just this, and a call costs more than what it does
                 field = f"x.get({argument!r})"
                 text = f"(one(x, {argument!r}) if (x := {text}).__class__ is not dict or (y := {field}).__class__ is list else y)"
+            elif inline and function in _ABSENT:  # most of what a map looks for is not there
+                part = argument if function == "many" else "extension"
+                given = repr(argument) if function == "many" else self.name("C", argument)
+                look = f"{function}(x, {given})"
+                text = f"({look} if (x := {text}).__class__ is not dict or {part!r} in x else {_ABSENT[function]})"
             elif argument is None:
                 text = f"{function}({text})"
             elif isinstance(argument, str):
@@ -212,7 +219,7 @@ class _Writer:
         levels = ", ".join(f"i{number}" for number in range(group.level))
         self.row(0, f"def {group.var}(r, {levels}):", line)
         self.row(1, "out = []", line)
-        way = self.way(group.way)
+        way = self.way(group.way, inline=group.way.many)
         self.row(1, f"for i{group.level} in {way if group.way.many else f'[x for x in ({way},) if x is not None]'}:", line)
         depth = 2
         if group.when is not None:

@@ -145,6 +145,8 @@ def coding(run: Run, value: Primitive, name: str) -> Coding | None:
 def codeableSTU3(run: Run, value: CodeableConcept) -> CodeableConcept | None:  # noqa: N802 - the name maps use
     """An STU3 CodeableConcept -> R4: every coding in order, systems in their R4 spelling."""
     whole = as_object(value)
+    if whole.keys() == {"text"} and whole["text"].__class__ is str and whole["text"]:
+        return CodeableConcept({"text": whole["text"]})
     codings = whole.get("coding", [])
     if not isinstance(codings, list):
         codings = [codings]

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
 from typing import Any, Final
 
 from gateway.adapter import SourceRecord
 from gateway.mapping.accounting import Accounting, account, account_r4
+from gateway.mapping.accounting_table import Table
 from gateway.mapping.codes import CodeMap
 from gateway.mapping.compile import Compiled
 from gateway.mapping.context import Context, Run, Unusable
@@ -20,6 +21,7 @@ from gateway.mapping.source import Schema
 from gateway.model import CareClass, Category, MappedResource, RefusedRecord
 from gateway.resource import Several
 
+UNEXPECTED: Final = "a value of a kind that no line expects"
 R4_SCHEMA: Final = "fhir-r4"  # a record of this schema is an R4 resource already: no map, the rewriter
 
 
@@ -43,6 +45,7 @@ class Maps:
     outward: Mapping[tuple[str, str], OutwardMap] = field(default_factory=dict)  # (adapter, schema it writes)
     readback: Mapping[tuple[str, str], tuple[LoadedMap, ...]] = field(default_factory=dict)  # they prove, and serve nobody
     own_codes: Mapping[str, Mapping[str, CodeMap]] = field(default_factory=dict)  # of sources with code maps of their own
+    tables: dict[tuple[str, str], Table] = field(default_factory=dict, repr=False)  # for the accounting, made when first needed
 
     def adapters(self) -> list[str]:
         """Every adapter that has maps."""
@@ -137,7 +140,9 @@ def _run_block(
     outcome: Outcome,
 ) -> None:
     source, where = run.ctx.source, record.where
-    items, reason = _guarded(plan, lambda: block.items(record.data) if block.items is not None else [record.data])
+    items: Any = [record.data]
+    if block.items is not None:
+        items, reason = _guarded(plan, partial(block.items, record.data))
     if items is None:
         refused.append(RefusedRecord(source, where, reason))
         outcome.refused.append((block, None))
@@ -147,31 +152,12 @@ def _run_block(
     label = block.plan.block.label
     for number, item in enumerate(items, start=1):
         place = f"{where}, {label} {number}" if block.items is not None and len(items) > 1 else where
-
-        def one(item: Any = item, place: str = place) -> MappedResource | None:
-            if block.wanted is not None and not block.wanted(record.data, item):
-                return None
-            ident = _ident(block, record.data, item, run)
-            body = block.build(run, record.data, item)
-            made: dict[str, Any] = {"resourceType": block.plan.root.type, "id": ident}
-            if block.plan.profile:
-                made["meta"] = {"profile": [block.plan.profile], **body.pop("meta", {})}
-            made |= body
-            care_class, category = block.plan.care_class, block.plan.category
-            return MappedResource(
-                made,
-                source,
-                category,
-                care_class,
-                block.plan.paths,
-                place,
-                record.as_of,
-                plan.title,
-                record.locked,
-                record.not_early_years,
-            )
-
-        made, reason = _guarded(plan, one)
+        try:
+            made, reason = _made(plan, block, record, item, place, run), ""
+        except Unusable as error:
+            made, reason = None, _located(plan, error.reason, error.__traceback__)
+        except UNREADABLE as error:
+            made, reason = None, _located(plan, "a value of a kind that no line expects", error.__traceback__)
         if made is not None:
             resources.append(made)
             outcome.made.append((block, item))
@@ -182,6 +168,30 @@ def _run_block(
                 run.own.pop(label, None)
         else:
             outcome.left_out.append((block, item))
+
+
+def _made(plan: MapPlan, block: Compiled, record: SourceRecord, item: Any, place: str, run: Run) -> MappedResource | None:
+    """One item -> its resource, or None where `when` leaves it out. Raises `Unusable` or any of `UNREADABLE`."""
+    if block.wanted is not None and not block.wanted(record.data, item):
+        return None
+    ident = _ident(block, record.data, item, run)
+    body, label = block.build(run, record.data, item), block.plan
+    made: dict[str, Any] = {"resourceType": label.root.type, "id": ident}
+    if label.profile:
+        made["meta"] = {"profile": [label.profile], **body.pop("meta", {})}
+    made |= body
+    return MappedResource(
+        made,
+        run.ctx.source,
+        label.category,
+        label.care_class,
+        label.paths,
+        place,
+        record.as_of,
+        plan.title,
+        record.locked,
+        record.not_early_years,
+    )
 
 
 def _ident(block: Compiled, record: Any, item: Any, run: Run) -> str:
@@ -215,7 +225,7 @@ def _guarded(plan: MapPlan, call: Callable[[], Any]) -> tuple[Any, str]:
     except Unusable as error:
         return None, _located(plan, error.reason, error.__traceback__)
     except UNREADABLE as error:
-        return None, _located(plan, "a value of a kind that no line expects", error.__traceback__)
+        return None, _located(plan, UNEXPECTED, error.__traceback__)
 
 
 def _located(plan: MapPlan, reason: str, trace: TracebackType | None) -> str:
@@ -229,6 +239,16 @@ def _located(plan: MapPlan, reason: str, trace: TracebackType | None) -> str:
 
 def _accounting(maps: Maps, adapter: str, record: SourceRecord, outcome: Outcome) -> Accounting:
     loaded = maps.by_schema.get((adapter, record.schema), ())
+    if not outcome.left_out and not outcome.refused:  # all was made: where the fields stand says all there is to say
+        quick = maps.tables.get((adapter, record.schema))
+        if quick is None:
+            blocks = [block.plan.block for one in loaded for block in one.blocks]
+            quick = maps.tables[adapter, record.schema] = Table(
+                blocks, [path for one in loaded for path, _ in one.plan.source.ignore]
+            )
+        counted = quick.account(record.data)
+        if counted is not None:
+            return counted
     made = [(block.plan.block, item) for block, item in outcome.made]
     left = [(block.plan.block, item) for block, item in outcome.left_out]
     refused = [(block.plan.block, item) for block, item in outcome.refused]
