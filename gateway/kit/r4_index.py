@@ -199,9 +199,19 @@ def _extension(rows: Mapping[str, Json], definition: Json) -> Json:
             parts[url] = value.get("types", [])
     if parts:
         found["parts"] = parts
+    contexts = sorted({_context(one) for one in definition.get("context", ())})
+    if contexts and "" not in contexts:
+        found["contexts"] = contexts
     if definition.get("status") == "retired":
         found["retired"] = True
     return found
+
+
+def _context(row: Json) -> str:
+    """Where an extension may stand: an element's path, `extension:URL`, or nothing where that is a rule of its own."""
+    if row.get("type") == "fhirpath":
+        return ""
+    return ("extension:" if row.get("type") == "extension" else "") + str(row.get("expression", ""))
 
 
 def _rows(elements: Iterable[Json]) -> dict[str, Json]:
@@ -216,6 +226,7 @@ def _rows(elements: Iterable[Json]) -> dict[str, Json]:
 
 def _profile(definition: Json, codes: Codes, bindings: dict[str, dict[str, list[str]]]) -> Json:
     elements: dict[str, Json] = {}
+    slices = _slices(definition["element"])
     for element in definition["element"]:
         path = element["path"].partition(".")[2]
         if not path or ":" in element["id"]:  # slices constrain only what carries their discriminator
@@ -233,7 +244,37 @@ def _profile(definition: Json, codes: Codes, bindings: dict[str, dict[str, list[
         _bind(row, element.get("binding"), codes, bindings)
         if row:
             elements[path] = row
-    return {"type": definition["type"], "version": definition["version"], "elements": elements}
+    found = {"type": definition["type"], "version": definition["version"], "elements": elements}
+    return {**found, "slices": slices} if slices else found
+
+
+def _slices(elements: Iterable[Json]) -> list[Json]:
+    """Slices told apart by a fixed value below them: how many of each, and what each must have. Others are not kept.
+
+    Slices inside a slice, of an extension, by type or by profile are beyond this index.
+    """
+    by: dict[str, list[str]] = {}
+    found: dict[str, Json] = {}
+    for element in elements:
+        ident, path = element["id"].partition(".")[2], element["path"].partition(".")[2]
+        if element.get("slicing"):
+            by[path] = element["slicing"]
+        base, _, rest = ident.partition(":")
+        name, _, below = rest.partition(".")
+        if not rest or ":" in below or base not in by or base.endswith("xtension"):
+            continue
+        row = found.setdefault(f"{base}:{name}", {"path": base, "min": 0, "needs": [], "fixed": {}})
+        if not below:
+            row["min"] = int(element.get("min", 0))
+            if element.get("max", "*") != "*":
+                row["max"] = int(element["max"])
+            continue
+        if int(element.get("min", 0)) > 0:
+            row["needs"].append(below)
+        for key, value in element.items():
+            if key.startswith("fixed") and any(below == one or below.startswith(f"{one}.") for one in by[base]):
+                row["fixed"][below] = value
+    return [row for row in found.values() if row["fixed"] and (row["min"] or "max" in row or row["needs"])]
 
 
 def _from_xml(file: Path) -> Json:
@@ -241,6 +282,10 @@ def _from_xml(file: Path) -> Json:
     text = {child.tag.removeprefix(FHIR): child.get("value", "") for child in root if isinstance(child.tag, str)}
     differential = root.find(f"{FHIR}differential")
     found: Json = {name: text.get(name, "") for name in ("url", "version", "status", "type")}
+    found["context"] = [
+        {str(part.tag).removeprefix(FHIR): part.get("value", "") for part in child}
+        for child in root.iterchildren(f"{FHIR}context")
+    ]
     found["element"] = [_xml_element(node) for node in (differential if differential is not None else [])]
     return found
 
@@ -254,6 +299,9 @@ def _xml_element(node: etree._Element) -> Json:
             element.setdefault("type", []).append({"code": "" if code is None else code.get("value", "")})
         elif name == "binding":
             element["binding"] = {str(part.tag).removeprefix(FHIR): part.get("value", "") for part in child}
+        elif name == "slicing":
+            found = [part.find(f"{FHIR}path") for part in child.iterchildren(f"{FHIR}discriminator")]
+            element["slicing"] = [part.get("value", "") for part in found if part is not None]
         elif child.get("value") is not None:
             element[name] = child.get("value")
     return element

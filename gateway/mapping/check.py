@@ -7,9 +7,11 @@ from gateway.mapping.codes import CodeMap
 from gateway.mapping.flow_types import Scope, guards, labels
 from gateway.mapping.functions import Function
 from gateway.mapping.plan import BlockPlan, GroupLeaf, Guard, Leaf, MapPlan, Node
-from gateway.mapping.r4 import OFFICIAL, UK_CORE, Element, Index, Narrowing, suggestion
+from gateway.mapping.r4 import OFFICIAL, UK_CORE, Element, Index, Narrowing, Slice, places, suggestion
+from gateway.mapping.reach import check_reach
+from gateway.mapping.slices import slice_faults
 from gateway.mapping.source import CLASS_ORDER, Schema
-from gateway.mapping.tree import Bad, Block, Fault, Group, Line, MapFile, Part, Pos
+from gateway.mapping.tree import Bad, Block, Either, Fault, Group, Line, MapFile, Part, Pos
 from gateway.model import CareClass, Category, Mark
 
 NOT_YOURS = frozenset({"resourceType", "id", "text", "contained", "implicitRules", "language"})
@@ -79,7 +81,7 @@ class Checker:
                 self.fault(block.pos, "this profile is not in the index")
             profile, narrowing = "", {}
         outer = self._scope()
-        work = _BlockWork(self, narrowing)
+        work = _BlockWork(self, block.type, narrowing, self.index.slices(profile))
         root = Node(block.type, None, block.type, "", block.pos)
         try:
             each = None
@@ -100,9 +102,11 @@ class Checker:
             self.fault(block.pos, "a resource needs its key")
         scope.seen = set()
         before = len(self.faults)
-        work.lines(root, block.lines, scope)
+        work.lines(root, block.lines, scope, (block.when,))
         if self.whole and len(self.faults) == before:  # a line that cannot be read would look like one that is missing
             work.finish(root)
+            for message in slice_faults(root, work.slices):
+                self.fault(block.pos, message)
         care_class = max(work.classes, key=lambda word: CLASS_ORDER[word], default=CareClass.OPERATIONAL)
         paths = {mark: tuple(sorted(found)) for mark, found in work.paths.items()}
         return BlockPlan(block, Category(block.category), each, when, keys, profile, root, care_class, paths)
@@ -111,8 +115,10 @@ class Checker:
 class _BlockWork:
     """Builds the target tree of one block."""
 
-    def __init__(self, checker: Checker, narrowing: Mapping[str, Narrowing]) -> None:
+    def __init__(self, checker: Checker, type_: str, narrowing: Mapping[str, Narrowing], slices: tuple[Slice, ...]) -> None:
         self.checker = checker
+        self.type = type_
+        self.slices = slices
         self.index = checker.index
         self.narrowing = narrowing
         self.classes: set[CareClass] = set()
@@ -127,29 +133,31 @@ class _BlockWork:
         for mark in marks:
             self.paths.setdefault(mark, set()).add(_names(node.path) if node.path else ("*",))
 
-    def lines(self, root: Node, lines: tuple[Line | Group, ...], scope: Scope) -> None:
-        """Lines -> leaves of the tree."""
+    def lines(self, root: Node, lines: tuple[Line | Group, ...], scope: Scope, around: tuple[Either | None, ...]) -> None:
+        """Lines -> leaves of the tree. `around`: the condition on the item that their paths start at."""
         for line in lines:
             try:
-                self._line(root, line, scope)
+                self._line(root, line, scope, around)
             except Bad as bad:
                 self.checker.fault(bad.pos, bad.message)
 
-    def _line(self, root: Node, line: Line | Group, scope: Scope) -> None:
+    def _line(self, root: Node, line: Line | Group, scope: Scope, around: tuple[Either | None, ...]) -> None:
         node = self._place(root, line.target)
         element = node.element
         assert element is not None
         if isinstance(line, Group):
             if element.primitive or (node.place is None and node.url is None):
                 raise Bad(line.target[-1].pos, "each fills a list of elements: say [+]")
+            check_reach(None, line.when)
             way, found = scope.way(line.each, reads=False)
             inner = scope.inside(found)
             item = Node(node.name, element, node.type, node.path, line.pos, node.url, None, node.inside)
             when = inner.condition(line.when)
             self.read(node, inner)
             node.leaf = GroupLeaf(way, when, item, len(inner.bases) - 1, line.pos)
-            self.lines(item, line.lines, inner)
+            self.lines(item, line.lines, inner, (line.when,))
             return
+        check_reach(line.flow, line.when, *around)
         stream = scope.stream(line.flow, element)
         if stream.many and node.place != "+":
             raise Bad(line.flow.pos, "this path repeats: say first(), or write to [+]")
@@ -234,6 +242,9 @@ class _BlockWork:
         if part.url.startswith(OFFICIAL) and self.index.extension(part.url) is None:
             near = suggestion(part.url, self.index.extension_urls())
             raise Bad(part.pos, f"no such extension is published there{near}")
+        known = self.index.extension(part.url)
+        if known is not None and known.contexts and not known.contexts & places(self.index, self.type, node.path):
+            raise Bad(part.pos, f"this extension stands on {' or '.join(sorted(known.contexts))}, not here")
 
     def _value_type(self, node: Node, found: Element, part: Part) -> None:
         if found.choice != "value[x]":

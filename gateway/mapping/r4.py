@@ -74,6 +74,22 @@ class Extension:
 
     types: frozenset[str]
     parts: Mapping[str, frozenset[str]]
+    contexts: frozenset[str] = frozenset()  # where it may stand: paths and types of elements; empty: anywhere
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Those entries of a list that have fixed values: how many a profile wants, and what each must have."""
+
+    path: str  # dotted, below the resource's type
+    min: int
+    max: int | None
+    needs: tuple[str, ...]
+    fixed: Mapping[str, str]  # dotted, below the entry
+
+    def __str__(self) -> str:
+        said = " and ".join(f"{name} '{value}'" for name, value in self.fixed.items())
+        return f"{self.path} with {said}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +154,12 @@ class Index:
         if found is None:
             return None
         parts = {part: frozenset(types) for part, types in found.get("parts", {}).items()}
-        return Extension(frozenset(found["types"]), parts)
+        return Extension(frozenset(found["types"]), parts, frozenset(found.get("contexts", ())))
+
+    def slices(self, url: str) -> tuple[Slice, ...]:
+        """The slices of a UK Core profile that fixed values tell apart; none where it is not indexed."""
+        rows = self._raw["profiles"].get(url, {}).get("slices", ())
+        return tuple(Slice(row["path"], row["min"], row.get("max"), tuple(row["needs"]), row["fixed"]) for row in rows)
 
     def extension_urls(self) -> list[str]:
         """Every published extension known here."""
@@ -179,6 +200,22 @@ class Index:
             else:
                 elements[leaf] = Element(leaf, row["min"], row["max"], row["types"][0], "", codes, targets)
         return elements
+
+
+def places(index: Index, type_: str, path: str) -> frozenset[str]:
+    """An element of a resource -> everything that an extension's context may call it. An empty path is the resource."""
+    if not path:
+        return frozenset({type_, "Resource", "DomainResource", "Element"})
+    found, here, whole = {"Element"}, type_, type_
+    for name in path.split("."):
+        element = index.elements(here).get(name)
+        if element is None:
+            break
+        called = element.choice or name
+        whole = f"{whole}.{called}"
+        found = {"Element", whole, f"{here}.{called}", element.type}
+        here = element.type
+    return frozenset(found)
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,8 @@ from gateway.adapter import Tree
 from gateway.mapping.context import Unusable, WriteContext, Writing
 from gateway.mapping.outward.accounting import WriteAccounting, account_written, by_type
 from gateway.mapping.outward.plan import OutwardPlan
-from gateway.mapping.run import UNREADABLE, Maps
+from gateway.mapping.r4_lane import UNREADABLE
+from gateway.mapping.run import Maps
 from gateway.mapping.source import Key
 from gateway.model import RefusedRecord, Resource
 
