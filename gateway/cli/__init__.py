@@ -21,6 +21,7 @@ NOUNS = {
     "log": "The audit log: why a decision was made, and whether the log holds together.",
     "map": "Mappings: run, check, compare, explain, document, export.",
     "openapi": "The API's description, written or compared.",
+    "parcel": "What is to be delivered to other systems: list, show, retry, recall.",
     "policy": "The rules: check, explain, activate.",
     "relationship": "Who cares for whom, from when to when.",
     "serve": "Serve FHIR R4, tokens and discovery.",

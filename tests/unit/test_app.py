@@ -57,7 +57,11 @@ def test_fit_live_settings_are_not_refused():
         ({"adapters": "folder"}, "GATEWAY_ADAPTERS"),
         ({"pds": SimpleNamespace(base_url="http://127.0.0.1")}, "pds.base_url"),
         ({"sds": SimpleNamespace(base_url="http://127.0.0.1")}, "sds.base_url"),
-        ({"sources": {"gp": SimpleNamespace(options={"ssp": "http://127.0.0.1/ssp"})}}, "sources.gp.options.ssp"),
+        ({"sources": {"gp": SimpleNamespace(options={"ssp": "http://127.0.0.1/ssp"}, deliver={})}}, "sources.gp.options.ssp"),
+        (
+            {"sources": {"gp": SimpleNamespace(options={}, deliver={"x": SimpleNamespace(options={"base_url": "http://h"})})}},
+            "sources.gp.deliver.x.options.base_url",
+        ),
     ],
 )
 def test_live_mode_refuses_what_is_for_the_sandbox_and_names_it(changes, says):
