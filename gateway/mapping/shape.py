@@ -1,13 +1,15 @@
-"""Is a resource R4 and UK Core by shape: names, lists, types, required elements, required codes, fixed values.
+"""Is a resource R4 and UK Core by shape: names, lists, types, what is required, codes, fixed values, slices, invariants.
 
 For tests and goldens, not for the line: compiled maps are checked at load, the rewriter refuses what R4 does not know.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from gateway.mapping.r4 import OFFICIAL, PRIMITIVE_NAMES, PRIMITIVES, UK_CORE, Element, Narrowing, index
+from gateway.mapping.invariants import rules_of
+from gateway.mapping.r4 import OFFICIAL, PRIMITIVE_NAMES, PRIMITIVES, UK_CORE, Element, Narrowing, Slice, index, places
 
 
 def shape_faults(resource: Mapping[str, Any]) -> list[str]:
@@ -23,7 +25,32 @@ def shape_faults(resource: Mapping[str, Any]) -> list[str]:
     for url in profiles:
         narrowing |= index().profile(url) or {}
     body = {name: value for name, value in resource.items() if name != "resourceType"}
-    return list(_object(body, type_, type_, "", narrowing))
+    claimed = {url.partition("|")[0]: None for url in profiles}
+    found = list(_object(body, type_, type_, "", narrowing))
+    found += [fault for url in claimed for one in index().slices(url) for fault in _slice(body, one, type_)]
+    return found + [text for url in claimed for text, holds in rules_of(url) if not holds(resource)]
+
+
+def _slice(body: Mapping[str, Any], one: Slice, type_: str) -> Iterator[str]:
+    """Entries that fixed values tell apart: how many there are, and what each has."""
+    *above, last = one.path.split(".")
+    for parent in _at([body], above):
+        entries = [entry for entry in _at([parent], [last]) if isinstance(entry, Mapping)]
+        own = [entry for entry in entries if all(value in _at([entry], name.split(".")) for name, value in one.fixed.items())]
+        if len(own) < one.min or (one.max is not None and len(own) > one.max):
+            yield f"{type_}.{one}: {len(own)} where UK Core wants {one.min} to {'*' if one.max is None else one.max}"
+        for name in one.needs:
+            stem = name.removesuffix("[x]")
+            if any(not any(part == name or (stem != name and part.startswith(stem)) for part in entry) for entry in own):
+                yield f"{type_}.{one}: no {name}"
+
+
+def _at(values: list[Any], names: list[str]) -> list[Any]:
+    """Every value at a path of names, through lists."""
+    for name in names:
+        found = [value[name] for value in values if isinstance(value, Mapping) and name in value]
+        values = [part for value in found for part in (value if isinstance(value, list) else [value])]
+    return values
 
 
 def _object(value: Any, type_: str, shown: str, path: str, narrowing: Mapping[str, Narrowing]) -> Iterator[str]:
@@ -125,6 +152,8 @@ def _extension(value: Any, shown: str, parent: str | None) -> Iterator[str]:
         yield f"{shown}: its extension has no such part"
     if parent is None and known is None and url.startswith(OFFICIAL):
         yield f"{shown}: no such extension is published"
+    if known is not None and known.contexts and not known.contexts & _where(shown):
+        yield f"{shown}: this extension stands elsewhere"
     types = index().elements("Extension")
     for name in values:
         element = types.get(name.lstrip("_"))
@@ -135,6 +164,12 @@ def _extension(value: Any, shown: str, parent: str | None) -> Iterator[str]:
             yield from _extension(part, f"{shown}.extension[{number}]", url)
     else:
         yield f"{shown}.extension is not a list"
+
+
+def _where(shown: str) -> frozenset[str]:
+    """An extension's place as faults say it -> everything that its context may call the element it stands on."""
+    type_, *names = [re.sub(r"^_|\[\d+\]$", "", name) for name in shown.split(".")][:-1]
+    return places(index(), type_, ".".join(names))
 
 
 def _beside(value: Any, element: Element, shown: str) -> Iterator[str]:
