@@ -4,6 +4,7 @@ import datetime as clock
 import re
 from decimal import Decimal as Number
 from decimal import InvalidOperation
+from functools import cache
 from typing import Any, Final, NewType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -47,6 +48,15 @@ FHIR_NAMES: Final = {
     "Decimal": "decimal",
 }
 ISO_SHORT: Final = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_SIGN: Final = re.compile("(%[dmYHMS])")
+_PARTS: Final = {
+    "%d": r"(?P<day>\d\d)",
+    "%m": r"(?P<month>\d\d)",
+    "%Y": r"(?P<year>\d{4})",
+    "%H": r"(?P<hour>\d\d)",
+    "%M": r"(?P<minute>\d\d)",
+    "%S": r"(?P<second>\d\d)",
+}
 TRUE: Final = frozenset({"true", "1"})
 FALSE: Final = frozenset({"false", "0"})
 
@@ -194,10 +204,31 @@ def _real_day(given: str) -> None:
 
 
 def _strptime(given: str, form: str) -> clock.datetime:
+    plain = _pattern(form)
+    found = plain.fullmatch(given) if plain is not None else None
+    if found is not None:  # several times faster than strptime, which goes on with whatever does not fit this
+        parts = {name: int(part) for name, part in found.groupdict().items()}
+        try:
+            return clock.datetime(**parts)  # type: ignore[arg-type]  # noqa: DTZ001 - the zone is the caller's
+        except (ValueError, TypeError):
+            raise Unusable("not a date of the form named") from None
     try:
         return clock.datetime.strptime(given, form)  # noqa: DTZ007 - the zone is the caller's
     except ValueError:
         raise Unusable("not a date of the form named") from None
+
+
+@cache
+def _pattern(form: str) -> re.Pattern[str] | None:
+    """A form of whole numbers alone -> what fits it; None for any other form."""
+    signs = _SIGN.split(form)
+    if (
+        "%" in "".join(signs[::2])
+        or any(signs.count(sign) != 1 for sign in ("%d", "%m", "%Y"))
+        or len(set(signs[1::2])) < len(signs[1::2])
+    ):
+        return None
+    return re.compile("".join(_PARTS.get(part, re.escape(part)) for part in signs), re.ASCII)
 
 
 def _zoned(moment: clock.datetime, zone: str) -> clock.datetime:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.adapter import Claim, SourceRecord
 from gateway.mapping import R4_SCHEMA, Context, MapResult, Maps, load, map_record, public_path
+from gateway.mapping.accounting_table import Table
 
 
 def leaves(value: Any) -> int:
@@ -112,3 +113,42 @@ def test_no_record_of_any_shape_raises_or_loses_a_leaf(clinic: Maps, context: Co
     assert total(result) == leaves(data)
     for refused in result.refused:
         assert "clinic/findings.yaml" in refused.reason or refused.reason.startswith("the key")
+
+
+class LongWay(Table):
+    """Never says anything by names alone."""
+
+    def account(self, data: Any) -> None:
+        return None
+
+
+GOOD = st.lists(
+    st.fixed_dictionaries(
+        {"id": st.sampled_from(["a", "b"]), "allergy": st.just("NUT"), "state": st.just("open"), "kind": st.just("allergy")},
+        optional={
+            "seen_on": st.just("2024-03-14"),
+            "signs": st.lists(st.just({"name": "rash"}), max_size=2),
+            "closed": st.booleans(),
+        },
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(findings=GOOD | TREES, weights=TREES, sex=SCALARS, extra=st.none() | TREES)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_short_way_of_accounting_counts_what_the_long_way_counts(
+    clinic: Maps, context: Context, record: Any, findings: Any, weights: Any, sex: Any, extra: Any
+):
+    given = record(child_id="c1", findings=findings, weights=weights, sex=sex, **({} if extra is None else {"odd": extra}))
+    short = map_record(clinic, "clinic", given, context, account=True).accounting
+    long = map_record(replace(clinic, tables={("clinic", given.schema): LongWay([], [])}), "clinic", given, context, account=True)
+    assert short == long.accounting
+
+
+def test_a_plain_record_goes_the_short_way(mapped: Callable[..., MapResult], clinic: Maps, finding: Any):
+    (loaded,) = clinic.by_schema["clinic", "clinic-child-1"]
+    table = Table([block.plan.block for block in loaded.blocks], [path for path, _ in loaded.plan.source.ignore])
+    assert table.account({"child_id": "c1", "findings": [finding], "sex": "1"}) is not None
+    assert table.account({"child_id": "c1", "findings": [finding], "sex": "1", "odd": "x"}) is None
