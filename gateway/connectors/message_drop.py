@@ -29,6 +29,7 @@ from gateway.adapter import (
     Want,
 )
 from gateway.connectors.drop import Opened, opened_drop
+from gateway.connectors.message_batch import KIND, is_batch, is_r4, read_batch, read_r4
 from gateway.connectors.message_birth import read_birth
 from gateway.connectors.message_bundle import Message, event_of, read_change, read_message
 from gateway.connectors.message_consent import is_agreed
@@ -40,8 +41,9 @@ NOT_KNOWN: Final = "an event that this source does not know"
 WRONG_FOCUS: Final = "the focus is not what this event is about"
 
 CAP_BYTES: Final = 1_000_000
+_GIVEN: Final[Mapping[str, frozenset[str]]] = {KIND: frozenset(("Immunization",))}  # of what comes otherwise than as messages
 _USED: Final = frozenset(("MessageHeader", "Patient", "Organization", "Practitioner", "Location"))  # read into others
-_SUFFIXES: Final = frozenset((".xml", ".json", ".dat"))
+_SUFFIXES: Final = frozenset((".xml", ".json", ".dat", ".csv"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
 
 def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
     """One message -> its record; none when it deletes or is news alone. Raises `SourceContractBroken` when it cannot be used."""
-    opened = _opened(manifest, _events(manifest), read_stu3(body))
+    opened = _read_any(manifest, _events(manifest), body, "")
     if opened.refused_rows:
         raise SourceContractBroken(opened.refused_rows[0][1])
     return [arrival.record for arrival in opened.arrivals if arrival.record is not None]
@@ -87,7 +89,8 @@ class MessageDrop:
         for number in (patient.number, *patient.superseded):
             for kept in await self._tools.shelf.newest(number):
                 event = self._kinds.get(kept.kind)
-                if event is not None and want.types & event.gives:
+                given = event.gives if event is not None else _GIVEN.get(kept.kind, frozenset())
+                if want.types & given:
                     yield SourceRecord(
                         kept.schema, kept.data, kept.where, kept.as_of, kept.about, kept.locked, kept.not_early_years
                     )
@@ -97,12 +100,20 @@ class MessageDrop:
         return self._drop.arrivals(self._read)
 
     def _read(self, body: bytes) -> Opened:
-        return _opened(self._manifest, self._events, read_stu3(body))
+        return _read_any(self._manifest, self._events, body, self._source.custodian)
 
     def _is_stale(self, delivered: Any) -> bool:
         if self._source.max_age_h is None:
             return False
         return delivered is None or self._tools.now() - delivered > timedelta(hours=self._source.max_age_h)
+
+
+def _read_any(manifest: Manifest, events: Mapping[str, Event], body: bytes, custodian: str) -> Opened:
+    """A message, a batch file or one R4 Immunization: which of them, the file itself says."""
+    if is_batch(body):
+        return read_batch(body, custodian)
+    tree = read_stu3(body)
+    return read_r4(body, custodian) if is_r4(tree) else _opened(manifest, events, tree)
 
 
 def _opened(manifest: Manifest, events: Mapping[str, Event], bundle: Tree) -> Opened:

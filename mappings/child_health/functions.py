@@ -259,6 +259,15 @@ def yes_or_no(value: Boolean) -> Text:
     return Text("yes" if value else "no")
 
 
+def unknown_vaccine(_: Code) -> Coding:
+    """What was done is known, the product is not: R4 must have a vaccine all the same.
+
+    >>> unknown_vaccine(Code("1"))["code"]
+    'UNK'
+    """
+    return Coding({"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK", "display": "unknown"})
+
+
 def skill_status(value: Code) -> Code:
     """How sure a developmental skill is -> the status of the observation; one that was refuted was not seen, and is refused.
 

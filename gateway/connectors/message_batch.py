@@ -1,0 +1,172 @@
+"""Immunisations that come otherwise than as messages: the national batch file, and single R4 Immunization resources.
+
+The batch file has 34 columns, in their order, between pipes, in UTF-8 or Windows-1252. It says when a vaccine was given and
+recorded, not when a row was sent, so of two rows of one record the later RECORDED_DATE counts, then delete before update
+before new: the same whatever order files come in. Source: NHS England Immunisation FHIR API, batch specification.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from gateway.adapter import Arrival, Claim, SourceContractBroken, SourceRecord, Tree
+from gateway.connectors.csv_rows import Row, rows_of
+from gateway.connectors.drop import Opened, utc
+from gateway.connectors.message_bundle import number_of, objects
+from gateway.nhs_number import SYSTEM as NHS_NUMBER
+
+BATCH: Final = "imms-batch-1"
+R4: Final = "imms-r4-1"
+# fmt: off
+COLUMNS: Final = (
+    "NHS_NUMBER", "PERSON_FORENAME", "PERSON_SURNAME", "PERSON_DOB", "PERSON_GENDER_CODE", "PERSON_POSTCODE",
+    "DATE_AND_TIME", "SITE_CODE", "SITE_CODE_TYPE_URI", "UNIQUE_ID", "UNIQUE_ID_URI", "ACTION_FLAG",
+    "PERFORMING_PROFESSIONAL_FORENAME", "PERFORMING_PROFESSIONAL_SURNAME", "RECORDED_DATE", "PRIMARY_SOURCE",
+    "VACCINATION_PROCEDURE_CODE", "VACCINATION_PROCEDURE_TERM", "DOSE_SEQUENCE", "VACCINE_PRODUCT_CODE",
+    "VACCINE_PRODUCT_TERM", "VACCINE_MANUFACTURER", "BATCH_NUMBER", "EXPIRY_DATE", "SITE_OF_VACCINATION_CODE",
+    "SITE_OF_VACCINATION_TERM", "ROUTE_OF_VACCINATION_CODE", "ROUTE_OF_VACCINATION_TERM", "DOSE_AMOUNT", "DOSE_UNIT_CODE",
+    "DOSE_UNIT_TERM", "INDICATION_CODE", "LOCATION_CODE", "LOCATION_CODE_TYPE_URI",
+)
+# fmt: on
+KIND: Final = "immunisation"  # one kind for both, so that a record told by both ways is one record
+
+NO_NUMBER: Final = "a row without an NHS number"
+NO_BIRTH_DATE: Final = "a row without a readable birth date"
+NO_KEY: Final = "a row without its unique id"
+NO_FLAG: Final = "an action flag that is not new, update or delete"
+NO_TIME: Final = "a vaccination without a readable date and time"
+NO_RECORDED: Final = "a row without a readable recorded date"
+NOT_ONE_PATIENT: Final = "an Immunization without exactly one contained Patient"
+NO_IDENTIFIER: Final = "an Immunization without an identifier"
+
+_PERSON: Final = frozenset(
+    ("NHS_NUMBER", "PERSON_FORENAME", "PERSON_SURNAME", "PERSON_DOB", "PERSON_GENDER_CODE", "PERSON_POSTCODE", "ACTION_FLAG")
+)
+_RANK: Final = {"new": 0, "update": 1, "delete": 2}
+_WHEN: Final = re.compile(r"([0-9]{8}T[0-9]{6})(00|01)?")
+_OFFSET: Final = {"": "+00:00", "00": "+00:00", "01": "+01:00"}  # UTC; 01 is British Summer Time
+
+
+class _Refused(Exception):
+    """A row that cannot be used."""
+
+
+def is_batch(body: bytes) -> bool:
+    """Whether a file begins with the batch's header."""
+    return body.lstrip(b"\xef\xbb\xbf \r\n").replace(b'"', b"").startswith(b"NHS_NUMBER|")
+
+
+def is_r4(bundle: Tree) -> bool:
+    """Whether a JSON file is one Immunization."""
+    return isinstance(bundle, dict) and bundle.get("resourceType") == "Immunization"
+
+
+def read_batch(body: bytes, sender: str) -> Opened:
+    """A batch file -> its records, and the rows refused. Raises `SourceContractBroken` when it is unusable as a whole."""
+    header = body.lstrip(b"\xef\xbb\xbf \r\n").split(b"\n", 1)[0].decode("ascii", "replace").replace('"', "").strip()
+    if tuple(header.split("|")) != COLUMNS:
+        raise SourceContractBroken("not the columns of a batch file in their order")
+    arrivals, refused = [], []
+    unescaped = body.replace(b"\\'", b"'")  # as systems that make these files write an apostrophe
+    for row in rows_of(unescaped, columns=COLUMNS, encoding=_encoding(body), delimiter="|", quote='"'):
+        try:
+            arrivals.append(_row(row, sender))
+        except _Refused as refusal:
+            refused.append((row.where, str(refusal)))
+    return Opened(None, arrivals, refused)
+
+
+def read_r4(body: bytes, sender: str) -> Opened:
+    """One R4 Immunization with its contained Patient -> its record. Raises `SourceContractBroken`."""
+    tree = json.loads(body, parse_float=Decimal)
+    people = [each for each in objects(tree.get("contained")) if each.get("resourceType") == "Patient"]
+    if len(people) != 1 or tree.get("patient") != {"reference": f"#{people[0].get('id')}"}:
+        raise SourceContractBroken(NOT_ONE_PATIENT)
+    numbers = {number_of(each) for each in objects(people[0].get("identifier")) if each.get("system") == NHS_NUMBER}
+    keys = [
+        f"{each['system']}|{each['value']}"
+        for each in objects(tree.get("identifier"))
+        if each.get("system") and each.get("value")
+    ]
+    if len(numbers) != 1 or not keys:
+        raise SourceContractBroken(NO_IDENTIFIER if numbers else "no NHS number in the message")
+    about = Claim(nhs_number=numbers.pop(), birth_date=_day(str(people[0].get("birthDate", "")), "%Y-%m-%d"))
+    meta = tree.get("meta")
+    updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
+    as_of = utc(str(updated or tree.get("recorded") or ""))
+    staff = {f"#{each.get('id')}": each for each in objects(tree.get("contained")) if each.get("resourceType") == "Practitioner"}
+    data = {
+        name: value for name, value in tree.items() if name not in ("contained", "patient", "meta", "text", "id", "resourceType")
+    }
+    data["performer"] = [_named(each, staff) for each in objects(tree.get("performer"))]
+    record = SourceRecord(R4, {**data, "key": keys[0]}, "resource 1", as_of, about)
+    return Opened(as_of, (Arrival(KIND, keys[0], sender, as_of, about, record),))
+
+
+def _named(performer: Mapping[str, Tree], staff: Mapping[str, Mapping[str, Tree]]) -> Tree:
+    """Who gave it, by name: a contained Practitioner does not leave its resource."""
+    actor = performer.get("actor")
+    found = staff.get(str(actor.get("reference"))) if isinstance(actor, dict) else None
+    if found is None:
+        return performer
+    names = [
+        " ".join([*map(str, each.get("given") or ()), str(each.get("family") or "")]).strip()
+        for each in objects(found.get("name"))
+    ]
+    return {**performer, "actor": {"display": names[0]} if names and names[0] else {}}
+
+
+def _encoding(body: bytes) -> str:
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _row(row: Row, sender: str) -> Arrival:
+    if row.fault is not None:
+        raise _Refused(row.fault)
+    cells = row.cells
+    flag = cells.get("ACTION_FLAG", "").lower()
+    if "NHS_NUMBER" not in cells:
+        raise _Refused(NO_NUMBER)
+    if flag not in _RANK:
+        raise _Refused(NO_FLAG)
+    if "UNIQUE_ID" not in cells or "UNIQUE_ID_URI" not in cells:
+        raise _Refused(NO_KEY)
+    born, recorded = _day(cells.get("PERSON_DOB", ""), "%Y%m%d"), _day(cells.get("RECORDED_DATE", ""), "%Y%m%d")
+    if born is None:
+        raise _Refused(NO_BIRTH_DATE)
+    if recorded is None:
+        raise _Refused(NO_RECORDED)
+    about = Claim(nhs_number=cells["NHS_NUMBER"].replace(" ", ""), birth_date=born)
+    as_of = datetime(recorded.year, recorded.month, recorded.day, tzinfo=UTC) + timedelta(minutes=_RANK[flag])
+    key = f"{cells['UNIQUE_ID_URI']}|{cells['UNIQUE_ID']}"
+    if flag == "delete":
+        return Arrival(KIND, key, sender, as_of, about, None)
+    data = {name: cell for name, cell in cells.items() if name not in _PERSON} | {
+        "occurred": _moment(cells.get("DATE_AND_TIME", ""))
+    }
+    del data["DATE_AND_TIME"]
+    return Arrival(KIND, key, sender, as_of, about, SourceRecord(BATCH, data, row.where, as_of, about))
+
+
+def _moment(text: str) -> str:
+    said = _WHEN.fullmatch(text)
+    try:
+        if said is None:
+            raise ValueError
+        return datetime.strptime(said[1] + _OFFSET[said[2] or ""], "%Y%m%dT%H%M%S%z").isoformat()
+    except ValueError:
+        raise _Refused(NO_TIME) from None
+
+
+def _day(text: str, form: str) -> date | None:
+    try:
+        return datetime.strptime(text, form).date()  # noqa: DTZ007 - a day
+    except ValueError:
+        return None

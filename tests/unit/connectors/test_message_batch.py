@@ -1,0 +1,146 @@
+"""Immunisations by batch file and as R4: whose they are, which counts, and what is refused by its place."""
+
+import json
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+import adapters.child_health
+from gateway.connectors import message_batch, message_drop
+from gateway.connectors.message_batch import COLUMNS
+from gateway.errors import SourceContractBroken
+from gateway.registry import load_manifest
+
+MANIFEST = load_manifest(adapters.child_health)
+BEN = "9990001111"
+ROW = {
+    "NHS_NUMBER": BEN, "PERSON_FORENAME": "Ben", "PERSON_SURNAME": "SAMPLESON", "PERSON_DOB": "20250109",
+    "PERSON_GENDER_CODE": "1", "PERSON_POSTCODE": "ZZ99 1AZ", "DATE_AND_TIME": "20250306T101500", "SITE_CODE": "RXX99",
+    "SITE_CODE_TYPE_URI": "https://fhir.nhs.uk/Id/ods-organization-code", "UNIQUE_ID": "V1", "UNIQUE_ID_URI": "https://tests.example/v",
+    "ACTION_FLAG": "NEW", "PERFORMING_PROFESSIONAL_SURNAME": "O\\'Placeholder", "RECORDED_DATE": "20250306",
+    "PRIMARY_SOURCE": "TRUE", "VACCINATION_PROCEDURE_CODE": "1082441000000108", "VACCINATION_PROCEDURE_TERM": "First hexavalent",
+    "DOSE_SEQUENCE": "1",
+}  # fmt: skip
+
+
+def batch(*rows: dict[str, str], header: str = "|".join(COLUMNS), encoding: str = "utf-8") -> bytes:
+    lines = ["|".join(f'"{row.get(name, "")}"' for name in COLUMNS) for row in rows]
+    return "\n".join([header, *lines, ""]).encode(encoding)
+
+
+def opened(body: bytes) -> message_drop.Opened:
+    return message_drop._read_any(MANIFEST, message_drop._events(MANIFEST), body, "ods:RXX99")
+
+
+def only(body: bytes) -> Any:
+    read = opened(body)
+    assert read.refused_rows == () or list(read.refused_rows) == []
+    (arrival,) = read.arrivals
+    return arrival
+
+
+def test_a_row_is_the_childs_and_holds_nothing_of_who_the_child_is() -> None:
+    arrival = only(batch(ROW))
+    assert (arrival.about.nhs_number, arrival.about.birth_date) == (BEN, date(2025, 1, 9))
+    assert (arrival.sender, arrival.business_id) == ("ods:RXX99", "https://tests.example/v|V1")
+    assert not any(word in repr(arrival.record.data) for word in (BEN, "SAMPLESON", "Ben", "ZZ99", "20250109"))
+    assert arrival.record.data["PERFORMING_PROFESSIONAL_SURNAME"] == "O'Placeholder"
+    assert arrival.record.schema == message_batch.BATCH
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("20250306T101500", "2025-03-06T10:15:00+00:00"),
+        ("20250306T10150000", "2025-03-06T10:15:00+00:00"),
+        ("20250706T10150001", "2025-07-06T10:15:00+01:00"),
+    ],
+)
+def test_the_time_is_utc_or_summer_time_as_its_suffix_says(text: str, moment: str) -> None:
+    assert only(batch({**ROW, "DATE_AND_TIME": text})).record.data["occurred"] == moment
+
+
+@pytest.mark.parametrize("flag", ["delete", "DELETE", "Delete"])
+def test_a_deletion_has_no_record_and_outranks_what_was_recorded_the_same_day(flag: str) -> None:
+    gone = only(batch({**ROW, "ACTION_FLAG": flag, "DATE_AND_TIME": ""}))
+    new, update = (only(batch({**ROW, "ACTION_FLAG": each})) for each in ("new", "UPDATE"))
+    assert gone.record is None
+    assert new.as_of < update.as_of < gone.as_of
+    assert only(batch({**ROW, "RECORDED_DATE": "20250307"})).as_of > gone.as_of
+    assert new.as_of == datetime(2025, 3, 6, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+def test_a_file_is_read_in_the_encoding_it_is_in(encoding: str) -> None:
+    arrival = only(batch({**ROW, "PERFORMING_PROFESSIONAL_SURNAME": "Zoë"}, encoding=encoding))
+    assert arrival.record.data["PERFORMING_PROFESSIONAL_SURNAME"] == "Zoë"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"NHS_NUMBER": ""}, message_batch.NO_NUMBER),
+        ({"PERSON_DOB": "2025-01-09"}, message_batch.NO_BIRTH_DATE),
+        ({"UNIQUE_ID": ""}, message_batch.NO_KEY),
+        ({"UNIQUE_ID_URI": ""}, message_batch.NO_KEY),
+        ({"ACTION_FLAG": "merge"}, message_batch.NO_FLAG),
+        ({"RECORDED_DATE": ""}, message_batch.NO_RECORDED),
+        ({"DATE_AND_TIME": "20250306"}, message_batch.NO_TIME),
+        ({"DATE_AND_TIME": "20250306T10150002"}, message_batch.NO_TIME),
+        ({"DATE_AND_TIME": "20251306T101500"}, message_batch.NO_TIME),
+        ({"BATCH_NUMBER": "=cmd()"}, "a cell that is a formula"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_refused_by_its_place_and_the_others_go_on(changes: dict[str, str], reason: str) -> None:
+    read = opened(batch({**ROW, **changes}, {**ROW, "UNIQUE_ID": "V2"}))
+    assert list(read.refused_rows) == [("row 2", reason)]
+    assert [arrival.business_id for arrival in read.arrivals] == ["https://tests.example/v|V2"]
+
+
+@pytest.mark.parametrize("header", ["|".join(COLUMNS[:-1]), "|".join((*COLUMNS[1:], COLUMNS[0])), "|".join((*COLUMNS, "MORE"))])
+def test_other_columns_or_another_order_refuse_the_file(header: str) -> None:
+    with pytest.raises(SourceContractBroken):
+        message_batch.read_batch(batch(ROW, header=header), "ods:RXX99")
+
+
+def r4(**changes: Any) -> dict[str, Any]:
+    people: list[Any] = [
+        {"resourceType": "Practitioner", "id": "Pract1", "name": [{"family": "Placeholder", "given": ["Sam"]}]},
+        {"resourceType": "Patient", "id": "Pat1", "identifier": [{"system": message_batch.NHS_NUMBER, "value": BEN}],
+         "name": [{"family": "Sampleson"}], "birthDate": "2025-01-09"},
+    ]  # fmt: skip
+    return {
+        "resourceType": "Immunization", "id": "x", "contained": people, "patient": {"reference": "#Pat1"},
+        "identifier": [{"system": "https://tests.example/v", "value": "V1"}], "status": "completed",
+        "vaccineCode": {"coding": [{"system": "http://snomed.info/sct", "code": "1"}]}, "occurrenceDateTime": "2025-03-06",
+        "recorded": "2025-03-06T10:15:00Z", "performer": [{"actor": {"reference": "#Pract1"}}], **changes,
+    }  # fmt: skip
+
+
+def as_bytes(resource: dict[str, Any]) -> bytes:
+    return json.dumps(resource).encode()
+
+
+def test_an_r4_immunization_is_the_same_record_as_the_row_that_tells_of_it() -> None:
+    one, row = only(as_bytes(r4())), only(batch(ROW))
+    assert (one.kind, one.business_id, one.about) == (row.kind, row.business_id, row.about)
+    assert one.record.data["performer"] == [{"actor": {"display": "Sam Placeholder"}}]
+    assert not any(word in repr(one.record.data) for word in (BEN, "Sampleson", "Pat1"))
+    assert only(as_bytes(r4(meta={"lastUpdated": "2025-04-01T00:00:00Z"}))).as_of == datetime(2025, 4, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"contained": []}, message_batch.NOT_ONE_PATIENT),
+        ({"patient": {"reference": "#Pract1"}}, message_batch.NOT_ONE_PATIENT),
+        ({"identifier": []}, message_batch.NO_IDENTIFIER),
+        ({"recorded": "2025-03-06T10:15:00"}, "a time without its offset from UTC"),
+        ({"contained": [{"resourceType": "Patient", "id": "Pat1"}]}, "no NHS number in the message"),
+    ],
+)
+def test_an_r4_immunization_of_nobody_or_without_a_name_is_refused(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SourceContractBroken) as refused:
+        opened(as_bytes(r4(**changes)))
+    assert refused.value.reason == reason
