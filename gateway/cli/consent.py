@@ -38,7 +38,6 @@ def import_(file: Annotated[Path, typer.Argument(help="CSV: " + ",".join(COLUMNS
                 evidence=row["evidence"],
             )
             count += 1
-        await stored.record(store, "consent-import", {"rows": count})
         return count
 
     typer.echo(f"{stored.run(work)} consents are recorded.")
@@ -56,8 +55,6 @@ def withdraw(scope: Annotated[str, typer.Argument(help="the scope to withdraw: "
             number = nhs_number.parse(text, allow_test=held.mode == "sandbox")
         except nhs_number.NotAnNhsNumber:
             fail("standard input: not an NHS number")
-        count = await store.consents.withdraw(number, scope, datetime.now(UTC))
-        await stored.record(store, "consent-withdrawn", {"scope": scope, "rows": count})
-        return count
+        return await store.consents.withdraw(number, scope, datetime.now(UTC))
 
     typer.echo(f"{stored.run(work)} consents withdrawn.")

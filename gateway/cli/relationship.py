@@ -37,7 +37,6 @@ def import_(file: Annotated[Path, typer.Argument(help="CSV: " + ",".join(COLUMNS
                 ends=stored.start(file, line, row["ends"]),
             )
             count += 1
-        await stored.record(store, "relationship-import", {"rows": count})
         return count
 
     typer.echo(f"{stored.run(work)} relationships are recorded.")
@@ -60,10 +59,8 @@ def end(
             number = nhs_number.parse(text, allow_test=held.mode == "sandbox")
         except nhs_number.NotAnNhsNumber:
             fail("standard input: not an NHS number")
-        count = await store.relationships.end(
+        return await store.relationships.end(
             kind, number, organisation=organisation, staff=staff, case_reference=case_reference, at=datetime.now(UTC)
         )
-        await stored.record(store, "relationship-ended", {"kind": kind, "organisation": organisation, "rows": count})
-        return count
 
     typer.echo(f"{stored.run(work)} relationships ended.")

@@ -1,15 +1,18 @@
 """Consents and objections with their history: a row is closed, never changed or removed."""
 
 import secrets
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 from sqlalchemy import BigInteger, String, bindparam, or_, select, update
 
 from gateway.nhs_number import NhsNumber
+from gateway.ports import Entry
 from gateway.store.database import Call, Database, Statement, Work, insert, maybe_micros, micros
 from gateway.store.keys import Keys
+from gateway.store.log import Writer
 from gateway.store.subjects import family, raise_version
 from gateway.store.tables import CONSENT
 
@@ -31,9 +34,11 @@ _WITHDRAW = Statement(
 class StoredConsents:
     """`ports.Consents`."""
 
-    def __init__(self, database: Database, keys: Keys) -> None:
+    def __init__(self, database: Database, keys: Keys, *, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._keys = keys
+        self._clock = clock
+        self._writer = Writer(database, keys, clock=clock)
 
     async def put(
         self,
@@ -47,7 +52,7 @@ class StoredConsents:
         ends: datetime | None,
         evidence: str,
     ) -> str:
-        """A new row; its id."""
+        """A new row with its event; its id."""
         consent, number_key = secrets.token_hex(16), self._keys.number_key(number)
         words = msgspec.json.encode({"given_by": given_by, "recorded_by": recorded_by, "evidence": evidence})
         row = {
@@ -59,24 +64,30 @@ class StoredConsents:
             "starts": micros(starts),
             "ends": maybe_micros(ends),
             "withdrawn_at": None,
-            "recorded_at": micros(datetime.now(UTC)),
+            "recorded_at": micros(self._clock()),
             "words_sealed": self._keys.seal("number-sealing", words, b"consent", consent.encode()),
         }
-        await self._database.write(_put(number_key, row))
+        detail = {"act": "consent-recorded", "scope": scope, "decision": decision}
+        entry = Entry("administration", self._clock(), "success", number, staff_name=recorded_by, detail=detail)
+        async with self._writer.alone:
+            await self._database.write(self._put(number_key, row, entry))
         return consent
 
     async def withdraw(self, number: NhsNumber, scope: str, at: datetime) -> int:
-        """Close what is open of one scope; how many rows that were."""
+        """Close what is open of one scope, with its event; how many rows that were."""
         params = {"number_key": self._keys.number_key(number), "scope": scope, "at": micros(at)}
-        return await self._database.write(_withdraw(params))
+        async with self._writer.alone:
+            return await self._database.write(self._withdraw(number, params))
 
+    def _put(self, number_key: bytes, row: dict[str, object], entry: Entry) -> Work[None]:
+        yield Call(_INSERT, row)
+        yield from raise_version([number_key])
+        yield from self._writer.land([self._writer.prepare(entry)])
 
-def _put(number_key: bytes, row: dict[str, object]) -> Work[None]:
-    yield Call(_INSERT, row)
-    yield from raise_version([number_key])
-
-
-def _withdraw(params: dict[str, object]) -> Work[int]:
-    closed = yield Call(_WITHDRAW, params)
-    yield from raise_version(bytes(row[0]) for row in closed)
-    return len(closed)
+    def _withdraw(self, number: NhsNumber, params: dict[str, object]) -> Work[int]:
+        closed = yield Call(_WITHDRAW, params)
+        yield from raise_version(bytes(row[0]) for row in closed)
+        detail = {"act": "consent-withdrawn", "scope": params["scope"], "rows": len(closed)}
+        entry = Entry("administration", self._clock(), "success", number, detail=detail)
+        yield from self._writer.land([self._writer.prepare(entry)])
+        return len(closed)

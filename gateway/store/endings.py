@@ -1,7 +1,7 @@
 """What dies with a number that PDS invalidated, in one transaction: consents, relationships, ids, copies, parcels, tasks.
 
 PDS never says why. An adoption is one reason, so every invalidation is treated as one: nothing of the old number may lead to
-another, and what could be joined again by a program (an id, a pupil number, a name) is buried first. Source: docs/adr/0012.
+another, and what could be joined again by a program (an id, a pupil number, a name) is buried first. Source: docs/adr/0013.
 """
 
 from collections.abc import Mapping, Sequence

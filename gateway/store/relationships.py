@@ -1,14 +1,17 @@
 """Who cares for whom, from when to when."""
 
 import secrets
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import BigInteger, LargeBinary, String, bindparam, or_, select, update
 
 from gateway.nhs_number import NhsNumber
+from gateway.ports import Entry
 from gateway.store.database import Call, Database, Statement, Work, insert, maybe_micros, micros
 from gateway.store.keys import Keys
+from gateway.store.log import Writer
 from gateway.store.subjects import family, raise_version
 from gateway.store.tables import RELATIONSHIP
 
@@ -37,9 +40,11 @@ _END = Statement(
 class StoredRelationships:
     """`ports.Relationships`."""
 
-    def __init__(self, database: Database, keys: Keys) -> None:
+    def __init__(self, database: Database, keys: Keys, *, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._keys = keys
+        self._clock = clock
+        self._writer = Writer(database, keys, clock=clock)
 
     async def put(
         self,
@@ -52,7 +57,7 @@ class StoredRelationships:
         starts: datetime,
         ends: datetime | None,
     ) -> None:
-        """A new row; staff and case only as keyed hashes."""
+        """A new row with its event; staff and case only as keyed hashes."""
         keys = self._keys
         number_key = keys.number_key(number)
         row = {
@@ -64,14 +69,16 @@ class StoredRelationships:
             "case_key": None if case_reference is None else keys.word_key("case", case_reference),
             "starts": micros(starts),
             "ends": maybe_micros(ends),
-            "recorded_at": micros(datetime.now(UTC)),
+            "recorded_at": micros(self._clock()),
         }
-        await self._database.write(_put(number_key, row))
+        entry = self._entry("relationship-recorded", number, kind, organisation)
+        async with self._writer.alone:
+            await self._database.write(self._put(number_key, row, entry))
 
     async def end(
         self, kind: str, number: NhsNumber, *, organisation: str, staff: str | None, case_reference: str | None, at: datetime
     ) -> int:
-        """Close what is open; how many rows that were."""
+        """Close what is open, with its event; how many rows that were."""
         keys = self._keys
         params = {
             "number_key": keys.number_key(number),
@@ -81,15 +88,21 @@ class StoredRelationships:
             "case_key": _ANYONE if case_reference is None else keys.word_key("case", case_reference),
             "at": micros(at),
         }
-        return await self._database.write(_end(params))
+        entry = self._entry("relationship-ended", number, kind, organisation)
+        async with self._writer.alone:
+            return await self._database.write(self._end(params, entry))
 
+    def _put(self, number_key: bytes, row: Mapping[str, object], entry: Entry) -> Work[None]:
+        yield Call(_INSERT, row)
+        yield from raise_version([number_key])
+        yield from self._writer.land([self._writer.prepare(entry)])
 
-def _put(number_key: bytes, row: Mapping[str, object]) -> Work[None]:
-    yield Call(_INSERT, row)
-    yield from raise_version([number_key])
+    def _end(self, params: Mapping[str, object], entry: Entry) -> Work[int]:
+        closed = yield Call(_END, params)
+        yield from raise_version(bytes(row[0]) for row in closed)
+        yield from self._writer.land([self._writer.prepare(replace(entry, detail={**entry.detail, "rows": len(closed)}))])
+        return len(closed)
 
-
-def _end(params: Mapping[str, object]) -> Work[int]:
-    closed = yield Call(_END, params)
-    yield from raise_version(bytes(row[0]) for row in closed)
-    return len(closed)
+    def _entry(self, act: str, number: NhsNumber, kind: str, organisation: str) -> Entry:
+        detail = {"act": act, "kind": kind, "organisation": organisation}
+        return Entry("administration", self._clock(), "success", number, detail=detail)

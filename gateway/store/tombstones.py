@@ -1,7 +1,7 @@
 """What belonged to a number that died: ids, pupil numbers and names, so that no program joins them to a person again.
 
 A tombstone is one keyed hash with nothing beside it: no number, no date, no other tombstone. It can answer "was this buried?"
-for somebody who brings the id, and nothing else; it names neither the old number nor a new one. Source: docs/adr/0012.
+for somebody who brings the id, and nothing else; it names neither the old number nor a new one. Source: docs/adr/0013.
 """
 
 from collections.abc import Iterable, Sequence
