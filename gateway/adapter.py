@@ -350,6 +350,14 @@ class SourceSettings:
     drift: Literal["report", "refuse"] = "report"  # of a record with fields that no map knows
 
 
+class ReadApart(Protocol):
+    """Reads a large body in a process of its own."""
+
+    def __call__(self, read: Callable[[bytes], Iterable[Any]], body: bytes) -> AsyncIterator[Any]:
+        """What `read` makes of the body, one at a time. `read` is a function of a module, or a `partial` of one."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What the gateway lends an adapter."""
@@ -360,6 +368,7 @@ class Tools:
     directory: Directory
     now: "Clock"
     var: Path  # where drops and working files of this source may live
+    apart: "ReadApart | None" = field(default=None, kw_only=True)  # for bodies over 256 KB; None: read them where they are
     seal: Callable[[bytes], bytes]  # for files of this source that are kept: what is sealed here, no adapter can open
 
 

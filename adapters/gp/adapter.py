@@ -5,9 +5,10 @@ person check and the deadline are the gateway's.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import partial
 
 from adapters.gp import answer, request
-from adapters.gp.record import R4_TYPES, SCHEMAS, UNREADABLE, Split, split
+from adapters.gp.record import R4_TYPES, SCHEMAS, UNREADABLE, Split, pieces, split
 from gateway.adapter import (
     Adapter,
     Manifest,
@@ -24,6 +25,7 @@ from gateway.adapter import (
 )
 
 CAP_BYTES = 20_000_000
+LARGE_BYTES = 256 * 1024
 ISSUER = "https://shared-care-gateway.invalid"  # names the software; the token is unsigned and proves nothing
 
 
@@ -91,21 +93,28 @@ class GpConnect:
             left_s = self._budget_s - (now - started).total_seconds()
             if left_s <= 0:
                 raise SourceTimedOut("no time left for another try")
-            said = answer.read(
-                await tools.http.request(
-                    "POST",
-                    url,
-                    headers=request.headers(consumer, provider, requester, now),
-                    body=body,
-                    deadline_s=left_s,
-                    cap_bytes=CAP_BYTES,
-                )
+            came = await tools.http.request(
+                "POST",
+                url,
+                headers=request.headers(consumer, provider, requester, now),
+                body=body,
+                deadline_s=left_s,
+                cap_bytes=CAP_BYTES,
             )
+            said = answer.read(came)
             if said == "nothing":
                 return None
-            if said != "again":
-                return split(said, as_of=tools.now())
+            if said == "record":
+                return await self._split(came.body)
         raise answer.still_failing()
+
+    async def _split(self, body: bytes) -> Split:
+        """A large body is read in another process, so that nobody else waits for it."""
+        tools = self._tools
+        if tools.apart is None or len(body) < LARGE_BYTES:
+            return split(answer.bundle(body), as_of=tools.now())
+        about, facts, *records = [item async for item in tools.apart(partial(pieces, as_of=tools.now()), body)]
+        return Split(about, facts, tuple(records))
 
 
 def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:

@@ -43,13 +43,13 @@ def bundle(body: bytes) -> dict[str, Any]:
     return read
 
 
-def read(answer: HttpAnswer) -> dict[str, Any] | Literal["nothing", "again"]:
-    """An answer -> the Bundle, "nothing" (no shareable record), or "again" (one retry is allowed).
+def read(answer: HttpAnswer) -> Literal["record", "nothing", "again"]:
+    """An answer -> "record" (its body is to be read), "nothing" (no shareable record), or "again" (one retry is allowed).
 
     Raises one of the four source errors; which one says who acts.
     """
     if answer.status == 200:
-        return bundle(answer.body)
+        return "record"
     if answer.status == 500:
         return "again"
     codes = _spine_codes(answer.body)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from adapters.gp import lists
+from adapters.gp import answer, lists
 from adapters.gp.links import (
     Json,
     business_identifier,
@@ -82,6 +82,17 @@ def split(bundle: Mapping[str, Any], *, as_of: datetime | None = None) -> Split:
         return _split(bundle, as_of)
     except RecursionError:
         raise SourceContractBroken("the record is nested deeper than any record is") from None
+
+
+def pieces(body: bytes, *, as_of: datetime) -> Iterator[Claim | SourceFacts | SourceRecord]:
+    """Bytes -> whose record it is, what it warns of, and its records, one after another: for another process.
+
+    Raises `SourceContractBroken`.
+    """
+    whole = split(answer.bundle(body), as_of=as_of)
+    yield whole.about
+    yield whole.facts
+    yield from whole.records
 
 
 def _split(bundle: Mapping[str, Any], as_of: datetime | None) -> Split:

@@ -24,6 +24,7 @@ from gateway.api.capability import VERSION
 from gateway.api.fhir import ROUTES, Fhir
 from gateway.api.middleware import Edge, Straight
 from gateway.connectors import CONNECTORS, DELIVERIES
+from gateway.connectors.apart import Apart
 from gateway.connectors.http import PooledHttp
 from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFound, StartupRefused
 from gateway.fetch import Fetch
@@ -70,7 +71,9 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
             closing.push_async_callback(sds.close)
         jwks = Jwks(live=settings.mode == "live")
         closing.push_async_callback(jwks.close)
-        parts = _parts(settings, keys, store, https, pds, sds, jwks)
+        apart = Apart()
+        closing.push_async_callback(apart.close)
+        parts = _parts(settings, keys, store, https, pds, sds, jwks, apart)
         for source in parts.registry.sources.values():
             if isinstance(source.adapter, Closes):
                 closing.push_async_callback(source.adapter.close)
@@ -78,9 +81,16 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
 
 
 def _parts(
-    settings: Settings, keys: Keys, store: Store, https: Mapping[str, PooledHttp], pds: Pds, sds: Sds | None, jwks: Jwks
+    settings: Settings,
+    keys: Keys,
+    store: Store,
+    https: Mapping[str, PooledHttp],
+    pds: Pds,
+    sds: Sds | None,
+    jwks: Jwks,
+    apart: Apart,
 ) -> Parts:
-    active = sources(settings, keys, store, https, sds)
+    active = sources(settings, keys, store, https, sds, apart)
     rules = policy.load(settings.policy or files("consent_policy"))
     maps = _maps(settings)
     refuse_uncovered(active, rules)
@@ -133,13 +143,14 @@ def _context(tls: Tls | None) -> ssl.SSLContext | None:
 
 
 def sources(
-    settings: Settings, keys: Keys, store: Store, https: Mapping[str, PooledHttp], sds: Sds | None
+    settings: Settings, keys: Keys, store: Store, https: Mapping[str, PooledHttp], sds: Sds | None, apart: Apart
 ) -> registry.Registry:
     """The settings' sources, each with its adapter and what the adapter is lent."""
 
     def tools(source: SourceSettings) -> Tools:
         return Tools(
             http=https[source.name],
+            apart=apart,
             shelf=SourceShelf(store.shelf, source.name, utc_now),
             local_ids=SourceLocalIds(store.crosswalk, source.name),
             directory=sds or _NoDirectory(),

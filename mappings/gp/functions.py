@@ -179,3 +179,14 @@ def address(value: Text) -> Uri | None:
     if re.search(r"\s", value.strip()):
         raise Unusable("not a uri")
     return Uri(value.strip()) or None
+
+
+def no_reason_said(value: Boolean) -> CodeableConcept | None:
+    """UK Core wants a reason for what was not given; where the record says none, it is unknown, and nothing is made up.
+
+    >>> no_reason_said(Boolean(True))["coding"][0]["code"], no_reason_said(Boolean(False))
+    ('UNK', None)
+    """
+    if not value:
+        return None
+    return CodeableConcept({"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK"}]})
