@@ -5,7 +5,7 @@ The language is described in docs/mapping-language.md.
 
 from gateway.mapping.accounting import Accounting, public_path
 from gateway.mapping.context import Context, Run, Unusable, WriteContext
-from gateway.mapping.loading import load
+from gateway.mapping.loading import load, with_code_maps
 from gateway.mapping.outward.write import Written, write_record
 from gateway.mapping.rewrite import encode, parse
 from gateway.mapping.run import R4_SCHEMA, MapResult, Maps, map_record
@@ -33,5 +33,6 @@ __all__ = [
     "person_of",
     "public_path",
     "shape_faults",
+    "with_code_maps",
     "write_record",
 ]

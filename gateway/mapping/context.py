@@ -43,6 +43,7 @@ class Run:
     own: dict[str, str] = field(default_factory=dict)  # block label -> id, for ref()
     listed: frozenset[str] = frozenset()  # extensions that mappings/r4-marks.yaml lists
     met_unlisted: bool = False  # another one was met
+    unknown_codes: dict[str, int] = field(default_factory=dict)  # code map -> codes it did not know
     ours: dict[str, str] = field(default_factory=dict)  # the reference to the person, as it leaves
     usual: str = ""  # the source's own reference to the person, in the resource before this one
 

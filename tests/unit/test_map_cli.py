@@ -25,8 +25,8 @@ def run(*arguments: str | Path, number: str | None = None) -> Result:
 
 def said(result: Result) -> dict[str, Any]:
     read: dict[str, Any] = json.loads(result.stdout)
-    assert read.keys() == {"bundle", "accounting", "refused"}
-    assert read["accounting"].keys() == {"mapped", "ignored", "unmapped"}
+    assert read.keys() == {"bundle", "accounting", "unmapped_codes", "refused"}
+    assert read["accounting"].keys() == {"mapped", "ignored", "withheld", "unmapped"}
     return read
 
 
