@@ -52,6 +52,13 @@ title = "Council"
 steward = "northshire records"
 guardian = "northshire adoption guardian"
 options = {{ drop = "{folder}/drop" }}
+
+[sources.elsewhere]
+adapter = "local_authority"
+custodian = "gss:E08999902"
+agreement = "northshire"
+title = "Another council"
+options = {{ drop = "{folder}/drop-elsewhere" }}
 ''',
         "utf-8",
     )

@@ -56,7 +56,7 @@ def import_(
         if not stage_only:
             await _match(store, held, source, ids)
 
-    stored.run(work)
+    stored.run(work, long=True)
 
 
 @app.command()
@@ -66,7 +66,7 @@ def match(source: Of, ids: Ids = "person") -> None:
     async def work(store: Store, held: Settings) -> None:
         await _match(store, held, source, ids)
 
-    stored.run(work)
+    stored.run(work, long=True)
 
 
 @app.command()

@@ -18,9 +18,13 @@ from gateway.store import Keys, Store, open_store
 T = TypeVar("T")
 
 
-def run(work: Callable[[Store, Settings], Awaitable[T]]) -> T:
-    """Open the store, do the work, close it; one clear line when that cannot be."""
+def run(work: Callable[[Store, Settings], Awaitable[T]], *, long: bool = False) -> T:
+    """Open the store, do the work, close it; one clear line when that cannot be. `long`: worth the faster event loop."""
     held = settings()
+    if long:
+        import uvloop
+
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
     async def inside() -> T:
         keys = Keys.load(held.keys, mode=held.mode)

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ def tasks(place: Registry) -> list[tuple[str, str, str]]:
     return asked(place, look)  # type: ignore[no-any-return]
 
 
-def import_(place: Registry, rows: list[dict[str, str]], name: str = "list.csv") -> str:
-    done = place.run("identity", "import", str(write(place.folder / name, rows)), "--source", "authority")
+def import_(place: Registry, rows: list[dict[str, str]], name: str = "list.csv", *, source: str = "authority") -> str:
+    done = place.run("identity", "import", str(write(place.folder / name, rows)), "--source", source)
     assert done.returncode == 0, done.stderr
     assert holds_a_number(done.stdout + done.stderr) is None
     return done.stdout
@@ -268,3 +269,27 @@ def test_one_person_held_twice_is_linked_by_their_own_numbers_and_by_nothing_els
         ("held-twice", "another local record of this source is linked to this person"),
         ("match", "PotentialMatch"),
     ]
+
+
+def test_two_authorities_that_hold_one_child_each_have_their_own_id_and_neither_sees_the_others(place: Registry) -> None:
+    amara = BY_KEY["amara"]
+    import_(place, [row(amara, "LA-1", number=True, upn="A123456789012")])
+    import_(place, [row(amara, "X-9")], "elsewhere.csv", source="elsewhere")
+
+    async def look(store: Store) -> Any:
+        number = NhsNumber(amara.nhs_number)
+        ids = {source: await store.crosswalk.local_ids(source, number) for source in ("authority", "elsewhere")}
+        across = (
+            await store.crosswalk.number_of("elsewhere", "LA-1"),
+            await store.crosswalk.number_of_upn("elsewhere", "A123456789012"),
+        )
+        await store.protections.add_locks("elsewhere", {number: frozenset({"refuge"})}, amara_at)
+        facts = await store.facts.read(number, organisation="o", staff="s", case_reference=None, client="c", at=amara_at)
+        return {source: [local_id for local_id, _ in found] for source, found in ids.items()}, across, facts.locks
+
+    amara_at = datetime(2026, 11, 22, tzinfo=UTC)
+    ids, across, locks = asked(place, look)
+    assert ids == {"authority": ["LA-1"], "elsewhere": ["X-9"]}
+    assert across == (None, None)
+    assert locks == {"refuge"}, "a lock of either protects the child from both"
+    assert tasks(place) == [], "two authorities are not one source that holds a person twice"

@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 
 from sandbox import demo
-from tests.perf import baselines, intake_bench, people
+from tests.perf import baselines, identity_bench, intake_bench, people
 from tests.perf.place import HERE, Place
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -346,6 +346,7 @@ def main() -> int:
         finally:
             bench.stop()
     taken = intake_bench.report()
+    people_taken = identity_bench.report(full=asked.full)
     heads = ("server", "c", "delay", "req/s", "CPU ms", "p50", "p95", "p99", "KB", "RSS", "errors")
     print("\n" + " ".join(f"{head:>8}" for head in heads))
     for f in bench.figures:
@@ -355,6 +356,10 @@ def main() -> int:
     found = summary(bench.figures)
     found["resources_of_shipped_sources"] = bench.mapped_resources
     found["messages_a_second"], found["messages_lost"] = taken["rate"], taken["lost"]
+    found["people_a_second"] = round(people_taken["import"]["rows_a_second"])
+    found["crosswalk_p50_large_over_small"] = {
+        dialect: round(figures["p50_largest_over_smallest"], 2) for dialect, figures in people_taken["look_up"].items()
+    }
     if bench.held:
         found["memory_100000_over_10000"] = round(bench.held[100_000] / bench.held[10_000], 3)
     print("\nCPU by step, one request at a time, microseconds (the best of 12 batches)")
