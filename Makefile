@@ -33,8 +33,14 @@ check: .venv/ready ## format, lint, types, import contracts, tickets, docs, Open
 	@$(V)/python -m pytest tests/unit/test_tickets.py tests/unit/test_docs.py tests/contract/test_openapi.py
 	@$(V)/gateway check
 
-bench: .venv/ready ## the gateway beside three baselines, ratios from one run (FULL=1: the large sizes)
+bench: .venv/ready .bench/ready ## mapping beside three rivals, the gateway beside three baselines: ratios from one run (FULL=1: the large sizes)
+	-@PYTHONPATH=.bench $(V)/python -m tests.perf.mapping_bench
 	@$(V)/python -m tests.perf.bench $(if $(FULL),--full)
+
+.bench/ready: requirements-bench.lock .venv/ready
+	@rm -rf .bench && mkdir .bench
+	@$(V)/python -m pip install --quiet --require-hashes --no-deps --target .bench -r requirements-bench.lock || echo "jsonata-python and fpml cannot be had: their columns are left out."
+	@touch $@
 
 conformance: .venv/ready ## goldens and answers before validators that are not ours, samples through the maps -> docs/conformance.md
 	@$(V)/python -m tests.conformance.run
@@ -50,6 +56,6 @@ lock: ## write requirements.lock anew (needs uv); names no registry
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
 
 clean: ## remove what was made
-	rm -rf .venv var tests/e2e/node/node_modules tests/conformance/node/node_modules tests/conformance/java/target .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bench var tests/e2e/node/node_modules tests/conformance/node/node_modules tests/conformance/java/target .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .PHONY: help demo test check bench conformance openapi node lock clean

@@ -1,13 +1,16 @@
 """The data-flow matrix: what may reach whom, and what a change lets through."""
 
+import shutil
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from gateway import policy, registry
 from gateway.adapter import Manifest
+from gateway.cli import main as whole
 from gateway.kit.flow import Matrix, Recipient, matrix, news, page
 from gateway.kit.flow_picture import picture
 from gateway.mapping import load
@@ -91,6 +94,30 @@ def test_a_class_that_is_lowered_is_told_as_new_recipients(tmp_path: Path, rules
     source.write_text(lowered, "utf-8")
     found = news(matrix(load(folder), rules, [clinic(manifests)]), page(before))
     assert "clinic: child-health-reviews, health, no mark would newly reach centre-worker at childrens-centre for COC" in found
+
+
+def test_make_check_fails_when_a_mark_reaches_a_new_recipient_and_the_matrix_was_not_written_anew(
+    tmp_path: Path, rules: Policy, manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch
+):
+    """`make check` runs `gateway check`, which compares the committed matrix with what mappings and policy say now."""
+    assert "/gateway check" in (DOCS.parent / "Makefile").read_text("utf-8").partition("\ncheck:")[2].partition("\n\n")[0]
+    shutil.copytree(Path(str(files("mappings"))), tmp_path / "mappings", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "docs").mkdir()
+    before = matrix(load(tmp_path / "mappings"), rules, manifests)
+    (tmp_path / "docs" / "flow-matrix.md").write_text(page(before), "utf-8")
+    (tmp_path / "docs" / "flow-matrix.svg").write_text(picture(before), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    given = ["--mappings", "mappings"]
+    first = CliRunner().invoke(whole, ["check", *given])
+    assert "would newly reach" not in first.stderr
+    source = tmp_path / "mappings" / "local_authority" / "source.yaml"
+    text = source.read_text("utf-8")
+    assert "class: safeguarding" in text
+    source.write_text(text.replace("class: safeguarding", "class: operational"), "utf-8")
+    second = CliRunner().invoke(whole, ["check", *given])
+    assert second.exit_code == 1
+    assert "would newly reach" in second.stderr
+    assert "gateway map flow --write docs" in second.stderr
 
 
 def test_nothing_new_is_told_of_the_same_matrix(shipped: Matrix):
