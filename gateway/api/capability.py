@@ -1,17 +1,20 @@
 """What works here, and nothing else: the CapabilityStatement. Source: FHIR R4 capabilitystatement.html; SMART App Launch 2.2."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from gateway import systems
 
 VERSION = "0.1.0"
+DELIVERY = "Taken for delivery to the organisation it names, decided for both, and not kept: 202 with the Task of its parcel."
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _PROFILED = "UKCore-"
 
 
-def capability(base_url: str, types: Iterable[str]) -> dict[str, Any]:
-    """The active sources' R4 types -> a CapabilityStatement of kind `instance`."""
+def capability(base_url: str, types: Iterable[str], takes: Iterable[str] = ()) -> dict[str, Any]:
+    """The R4 types of the active sources and of the active deliveries -> a CapabilityStatement of kind `instance`."""
+    offered = {*types, "AuditEvent"}
+    takes = frozenset(takes)
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -28,10 +31,15 @@ def capability(base_url: str, types: Iterable[str]) -> dict[str, Any]:
             {
                 "mode": "server",
                 "security": _security(base_url),
-                "resource": [_resource(name) for name in sorted({*types, "AuditEvent"})],
+                "resource": [_resource(name, offered, takes) for name in sorted({*offered, *takes})],
             }
         ],
     }
+
+
+def _resource(name: str, offered: Container[str], takes: Container[str]) -> dict[str, Any]:
+    base = _record(name) if name in offered else {"type": name, "versioning": "no-version"}
+    return _delivery(base, name) if name in takes else base
 
 
 def _security(base_url: str) -> dict[str, Any]:
@@ -53,7 +61,15 @@ def _security(base_url: str) -> dict[str, Any]:
     }
 
 
-def _resource(name: str) -> dict[str, Any]:
+def _delivery(base: dict[str, Any], name: str) -> dict[str, Any]:
+    """What may be submitted for delivery; of a Task also what became of it."""
+    base["interaction"] = [*base.get("interaction", ()), {"code": "create", "documentation": DELIVERY}]
+    if name == "Task" and {"code": "read"} not in base["interaction"]:
+        base["interaction"].insert(0, {"code": "read", "documentation": "Of a parcel, by the system that sent it."})
+    return base
+
+
+def _record(name: str) -> dict[str, Any]:
     base: dict[str, Any] = {"type": name, "interaction": [{"code": "read"}, {"code": "search-type"}], "versioning": "no-version"}
     if name == "AuditEvent":
         base["interaction"] = [{"code": "search-type"}]

@@ -67,7 +67,7 @@ class Fhir:
             media = media_type(dict(request.headers), request.scope["query_string"])
         except GatewayError as error:
             return await self._failed(error, request, None, monotonic())
-        return Response(_encode(capability(parts.base_url, parts.types())), media_type=media)
+        return Response(_encode(capability(parts.base_url, parts.types(), parts.takes())), media_type=media)
 
     async def elsewhere(self, request: Request, error: GatewayError) -> Response:
         """A route or method that does not exist: recorded and answered like every other refusal."""

@@ -106,7 +106,8 @@ def document(base_url: str, types: Iterable[str]) -> dict[str, Any]:
                         _query("patient:identifier", _IDENTIFIER),
                         _count(),
                     ],
-                )
+                ),
+                "post": _submission(),
             },
             "/fhir/{type}/_search": {
                 "post": _search(
@@ -119,9 +120,9 @@ def document(base_url: str, types: Iterable[str]) -> dict[str, Any]:
             "/fhir/{type}/{id}": {
                 "get": _operation(
                     "read",
-                    "Read one resource",
+                    "Read one resource, or the Task of a parcel, which its sender alone may read",
                     [
-                        _path("type", {"type": "string", "enum": clinical}),
+                        _path("type", {"type": "string", "enum": sorted({*clinical, "Task"})}),
                         _path("id", {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}),
                     ],
                 )
@@ -188,6 +189,29 @@ def _search(name: str, summary: str, fields: dict[str, Any], parameters: list[di
     operation["requestBody"] = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": form}}}
     operation["responses"]["415"] = _failure("The body is not a form.")
     return operation
+
+
+def _submission() -> dict[str, Any]:
+    """A resource to be delivered: docs/adr/0015 says its form."""
+    ok = {
+        "description": "Accepted; the Task says what becomes of it.",
+        "headers": {
+            "Gateway-Receipt": {"description": "Signed proof that it was accepted.", "schema": {"type": "string"}},
+            "Location": {"description": "Where its sender may ask what became of it.", "schema": {"type": "string"}},
+        },
+        "content": {_FHIR: {"schema": _ref("Resource")}},
+    }
+    failures = _failures() | {
+        "409": _failure("Something else was submitted under this identifier before."),
+        "415": _failure("The body is not FHIR JSON."),
+    }
+    return {
+        "operationId": "submit",
+        "summary": "Submit a referral, a concern or a notice for delivery to the organisation it names",
+        "parameters": [_path("type", {"type": "string", "enum": ["ServiceRequest", "Task"]})],
+        "requestBody": {"required": True, "content": {_FHIR: {"schema": _ref("Resource")}}},
+        "responses": {"202": ok, **failures},
+    }
 
 
 def _token() -> dict[str, Any]:

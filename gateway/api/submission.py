@@ -1,6 +1,6 @@
 """A resource to be delivered: HTTP body -> `Submission`, read strictly and checked against R4; nothing of it is echoed.
 
-Source: FHIR R4 3.1.0.8 (create), ServiceRequest, Task; docs/adr/0013 for the form: whom it is about is a contained Patient with
+Source: FHIR R4 3.1.0.8 (create), ServiceRequest, Task; docs/adr/0015 for the form: whom it is about is a contained Patient with
 NHS number and birth date, whom to ring back may be a contained PractitionerRole.
 """
 

@@ -34,7 +34,8 @@ def documents() -> dict[str, str]:
 
     manifests = [registry.load_manifest(package) for package in registry.installed().values()]
     types = {name for manifest in manifests for name in manifest.gives} | {"Patient", "Provenance"}
-    return {"gateway.json": _text(document(BASE, types)), "capability-statement.json": _text(capability(BASE, types))}
+    takes = {name for manifest in manifests for table in manifest.deliver.values() for name in table.types}
+    return {"gateway.json": _text(document(BASE, types)), "capability-statement.json": _text(capability(BASE, types, takes))}
 
 
 def _text(value: Any) -> str:

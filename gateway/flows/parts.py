@@ -64,6 +64,10 @@ class Parts:
         given = {name for source in self.registry.sources.values() for name in source.manifest.gives}
         return frozenset(given | {"Patient", "Provenance"})
 
+    def takes(self) -> frozenset[str]:
+        """R4 types that may be submitted for delivery to somebody."""
+        return frozenset(name for route in self.registry.routes.values() for name in route.table.types)
+
     def holds_policy(self, now: datetime) -> bool:
         """The policy this worker holds is the active one."""
         return self.standing.holds(now)

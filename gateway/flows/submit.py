@@ -1,7 +1,7 @@
 """The line for a submission, up to the queue: who sends what to whom about whom, decided and recorded for the sender.
 
 Nothing is delivered here: when the parcel is sent, the line runs again for its recipient (flows/deliver.py). What depends on
-the person looks like any other accepted parcel, now and whenever its sender asks (docs/adr/0013).
+the person looks like any other accepted parcel, now and whenever its sender asks (docs/adr/0015).
 """
 
 import base64

@@ -48,3 +48,13 @@ def test_the_capability_statement_is_valid_r4_and_claims_only_read_and_search():
     CapabilityStatement.model_validate(statement)
     codes = {item["code"] for resource in statement["rest"][0]["resource"] for item in resource["interaction"]}
     assert codes == {"read", "search-type"}
+
+
+def test_the_capability_statement_says_what_may_be_submitted_and_who_may_read_a_parcel():
+    statement = capability("http://127.0.0.1:8000", {"Patient", "ServiceRequest"}, {"ServiceRequest", "Task"})
+    assert shape_faults(statement) == []
+    CapabilityStatement.model_validate(statement)
+    said = {one["type"]: [item["code"] for item in one["interaction"]] for one in statement["rest"][0]["resource"]}
+    assert said["ServiceRequest"] == ["read", "search-type", "create"]
+    assert said["Task"] == ["read", "create"]
+    assert said["Patient"] == ["read", "search-type"]
