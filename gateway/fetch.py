@@ -140,11 +140,12 @@ class Fetch:
 
     async def _gather(self, source: ActiveSource, identity: PatientIdentity, want: Want) -> _Gathered:
         gathered = _Gathered()
-        verified: Sequence[Claim] = ()
-        if source.manifest.identity == "local_id":
-            verified = await self._local_ids[source.settings.name].of(identity)
+        manifest, verified = source.manifest, None
+        by_local_id = manifest.identity == "local_id" or manifest.options.get("also_local_id") is True
         async for item in source.adapter.fetch(identity, want):
-            if item.about is not None and not is_about(item.about, identity, verified):
+            if by_local_id and verified is None and item.about is not None and item.about.local_id is not None:
+                verified = await self._local_ids[source.settings.name].of(identity)
+            if item.about is not None and not is_about(item.about, identity, verified or ()):
                 raise _WrongPerson("identity-mismatch")
             if isinstance(item, SourceFacts):
                 gathered.facts = item

@@ -10,7 +10,7 @@ its owner's task: nothing is dropped silently.
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from gateway.adapter import (
@@ -33,6 +33,7 @@ from gateway.connectors.message_batch import KIND, is_batch, is_r4, read_batch, 
 from gateway.connectors.message_birth import read_birth
 from gateway.connectors.message_bundle import Message, event_of, read_change, read_message
 from gateway.connectors.message_consent import is_agreed
+from gateway.connectors.message_csds import GIVES, contacts_of, extract_of, read_extract
 from gateway.connectors.message_losses import DEATH, death_told, screening_says_died
 from gateway.connectors.stu3 import read_stu3
 
@@ -66,7 +67,7 @@ def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
 
 def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
     """One message -> its record; none when it deletes or is news alone. Raises `SourceContractBroken` when it cannot be used."""
-    opened = _read_any(manifest, _events(manifest), body, "")
+    opened = _read_any(manifest, _events(manifest), body, "", datetime.now(UTC))
     if opened.refused_rows:
         raise SourceContractBroken(opened.refused_rows[0][1])
     return [arrival.record for arrival in opened.arrivals if arrival.record is not None]
@@ -95,12 +96,17 @@ class MessageDrop:
                         kept.schema, kept.data, kept.where, kept.as_of, kept.about, kept.locked, kept.not_early_years
                     )
 
+        if want.types & GIVES:
+            for claim in await self._tools.local_ids.of(patient):
+                async for record in contacts_of(self._tools, claim):
+                    yield record
+
     def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
         """Each waiting message; one that is not usable comes empty and ends in refused/."""
         return self._drop.arrivals(self._read)
 
     def _read(self, body: bytes) -> Opened:
-        return _read_any(self._manifest, self._events, body, self._source.custodian)
+        return _read_any(self._manifest, self._events, body, self._source.custodian, self._tools.now())
 
     def _is_stale(self, delivered: Any) -> bool:
         if self._source.max_age_h is None:
@@ -108,10 +114,13 @@ class MessageDrop:
         return delivered is None or self._tools.now() - delivered > timedelta(hours=self._source.max_age_h)
 
 
-def _read_any(manifest: Manifest, events: Mapping[str, Event], body: bytes, custodian: str) -> Opened:
-    """A message, a batch file or one R4 Immunization: which of them, the file itself says."""
+def _read_any(manifest: Manifest, events: Mapping[str, Event], body: bytes, custodian: str, now: datetime) -> Opened:
+    """A message, a batch file, an extract or one R4 Immunization: which of them, the file itself says."""
     if is_batch(body):
         return read_batch(body, custodian)
+    extract = extract_of(body)
+    if extract is not None:
+        return read_extract(extract, body, custodian, now)
     tree = read_stu3(body)
     return read_r4(body, custodian) if is_r4(tree) else _opened(manifest, events, tree)
 

@@ -268,6 +268,15 @@ def unknown_vaccine(_: Code) -> Coding:
     return Coding({"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK", "display": "unknown"})
 
 
+def class_of_contact(_: Text) -> Coding:
+    """A contact whose medium is not said -> the class "unknown".
+
+    >>> class_of_contact(Text("C1"))["code"]
+    'UNK'
+    """
+    return class_unknown(Code(""))
+
+
 def skill_status(value: Code) -> Code:
     """How sure a developmental skill is -> the status of the observation; one that was refuted was not seen, and is refused.
 

@@ -30,7 +30,7 @@ def batch(*rows: dict[str, str], header: str = "|".join(COLUMNS), encoding: str 
 
 
 def opened(body: bytes) -> message_drop.Opened:
-    return message_drop._read_any(MANIFEST, message_drop._events(MANIFEST), body, "ods:RXX99")
+    return message_drop._read_any(MANIFEST, message_drop._events(MANIFEST), body, "ods:RXX99", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def only(body: bytes) -> Any:
