@@ -177,7 +177,7 @@ def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dic
     return {
         "operationId": name,
         "summary": summary,
-        "parameters": [*parameters, _prefer()],
+        "parameters": [*parameters, _prefer(), _permission_to_view()],
         "responses": {"200": ok, **_failures()},
     }
 
@@ -265,6 +265,16 @@ def _path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def _count() -> dict[str, Any]:
     return _query("_count", {"type": "integer", "minimum": 1, "maximum": 999999})
+
+
+def _permission_to_view() -> dict[str, Any]:
+    return {
+        "name": "Gateway-Permission-To-View",
+        "in": "header",
+        "required": False,
+        "description": "The person agreed, for this request, to their record being seen; some agreements want it.",
+        "schema": {"type": "string", "enum": ["given"]},
+    }
 
 
 def _prefer() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 
 from sandbox import demo
-from tests.perf import baselines, identity_bench, intake_bench, people
+from tests.perf import baselines, gp_bench, identity_bench, intake_bench, people
 from tests.perf.place import HERE, Place
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -347,6 +347,7 @@ def main() -> int:
             bench.stop()
     taken = intake_bench.report()
     people_taken = identity_bench.report(full=asked.full)
+    gp_taken = gp_bench.report()
     heads = ("server", "c", "delay", "req/s", "CPU ms", "p50", "p95", "p99", "KB", "RSS", "errors")
     print("\n" + " ".join(f"{head:>8}" for head in heads))
     for f in bench.figures:
@@ -360,6 +361,7 @@ def main() -> int:
     found["crosswalk_p50_large_over_small"] = {
         dialect: round(figures["p50_largest_over_smallest"], 2) for dialect, figures in people_taken["look_up"].items()
     }
+    found |= gp_taken
     if bench.held:
         found["memory_100000_over_10000"] = round(bench.held[100_000] / bench.held[10_000], 3)
     print("\nCPU by step, one request at a time, microseconds (the best of 12 batches)")
