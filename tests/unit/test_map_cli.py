@@ -95,7 +95,7 @@ def test_only_the_records_that_the_crosswalk_gives_to_the_number_are_mapped(extr
     result = run("local_authority", extract, "--crosswalk", crosswalk, number=AMARA)
     read = said(result)
     assert result.exit_code == 1
-    assert kinds(read) == ["EpisodeOfCare"]
+    assert kinds(read) == ["EpisodeOfCare", "ServiceRequest"]
     assert [one["reason"] for one in read["refused"]] == ["the crosswalk gives the record's local id to somebody else"]
 
 
@@ -115,7 +115,7 @@ def test_a_birth_date_other_than_the_one_recorded_at_matching_is_refused(extract
 def test_without_a_number_every_record_is_mapped_for_a_placeholder(extract: Path):
     result = run("local_authority", extract)
     assert result.exit_code == 0
-    assert kinds(said(result)) == ["EpisodeOfCare", "EpisodeOfCare"]
+    assert kinds(said(result)) == ["EpisodeOfCare", "ServiceRequest"] * 2
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b"<Other/>", b"PK\x03\x04"])
