@@ -9,7 +9,7 @@ import ssl
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -79,6 +79,16 @@ class Source(BaseModel):
     deliver: dict[str, Deliver] = Field(default_factory=dict, description="what may be delivered there: see below")
 
 
+class SignIn(BaseModel):
+    """How this gateway proves itself to a national API: application-restricted, signed JWT."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token_url: str = Field(description="the API platform's token endpoint; the assertion's audience")
+    client_id: str = Field(description="the application's API key: issuer and subject of the assertion")
+    key: Path = Field(description="a file with the private RSA key as a JWK (alg RS512, kid as registered)")
+
+
 class Pds(BaseModel):
     """The tracer: PDS FHIR R4."""
 
@@ -90,6 +100,13 @@ class Pds(BaseModel):
     budget_s: float = Field(default=2.0, gt=0)
     tls: Tls | None = None
     api_key: SecretStr | None = None
+    sign_in: SignIn | None = Field(default=None, description="where a token has to be signed for; without api_key")
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> "Pds":
+        if self.api_key is not None and self.sign_in is not None:
+            raise ValueError("give api_key or sign_in, not both")
+        return self
 
 
 class Sds(BaseModel):

@@ -293,6 +293,7 @@ def refuse_unfit(settings: Settings) -> None:
         )
     for name, url in [
         ("pds.base_url", settings.pds.base_url),
+        ("pds.sign_in.token_url", settings.pds.sign_in.token_url if settings.pds.sign_in else "https:"),
         ("sds.base_url", settings.sds.base_url if settings.sds else "https:"),
     ]:
         if not url.startswith("https:"):

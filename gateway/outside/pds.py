@@ -17,6 +17,7 @@ from gateway.adapter import HttpAnswer, SourceContractBroken, SourceRefused, Sou
 from gateway.errors import TracerDown
 from gateway.nhs_number import NhsNumber
 from gateway.outside.http import OwnHttp
+from gateway.outside.nhs_sign_in import NhsSignIn
 from gateway.outside.pds_patient import decoded, each, spine_code, traced
 from gateway.ports import Candidate, Search, Traced, TraceFailure, Wanted
 
@@ -30,13 +31,14 @@ class Pds:
     """`ports.Demographics` and `ports.DemographicsSearch` over the national service."""
 
     def __init__(self, settings: settings.Pds, http: OwnHttp) -> None:
-        """`http` becomes ours to close."""
+        """`http` becomes ours to close. Raises `StartupRefused` for a sign-in that cannot be."""
         self._base = settings.base_url.rstrip("/")
         self._budget_s = settings.budget_s
         self._http = http
         self._headers = {"Accept": "application/fhir+json", "NHSD-End-User-Organisation-ODS": settings.ods}
         if settings.api_key is not None:
             self._headers["Authorization"] = "Bearer " + settings.api_key.get_secret_value()
+        self._sign_in = None if settings.sign_in is None else NhsSignIn(settings.sign_in, http, budget_s=settings.budget_s)
 
     async def trace(self, number: NhsNumber, correlation_id: str) -> Traced | TraceFailure:
         """One PDS read, at most one retry inside the same budget. Raises `TracerDown` when there is no answer to trust."""
@@ -53,6 +55,8 @@ class Pds:
 
     async def _answer(self, path: str, correlation_id: str) -> HttpAnswer:
         headers = {**self._headers, "X-Request-ID": str(uuid4())}
+        if self._sign_in is not None:
+            headers["Authorization"] = "Bearer " + await self._sign_in.bearer()
         if _is_uuid(correlation_id):  # anything else is a caller's own text, which may hold anything
             headers["X-Correlation-ID"] = correlation_id
         loop = asyncio.get_running_loop()
@@ -62,6 +66,8 @@ class Pds:
             answer = await self._ask(path, headers, max(ends - loop.time(), 0.0))
         if answer is None:
             raise TracerDown(reason="tracer not reached")
+        if answer.status == 401 and self._sign_in is not None:
+            self._sign_in.forget()
         if answer.status == 429:
             raise TracerDown(
                 reason="tracer says too many requests", retry_after_s=_seconds(answer.headers.get("retry-after", ""))

@@ -1,9 +1,11 @@
 """One whole place for all end-to-end tests of a run: sandbox and gateway as `make demo` sets them up, over real sockets."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import postgres_server
 import pytest
 from whole_place import Journey, World, a_place, begin_journey, free_ports, states
 
@@ -14,8 +16,17 @@ from sandbox.families import BY_KEY
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The whole place, once for the run."""
+    """The whole place, once for the run. TEST_DATABASE=postgresql: the same tests on the other database."""
     place = a_place(Path(tmp_path_factory.mktemp("place")))
+    if os.environ.get("TEST_DATABASE") == "postgresql":
+        with postgres_server.server() as url, pytest.MonkeyPatch.context() as environment:
+            environment.setenv("GATEWAY_DATABASE_URL", url)
+            yield from _running(place)
+    else:
+        yield from _running(place)
+
+
+def _running(place: demo.Place) -> Iterator[World]:
     answers: list[httpx.Response] = []
 
     def keep(response: httpx.Response) -> None:

@@ -1,6 +1,7 @@
 """The running place as partner systems and operators meet it, and how tests read answers. The fixture is in conftest.py."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -10,12 +11,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 
 from gateway.ports import LogQuestion
@@ -37,6 +39,11 @@ class World:
     http: httpx.Client
     answers: list[httpx.Response] = field(default_factory=list)  # all of the run, for the scan at its end
     _tokens: dict[demo.Asker, tuple[str, float]] = field(default_factory=dict)
+
+    @property
+    def database(self) -> str:
+        """The URL of the place's database."""
+        return self.place.environment.get("GATEWAY_DATABASE_URL", f"sqlite:///{self.place.folder / 'gateway.db'}")
 
     def token(self, asker: demo.Asker) -> str:
         """One access token for each asker, by the real exchange."""
@@ -122,7 +129,7 @@ class World:
 
         async def ask() -> list[Mapping[str, Any]]:
             keys = Keys.load(folder / "keys", mode="sandbox")
-            store = await open_store(f"sqlite:///{folder / 'gateway.db'}", keys, name="test", serve=False)
+            store = await open_store(self.database, keys, name="test", serve=False)
             try:
                 return [event.body for event in await store.log.ask(LogQuestion(**{"limit": 1000, **criteria}))]
             finally:
@@ -136,17 +143,18 @@ class World:
 
     def change(self, statement: str, *values: object) -> None:
         """What time or another system would do to the database: one statement beside the serving gateway."""
-        with sqlite3.connect(self.place.folder / "gateway.db", timeout=10) as connection:
-            connection.execute(statement, values)
-        connection.close()
+        self._on_database(statement, values)
 
     def ask_database(self, statement: str, *values: object) -> list[Any]:
         """Rows of the database, read beside the serving gateway."""
-        connection = sqlite3.connect(self.place.folder / "gateway.db", timeout=10)
-        try:
+        return self._on_database(statement, values)
+
+    def _on_database(self, statement: str, values: Sequence[object]) -> list[Any]:
+        if not self.database.startswith("sqlite:///"):
+            numbered = "".join(f"{part}${place}" for place, part in enumerate(statement.split("?"), 1))
+            return asyncio.run(_on_postgres(self.database, numbered.rpartition("$")[0], values))
+        with contextlib.closing(sqlite3.connect(self.database.removeprefix("sqlite:///"), timeout=10)) as connection, connection:
             return connection.execute(statement, values).fetchall()
-        finally:
-            connection.close()
 
     def log_text(self) -> str:
         """Everything the gateway has logged so far."""
@@ -154,6 +162,14 @@ class World:
 
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.place.port + 1}/metrics", timeout=5).text
+
+
+async def _on_postgres(url: str, statement: str, values: Sequence[object]) -> list[Any]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(statement, *values)]
+    finally:
+        await connection.close()
 
 
 @dataclass(frozen=True)
