@@ -205,3 +205,17 @@ async def test_from_a_placement_for_adoption_on_what_was_permitted_before_permit
         CHILD, organisation="o", staff="s", case_reference=None, client="c", at=NOW + timedelta(days=6)
     )
     assert len(facts.consents) == 3, "a placement order that was revoked"
+
+
+async def test_links_consents_and_events_of_a_superseded_number_are_the_new_ones_and_their_history_stays(store: Store) -> None:
+    await store.crosswalk.put([LINK])
+    await store.consents.put(
+        CHILD, scope="store", decision="permit", given_by="p", recorded_by="x", starts=NOW, ends=None, evidence="e"
+    )
+    await store.persons.supersede(CHILD, Traced(OTHER, BORN, False, False, None, {}, "2"), NOW)
+    assert await store.crosswalk.local_ids("authority", OTHER) == [("LA-1", BORN)]
+    facts = await store.facts.read(OTHER, organisation="o", staff="s", case_reference=None, client="c", at=NOW)
+    assert {(consent.scope, consent.decision) for consent in facts.consents} == {("store", "permit")}
+    assert sorted(await acts(store, OTHER)) == ["consent-recorded", "crosswalk-linked"]
+    assert sorted(await acts(store, CHILD)) == ["consent-recorded", "crosswalk-linked"]
+    assert await store.crosswalk.number_of("authority", "LA-1") == CHILD, "as it was recorded: that is its history"
