@@ -41,6 +41,7 @@ class PersonTable(Base, table=True):
             sqlite_where=text("status <> 'sealed'"),
             postgresql_where=text("status <> 'sealed'"),
         ),
+        Index("person_number_any", "number_key"),  # the other is of live rows alone: SQLite reads nothing else by it
         Index("person_successor", "successor"),
     )
     id: str = Field(primary_key=True)

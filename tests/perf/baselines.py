@@ -3,11 +3,14 @@
 floor   fans out through the gateway's own HTTP client and joins the bodies unread
 lean    Starlette, aiohttp, orjson, joserfc: token, identity, consent look-ups, one durable commit; no policy engine, no mapping
 naive   FastAPI, pooled httpx, fhir.resources in and out, token, identity and consent by ORM, one commit a request
+
+naive-mapped is the naive service before the four shipped kinds of source, which do not speak R4.
 """
 
 import argparse
 import asyncio
 import hashlib
+import json
 import secrets
 import sqlite3
 import threading
@@ -15,6 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 import uvicorn
 from joserfc import jwt
@@ -25,6 +30,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tests.perf.people import BORN, SOURCES, SYSTEM, numbers
+
+HELD = Path()  # what the naive mapper's sources hold: a file that the benchmark writes
 
 FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/fhir+json"}
 KEY = OKPKey.import_key(
@@ -238,7 +245,117 @@ def naive(sources: str, path: Path, people: int) -> Any:
     return app
 
 
-KINDS: dict[str, Callable[[str, Path, int], Any]] = {"floor": floor, "lean": lean, "naive": naive}
+def naive_mapped(sources: str, path: Path, people: int) -> Any:
+    """The naive service for sources that are not R4: STU3 over HTTP, messages and rows by ORM, XML; models in and out.
+
+    It makes the resources that the gateway made of the same sources, and is told their content: no look-up of codes, no
+    token of a national service, no shelf that has to be opened. What it leaves out only makes it cheaper.
+    """
+    import httpx
+    from fastapi import Depends, FastAPI, Header, HTTPException
+    from fhir.resources.R4B import get_fhir_model_class
+    from fhir.resources.R4B.bundle import Bundle, BundleEntry
+    from fhir.resources.STU3.bundle import Bundle as Stu3Bundle
+    from sqlmodel import Field, Session, SQLModel, create_engine, select
+
+    database(path, people).close()
+    held: dict[str, list[dict[str, Any]]] = json.loads(HELD.read_text())
+
+    class Person(SQLModel, table=True):
+        __tablename__ = "person"
+        id: str = Field(primary_key=True)
+        number: str
+        birth_date: str
+
+    class Consent(SQLModel, table=True):
+        __tablename__ = "consent"
+        id: int | None = Field(default=None, primary_key=True)
+        person: str
+        scope: str
+        decision: str
+
+    class Audit(SQLModel, table=True):
+        __tablename__ = "audit"
+        id: int | None = Field(default=None, primary_key=True)
+        at: float
+        person: str
+        caller: str
+        detail: str
+
+    class Record(SQLModel, table=True):
+        __tablename__ = "record"
+        id: int | None = Field(default=None, primary_key=True)
+        source: str
+        content: str
+
+    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+    SQLModel.metadata.create_all(engine)
+    with Session(engine) as session:
+        for source, resources in held.items():
+            for resource in resources:
+                text = xml_of(resource) if source == "local-authority" else json.dumps(resource)
+                session.add(Record(source=source, content=text))
+        session.commit()
+    client = httpx.AsyncClient(limits=httpx.Limits(max_connections=200, max_keepalive_connections=200))
+    app = FastAPI()
+
+    def caller(authorization: str = Header()) -> str:
+        claims = jwt.decode(authorization[7:], KEY, algorithms=["Ed25519"]).claims
+        if claims["aud"] != AUDIENCE or claims["exp"] < time.time():
+            raise HTTPException(401)
+        return str(claims["sub"])
+
+    @app.get("/read/{person}")
+    async def read(person: str, who: str = Depends(caller)) -> Response:
+        with Session(engine) as session:
+            found = session.get(Person, person)
+            consents = session.exec(select(Consent).where(Consent.person == person)).all()
+            records = session.exec(select(Record)).all()
+        if found is None or any(row.scope == "direct-care" and row.decision == "deny" for row in consents):
+            raise HTTPException(403)
+        answer = await client.post(f"{sources}/stu3/all", content=form(found.number), headers=FORM)
+        if not Stu3Bundle.model_validate_json(answer.content).entry:
+            raise HTTPException(502)
+        entries = []
+        for record in records:
+            content = of_xml(record.content) if record.source == "local-authority" else json.loads(record.content)
+            model = get_fhir_model_class(content["resourceType"])
+            entries.append(BundleEntry(resource=model.model_validate(content)))
+        with Session(engine) as session:
+            session.add(Audit(at=time.time(), person=person, caller=who, detail=f"{len(entries)} resources"))
+            session.commit()
+        return Response(Bundle(type="searchset", entry=entries).model_dump_json(), media_type=MEDIA)
+
+    return app
+
+
+def xml_of(value: Any, name: str = "record") -> str:
+    """JSON values as elements that say what they are."""
+    if isinstance(value, dict):
+        return f'<{name} is="object">' + "".join(xml_of(part, key) for key, part in value.items()) + f"</{name}>"
+    if isinstance(value, list):
+        return f'<{name} is="list">' + "".join(xml_of(part, "item") for part in value) + f"</{name}>"
+    return f"<{name}>{escape(json.dumps(value))}</{name}>"
+
+
+def of_xml(text: str) -> Any:
+    """The reverse."""
+
+    def read(element: Any) -> Any:
+        kind = element.get("is")
+        if kind == "object":
+            return {part.tag: read(part) for part in element}
+        return [read(part) for part in element] if kind == "list" else json.loads(element.text)
+
+    return read(ElementTree.fromstring(text))
+
+
+KINDS: dict[str, Callable[[str, Path, int], Any]] = {
+    "floor": floor,
+    "lean": lean,
+    "naive": naive,
+    "naive-mapped": naive_mapped,
+}
 
 
 def main() -> None:
@@ -248,7 +365,9 @@ def main() -> None:
     reader.add_argument("--sources", required=True)
     reader.add_argument("--people", type=int, default=50)
     reader.add_argument("--var", type=Path, required=True)
+    reader.add_argument("--held", type=Path, default=HELD)
     asked = reader.parse_args()
+    globals()["HELD"] = asked.held
     path = asked.var / f"{asked.kind}-{secrets.token_hex(4)}.db"
     app = KINDS[asked.kind](asked.sources, path, asked.people)
     uvicorn.run(app, host="127.0.0.1", port=asked.port, http="httptools", loop="uvloop", access_log=False, log_level="warning")

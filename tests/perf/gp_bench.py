@@ -69,7 +69,7 @@ def beside() -> dict[str, float]:
 def _measured(place: demo.Place) -> dict[str, float]:
     token = demo.token(place, demo.GP)
     headers = {"authorization": f"Bearer {token}", "accept": "application/fhir+json"}
-    from tests.perf.bench import listener  # which imports this module
+    from tests.perf.load import listener
 
     server = listener(place.port)
     with httpx.Client(base_url=place.base, headers=headers, timeout=30) as http:

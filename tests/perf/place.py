@@ -3,6 +3,7 @@
 import csv
 import os
 import secrets
+import sqlite3
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ class Place:
     sources: str
     database_url: str = ""
     dead: str = ""  # address of a source that accepts and never answers
+    public: str = ""  # address that tokens and links name, where it is another worker's
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -46,6 +48,7 @@ class Place:
             "GATEWAY_TOKEN_PER_MINUTE": "1000000",
             "GATEWAY_CLIENT_PER_MINUTE": "10000000",
             "GATEWAY_ADDRESS_PER_MINUTE": "10000000",
+            "GATEWAY_BASE_URL": self.public or self.base,
             **({"GATEWAY_DATABASE_URL": self.database_url} if self.database_url else {}),
         }
 
@@ -83,6 +86,28 @@ class Place:
             writer.writerow(["kind", "nhs_number", "organisation", "staff", "case_reference", "starts", "ends"])
             writer.writerows([["caseload", number, ORGANISATION, "", "", "2026-01-01", ""] for number in people])
         self.command("relationship", "import", str(self.folder / "relationships.csv"))
+
+    def populate(self, others: int) -> None:
+        """So many people more, known and cared for by others: rows of the form real ones have, written straight to the file."""
+        (path,) = self.folder.glob("*.db")
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA cache_size=-1000000")
+        rows = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {others})"
+        now = int(time.time() * 1e6)
+        # keys in rising order, so that ten million take minutes to write; to the reads it is the same index
+        key = "CAST(printf('%016d', i * 1000003) || hex(randomblob(8)) AS BLOB)"
+        connection.execute(
+            "INSERT INTO person (id, number_key, number_sealed, status, expired, created_at, trace_sealed, traced_at) "
+            f"{rows} SELECT printf('%026d', i), {key}, randomblob(48), 'live', 0, {now}, randomblob(900), {now} FROM n"
+        )
+        connection.execute(
+            "INSERT INTO relationship (id, kind, number_key, organisation, starts, recorded_at) "
+            f"SELECT 'x' || id, 'caseload', number_key, '{ORGANISATION}', 0, {now} FROM person WHERE id LIKE '00%'"
+        )
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
 
     def serve(self, pin: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
         with (self.folder / "gateway.log").open("ab") as log:

@@ -9,8 +9,10 @@ import asyncio
 import random
 import re
 
+from sandbox import gp_record
 from tests.perf.people import SOURCES, body, numbers
 
+AREAS = frozenset({"includeAllergies", "includeImmunisations", "includeMedication", "includeProblems"})
 _NUMBER = re.compile(rb"999[0-9]{7}")
 _LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
 
@@ -19,6 +21,7 @@ class Replay(asyncio.Protocol):
     """HTTP/1.1 with keep-alive, read just far enough to know who is asked for."""
 
     bodies: dict[bytes, tuple[bytes, ...]]
+    stu3: bytes = b""  # a GP record of the demonstration, for the naive mapper
     delay_s: float = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -45,9 +48,11 @@ class Replay(asyncio.Protocol):
         place = head.split(b" ", 2)[1].split(b"/")[1].decode()
         found = _NUMBER.search(request if place != "pds" else head)
         bodies = self.bodies.get(found[0]) if found else None
+        if place == "stu3":
+            bodies = (self.stu3, self.stu3)
         if bodies is None:
             return b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
-        content = bodies[-1] if place == "pds" else bodies[SOURCES.index(place)]
+        content = bodies[-1] if place in ("pds", "stu3") else bodies[SOURCES.index(place)]
         return b"HTTP/1.1 200 OK\r\ncontent-type: application/fhir+json\r\ncontent-length: %d\r\n\r\n%s" % (len(content), content)
 
 
@@ -59,6 +64,7 @@ async def main() -> None:
     asked = reader.parse_args()
     made = [body(number) for number in numbers(asked.people)]
     Replay.bodies = {one.number.encode(): (*one.sources, one.pds) for one in made}
+    Replay.stu3 = gp_record.encoded("amara", AREAS, (), resolved=True, not_given=False, issues=True, twice=False)
     Replay.delay_s = asked.delay_ms / 1000
     server = await asyncio.get_running_loop().create_server(Replay, "127.0.0.1", asked.port)
     print("ready", flush=True)
