@@ -1,14 +1,16 @@
 """`gateway drop`: the files that a drop folder keeps sealed for a few days."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway.cli import stored
-from gateway.cli.say import fail
+from gateway.cli.say import fail, settings
 from gateway.connectors import kept
+from gateway.connectors.drop import folder_of
 from gateway.settings import Settings
 from gateway.store import Keys, NotOpened, Store
 
@@ -18,6 +20,21 @@ app = typer.Typer(help="The files that a drop folder keeps sealed for a few days
 @app.callback()
 def main() -> None:
     """Keep the group a group."""
+
+
+@app.command()
+def refused() -> None:
+    """Count what waits in each source's refused/ folder, by reason: what its owner has to look at before its days are over."""
+    held = settings()
+    found: Counter[tuple[str, str]] = Counter()
+    for name, source in held.sources.items():
+        folder = folder_of(source.options.get("drop"), held.var / "sources" / name) / "refused"
+        for note in folder.glob("*.reason") if folder.is_dir() else ():
+            found[name, note.read_text("utf-8").partition("\n")[0]] += 1
+    for (name, reason), count in sorted(found.items()):
+        typer.echo(f"{name}: {count} x {reason}")
+    if not found:
+        typer.echo("Nothing is refused in any drop.")
 
 
 @app.command("open")

@@ -59,3 +59,18 @@ def test_of_a_file_that_is_not_whole_or_not_this_sources_nothing_is_shown(sealed
     assert shown.exit_code == 1
     assert b"secret" not in shown.stdout_bytes
     assert "d-1.xml.sealed" in shown.stderr
+
+
+def test_what_is_refused_is_counted_by_its_reason(sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_VAR", str(tmp_path))
+    source = (
+        '{"adapter": "child_health", "custodian": "ods:RXX99", "agreement": "a", "title": "t", "options": {"drop": "in-here"}}'
+    )
+    monkeypatch.setenv("GATEWAY_SOURCES", f'{{"child": {source}, "other": {source}}}')
+    assert CliRunner().invoke(app, ["refused"]).output == "Nothing is refused in any drop.\n"
+    folder = tmp_path / "sources" / "child" / "in-here" / "refused"
+    folder.mkdir(parents=True)
+    for number, reason in enumerate(("not XML", "an event that this source does not know", "not XML")):
+        (folder / f"delivery-{number}.xml.reason").write_text(f"{reason}\nrefused at 2026-01-01\n", "utf-8")
+    said = CliRunner().invoke(app, ["refused"]).output
+    assert said == "child: 1 x an event that this source does not know\nchild: 2 x not XML\n"
