@@ -211,7 +211,9 @@ def _in_words(resource: dict[str, Any], others: Mapping[str, dict[str, Any]]) ->
         name = resource.get("name", [{}])[0]
         where = "address shown" if resource.get("address") else "no address"
         return f"{' '.join(name.get('given', []))} {name.get('family', '')}, born {resource.get('birthDate', '-')}, {where}"
-    candidates = [resource.get(name) for name in ("code", "medicationCodeableConcept", "vaccineCode", "type")]
+    if resource["resourceType"] == "List":
+        return str(resource.get("title", "see the resource"))
+    candidates = [resource.get(name) for name in ("code", "medicationCodeableConcept", "vaccineCode", "type", "reasonCode")]
     medication = others.get(resource.get("medicationReference", {}).get("reference", ""), {})
     candidates[0:0] = [medication.get("code")]
     candidates[3:3] = [item.get("valueCodeableConcept") for item in resource.get("extension", [])]
