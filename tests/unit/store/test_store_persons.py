@@ -161,6 +161,20 @@ async def on_disk(tmp_path: Path, keys: Keys) -> AsyncIterator[tuple[Store, Path
     await store.close()
 
 
+async def test_at_a_high_rate_tokens_are_paid_for_by_the_handful_and_their_sum_stays_the_rate(url: str, keys: Keys) -> None:
+    one = await open_store(url, keys, name="t", traces_per_second=100)
+    two = await open_store(url, keys, name="t", traces_per_second=100, serve=False)
+    try:
+        taken = [await store.persons.take_trace_token(NOW, wait_s=0) for _ in range(80) for store in (one, two)]
+        assert sum(taken) == 100
+        later = NOW + timedelta(seconds=5)  # what was left in a hand is not spent so late; the bucket is full again
+        taken = [await store.persons.take_trace_token(later, wait_s=0) for _ in range(80) for store in (one, two)]
+        assert sum(taken) == 100
+    finally:
+        await two.close()
+        await one.close()
+
+
 async def test_no_number_name_or_reference_is_readable_on_disk(on_disk: tuple[Store, Path]) -> None:
     store, path = on_disk
     await store.persons.admit(PLAIN, NOW)
