@@ -9,7 +9,9 @@ when it was saved. Loose files of such a format are gathered: when nothing in th
 (a source's option, default 120) all of them together become one ZIP, and that is the delivery.
 """
 
+import asyncio
 import os
+import shutil
 import uuid
 import zipfile
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -51,6 +53,8 @@ WHOSE: Final = "a record whose birth date cannot be read, or is two"
 OTHER_NUMBER: Final = "a record whose own NHS number is not the person's"
 
 _LOOSE = frozenset((".csv", ".xml"))
+_CLAIM = ".gathering"
+_GATHERING = timedelta(minutes=10)
 
 
 class ReturnsDrop:
@@ -95,7 +99,7 @@ class ReturnsDrop:
     async def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
         """Each waiting return with everyone in it; one that is not usable comes with nobody and ends in refused/."""
         if not self._format.dated:
-            gather(self._folder, self._format, self._tools.now, self._quiet)
+            await asyncio.to_thread(gather, self._folder, self._format, self._tools.now, self._quiet)
         async for delivered in self._drop.arrivals(self._read):
             yield delivered
 
@@ -149,22 +153,48 @@ def gather(folder: Path, form: Format, now: Clock, quiet: timedelta) -> Path | N
     for path in folder.iterdir():
         if path.suffix.lower() in _LOOSE and not path.name.startswith(".") and path.is_file() and not path.is_symlink():
             with suppress(FileNotFoundError):
-                found.append((path, datetime.fromtimestamp(path.stat().st_mtime, UTC), path.stat().st_size))
-    if not found or max(written for _, written, _ in found) > now() - quiet or sum(size for *_, size in found) > CAP_BYTES:
+                found.append((path, datetime.fromtimestamp(path.stat().st_mtime, UTC)))
+    if not found or max(written for _, written in found) > now() - quiet or not _claimed(folder / _CLAIM, now()):
         return None
+    try:
+        return _zipped(folder, form, sorted(found))
+    finally:
+        (folder / _CLAIM).unlink(missing_ok=True)
+
+
+def _claimed(claim: Path, now: datetime) -> bool:
+    """Whether this worker alone gathers: half a set that another is gathering would be a set that lacks people."""
+    with suppress(FileNotFoundError):
+        if datetime.fromtimestamp(claim.stat().st_mtime, UTC) < now - _GATHERING:  # whoever held it has died
+            claim.unlink()
+    try:
+        os.close(os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return False
+    os.utime(claim, (now.timestamp(), now.timestamp()))
+    return True
+
+
+def _zipped(folder: Path, form: Format, found: Sequence[tuple[Path, datetime]]) -> Path | None:
+    if not all(path.exists() for path, _ in found):  # gathered by another worker just before
+        return None
+    for left in folder.glob(".set-*.part"):  # of a worker that died
+        left.unlink()
     made = folder / f"set-{uuid.uuid4().hex}.zip"
     part = made.with_name(f".{made.name}.part")
     with part.open("xb") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for number, (path, written, _) in enumerate(sorted(found), start=1):
-                local = written.astimezone(ZoneInfo(form.zone)).timetuple()[:6]
-                archive.writestr(zipfile.ZipInfo(f"{number}{path.suffix.lower()}", local), path.read_bytes())
+            for number, (path, written) in enumerate(found, start=1):
+                info = zipfile.ZipInfo(f"{number}{path.suffix.lower()}", written.astimezone(ZoneInfo(form.zone)).timetuple()[:6])
+                info.compress_type = zipfile.ZIP_DEFLATED
+                with path.open("rb") as loose, archive.open(info, "w", force_zip64=True) as packed:
+                    shutil.copyfileobj(loose, packed)
         file.flush()
         os.fsync(file.fileno())
-    newest = max(written for _, written, _ in found).timestamp()
+    newest = max(written for _, written in found).timestamp()
     os.utime(part, (newest, newest))
     os.rename(part, made)
-    for path, *_ in found:
+    for path, _ in found:
         path.unlink(missing_ok=True)
     return made
 

@@ -391,6 +391,19 @@ async def test_loose_files_wait_until_the_folder_rests_and_then_are_one_delivery
     assert await taken(made) == []
 
 
+async def test_one_worker_gathers_at_a_time_and_the_claim_of_one_that_died_ends(tmp_path: Path):
+    made = source(tmp_path, drop=str(tmp_path / "drop"), format="nests")
+    put(tmp_path / "drop", "birds.csv", BIRDS.encode())
+    put(tmp_path / "drop", ".gathering", b"", ago_s=60)
+    put(tmp_path / "drop", ".set-1.zip.part", b"half of a set")
+    assert await taken(made) == []
+    put(tmp_path / "drop", ".gathering", b"", ago_s=700)
+    ((delivery, arrivals),) = await taken(made)
+    assert (delivery.fault, len(arrivals)) == (None, 2)
+    assert not list((tmp_path / "drop").glob(".set-*"))
+    assert not (tmp_path / "drop" / ".gathering").exists()
+
+
 async def test_a_set_that_lacks_a_table_is_refused_and_kept_aside_with_its_reason(tmp_path: Path):
     made = source(tmp_path, drop=str(tmp_path / "drop"), format="nests", quiet_s=0)
     put(tmp_path / "drop", "stays.csv", STAYS.encode())
