@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 import pytest
+from msgspec import structs
 from store_world import CHILD, NOW
 
 from gateway.audit import record_audit_read, record_decision, record_disclosure, record_failure
@@ -238,6 +239,20 @@ async def test_a_disclosure_is_itemised_without_its_content() -> None:
     assert detail["refused"] == [{"source": "gp", "where": "entry 3", "reason": "no code"}]
     assert "Secret" not in said(log)
     assert CHILD.value not in said(log)
+
+
+async def test_resources_alike_are_one_row_and_each_of_them_is_named_in_it() -> None:
+    (one,) = DISCLOSURE.resources
+    other = structs.replace(one, body={**BODY, "id": "p.child-health.y"})
+    elsewhere = structs.replace(one, body={**BODY, "id": "p.gp.z"}, source="gp")
+    log = FakeLog()
+    await record_disclosure(log, replace(DISCLOSURE, resources=(one, elsewhere, other)), now=NOW)
+    detail: Any = log.entries[0].detail
+    assert [(row["source"], len(row["each"])) for row in detail["items"]] == [("child-health", 2), ("gp", 1)]
+    found = {item["id"]: item for item in disclosed_items(detail)}
+    assert found.keys() == {"p.child-health.x", "p.child-health.y", "p.gp.z"}
+    assert found["p.child-health.y"]["digest"] == body_digest(bytes.fromhex(detail["salt"]), other.body)
+    assert found["p.gp.z"]["source"] == "gp"
 
 
 async def test_two_disclosures_of_the_same_resource_have_unlike_digests() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.adapter import Claim, SourceRecord
 from gateway.mapping import Context, Maps, Reader, encode, map_record, parse
 from gateway.mapping.r4 import index
-from gateway.resource import Typed, encoded
+from gateway.resource import Several, Typed, encoded
 
 MARKS = """
 types:
@@ -25,6 +26,7 @@ types:
     third-party: [note]
 extensions: [urn:listed]
 """
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
 READER = Reader(["Observation"])
 OBSERVATION: dict[str, Any] = {
     "resourceType": "Observation",
@@ -199,3 +201,38 @@ def test_a_typed_resource_reads_like_the_plain_one() -> None:
     assert repr(typed) == "Typed(Observation)"
     assert parse(encoded(typed)) == OBSERVATION
     assert list(parse(encoded(typed))) == sorted(OBSERVATION)
+
+
+def several(*resources: dict[str, Any]) -> SourceRecord:
+    typed = [READER.read(msgspec.Raw(encode(one))) or one for one in resources]
+    data = Several(typed, list(range(1, len(typed) + 1)), [None] * len(typed))  # type: ignore[arg-type]
+    return SourceRecord("fhir-r4", data, "entries", NOW, Claim(nhs_number="9990000107"))
+
+
+def test_resources_of_one_answer_are_made_as_each_by_itself(maps: Maps, context: Context) -> None:
+    others = [
+        OBSERVATION,
+        OBSERVATION | {"id": "o2", "extension": [{"url": "urn:other", "valueString": "x"}]},
+        OBSERVATION | {"id": "o3", "subject": {"reference": "Patient/another"}},
+        OBSERVATION | {"id": "o4", "modifierExtension": [{"url": "urn:x", "valueBoolean": True}]},
+        OBSERVATION | {"id": "o5", "hasMember": [{"reference": "Patient/p2"}]},
+        OBSERVATION | {"id": "o6"},
+    ]
+    together = map_record(maps, "any", several(*others), context)
+    alone = [map_record(maps, "any", SourceRecord("fhir-r4", one, "", NOW, Claim()), context) for one in copy.deepcopy(others)]
+    assert [encoded(made.body) for made in together.resources] == [encoded(made.body) for one in alone for made in one.resources]
+    assert [made.paths for made in together.resources] == [made.paths for one in alone for made in one.resources]
+    assert [(one.where, one.reason) for one in together.refused] == [
+        (f"entry {n}", refused.reason) for n, one in enumerate(alone, start=1) for refused in one.refused
+    ]
+    assert [one.where for one in together.refused] == ["entry 4", "entry 5"]
+
+
+def test_several_are_accounted_for_as_they_came_and_the_refused_as_withheld(maps: Maps, context: Context) -> None:
+    bad = OBSERVATION | {"id": "o2", "modifierExtension": [{"url": "urn:x", "valueBoolean": True}]}
+    counted = map_record(maps, "any", several(OBSERVATION, bad), context, account=True).accounting
+    alone = map_record(maps, "any", SourceRecord("fhir-r4", OBSERVATION, "", NOW, Claim()), context, account=True).accounting
+    assert counted is not None
+    assert alone is not None
+    assert (counted.mapped, counted.ignored, counted.unmapped_leaves) == (alone.mapped, alone.ignored, 0)
+    assert counted.withheld == alone.leaves + 2
