@@ -671,10 +671,6 @@ class Parcels(Protocol):
         """Its sender takes it back: never sent from now on. The parcel as it was; None: there is none."""
         ...
 
-    async def close_of(self, number: NhsNumber, *, at: datetime, reason: str) -> int:
-        """Nothing of this person leaves any more; how many were open."""
-        ...
-
     async def purge(self, at: datetime) -> int:
         """What is past its time lapses and loses its content; what was settled long ago goes."""
         ...

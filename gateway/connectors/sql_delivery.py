@@ -6,8 +6,9 @@
     key = "referral_id"                # its primary or unique key, which the outward map fills with %ctx.key
     columns = ["referral_id", ...]     # every column that may be written
 
-Settings: `[sources.SOURCE.deliver.NAME.options] database_url`, an account that may insert there and read nothing; it is
-another than the one the source is read with. No statement is built from anything but these names.
+Settings: `[sources.SOURCE.deliver.NAME.options] database_url`, an account that may insert there and read nothing but the key's
+column, which ON CONFLICT compares; it is another than the one the source is read with. No statement is built from anything but
+these names.
 """
 
 import asyncio

@@ -27,12 +27,10 @@ from sqlalchemy import (
 
 from gateway.model import Accepted, Content, LeasedParcel, Mandate, NewParcel, Parcel, ParcelState, Purpose
 from gateway.model.parcels import OPEN, RETRIABLE, as_tree, from_tree
-from gateway.nhs_number import NhsNumber
 from gateway.store.database import Call, Database, Row, Statement, Work, insert, micros, moment
 from gateway.store.keys import Keys
 from gateway.store.parcel_tables import MANDATE, PARCEL
 from gateway.store.sealing import opened
-from gateway.store.subjects import family
 
 KEPT_AFTER = timedelta(days=90)  # a settled parcel's row, without content: its sender may still ask for its state
 
@@ -47,7 +45,6 @@ _SHOWN = [PARCEL.c[name] for name in (
     "id", "route", "sender", "client", "mandate", "state", "attempts", "created_at", "due", "confirm_by", "keep_until",
     "settled_at", "warned", "reason", "reference_sealed",
 )]  # fmt: skip
-_people = family()
 
 _PUT = Statement(
     insert(PARCEL)
@@ -151,12 +148,6 @@ _CLOSED = {
 }
 _HAS_CONTENT = PARCEL.c.content_sealed.is_not(None)
 _RECALL = Statement(update(PARCEL).where(PARCEL.c.id == _ID, _HAS_CONTENT).values(_CLOSED).returning(PARCEL.c.id))
-_CLOSE_OF = Statement(
-    update(PARCEL)
-    .where(PARCEL.c.number_key.in_(select(_people.c.number_key)), _HAS_CONTENT)
-    .values(_CLOSED)
-    .returning(PARCEL.c.id)
-)
 _LAPSE = Statement(update(PARCEL).where(PARCEL.c.keep_until <= _AT, _HAS_CONTENT).values(_CLOSED).returning(PARCEL.c.id))
 _FORGET = Statement(
     delete(PARCEL).where(PARCEL.c.keep_until <= bindparam("before", type_=BigInteger), PARCEL.c.content_sealed.is_(None))
@@ -265,11 +256,6 @@ class StoredParcels:
     async def recall(self, parcel: str, *, at: datetime) -> Parcel | None:
         """The parcel as it was; it is never sent from now on. None: there is none."""
         return await self._database.write(self._recall(parcel, micros(at)))
-
-    async def close_of(self, number: NhsNumber, *, at: datetime, reason: str) -> int:
-        """Nothing of this person leaves any more; how many would have."""
-        params = {"number_key": self._keys.number_key(number), "state": ParcelState.LAPSED, "reason": reason, "at": micros(at)}
-        return len(await self._database.write(_one(Call(_CLOSE_OF, params))))
 
     async def purge(self, at: datetime) -> int:
         """What is past its time loses its content; rows settled long ago go. How many lapsed."""

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -60,6 +61,14 @@ async def test_a_stored_practice_stands_where_pds_withholds_it():
 @pytest.mark.parametrize("deceased", [True, False])
 async def test_whether_the_person_died_comes_from_the_trace(deceased):
     assert (await gathered(identity(deceased=deceased))).deceased is deceased
+
+
+async def test_only_a_mandate_makes_somebody_the_addressee():
+    stored = person_facts(relationships=frozenset({"addressed", "caseload"}))
+    assert (await gathered(identity(practice=None), stored)).relationships == {"caseload"}
+    asked = request()
+    asked = replace(asked, caller=replace(asked.caller, mandate="mandate-1"))
+    assert (await gathered(identity(practice=None), asked=asked)).relationships == {"addressed"}
 
 
 async def test_nobody_has_no_relationship_age_or_death():

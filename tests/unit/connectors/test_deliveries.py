@@ -2,11 +2,13 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+import postgres_server
 import pytest
 
 from gateway.adapter import (
@@ -319,3 +321,44 @@ async def test_an_outbox_that_went_away_is_tried_again(tmp_path: Path) -> None:
 def test_an_outbox_that_is_not_there_is_refused_at_start(tmp_path: Path) -> None:
     with pytest.raises(StartupRefused, match="outbox"):
         outbox_to(tmp_path / "nowhere")
+
+
+# ----------------------------------------------------------------------------------------------------------- postgresql
+
+
+@pytest.fixture(scope="module")
+def running_postgres() -> Iterator[str]:
+    with postgres_server.server() as url:
+        yield url
+
+
+@pytest.mark.postgres
+async def test_postgresql_takes_a_row_once_from_an_account_that_may_insert_and_read_no_row(running_postgres: str) -> None:
+    admin = await asyncpg.connect(running_postgres)
+    try:
+        await admin.execute("create table referral_in (referral_id text primary key, nhs_number text not null, reason text)")
+        await admin.execute("create role writer login")
+        await admin.execute("grant insert on referral_in to writer")
+        await admin.execute("grant select (referral_id) on referral_in to writer")  # what ON CONFLICT compares
+        url = running_postgres.replace("postgres@", "writer@")
+        to = sql_delivery.build_delivery(table("sql", **SQL), settings(database_url=url), tools())
+        for reason in ("stay and play", "another reason"):
+            assert (await to.deliver("referral", outgoing({**ROW, "reason": reason}))).reference == KEY
+        assert [tuple(row) for row in await admin.fetch("select * from referral_in")] == [(KEY, "9990000107", "stay and play")]
+        writer = await asyncpg.connect(url)
+        try:
+            for statement in ("select * from referral_in", "update referral_in set reason = ''", "delete from referral_in"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await writer.execute(statement)
+        finally:
+            await writer.close()
+        with pytest.raises(SourceContractBroken):
+            await to.deliver("referral", outgoing({"referral_id": KEY + "-2"}, KEY + "-2"))
+        await admin.execute("revoke insert on referral_in from writer")
+        with pytest.raises(SourceRefused):
+            await to.deliver("referral", outgoing())
+        await admin.execute("drop table referral_in")
+        with pytest.raises(SourceContractBroken):
+            await to.deliver("referral", outgoing())
+    finally:
+        await admin.close()

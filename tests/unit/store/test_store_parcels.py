@@ -174,7 +174,7 @@ async def test_when_a_number_dies_its_parcels_die_with_it(store: Store) -> None:
     await store.parcels.put(parcel(), mandate())
     other = Content(OTHER, date(2024, 3, 14), RESOURCE)
     await store.parcels.put(parcel(id="p-2", key="R-2", content=other), mandate(id="m-2"))
-    assert await store.parcels.close_of(CHILD, at=NOW, reason="the number is no longer in use") == 1
+    await store.persons.seal(CHILD, NOW)
     assert [one.parcel.id for one in await store.parcels.claim(now=NOW, lease_s=LEASE_S, limit=9)] == ["p-2"]
 
 
