@@ -7,11 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
 import adapters.local_authority
 from gateway import mapping
 from gateway.adapter import SourceRecord
 from gateway.connectors import returns_drop
+from gateway.connectors.returns_shape import read_formats
 from gateway.model import CareClass, Mark
 from gateway.registry import load_manifest
 
@@ -137,3 +139,46 @@ def test_one_child_with_three_birth_dates_is_nobodys(samples: Path):
     [record] = read(body_of(samples, SSDA903[0]))[:1]
     assert record.about.birth_date is None
     assert "_id" not in record.data
+
+
+CODE_SETS = {  # type of the published schemas -> code map with its labels
+    "unknownupntype": "cin-upn-unknown",
+    "gendertype": "dfe-sex",
+    "sextype": "dfe-sex",
+    "ethnicitytype": "dfe-ethnicity",
+    "disabilitytype": "cin-disability",
+    "referralsourcetype": "cin-referral-source",
+    "categoryofabusetype": "cin-abuse-category",
+    "primaryneedcodetype": "cin-primary-need",
+    "reasonforclosuretype": "cin-closure-reason",
+    "assessmentfactorstype": "cin-assessment-factor",
+}
+XSD = "SocialFinanceDigitalLabs__liia-tools-pipeline/liiatools/cin_census_pipeline/spec/CIN_schema_{}.xsd"
+NAMESPACE = {"x": "http://www.w3.org/2001/XMLSchema"}
+
+
+@pytest.mark.parametrize("year", range(2022, 2027))
+def test_every_code_of_the_published_schema_has_a_label(samples: Path, maps: mapping.Maps, year: int):
+    schema = etree.fromstring(body_of(samples, XSD.format(year)))
+    checked = 0
+    for kind in schema.iterfind(".//x:simpleType", NAMESPACE):
+        name = kind.get("name") or ""
+        if name not in CODE_SETS:
+            continue
+        labels = maps.codes[CODE_SETS[name]].rows
+        codes = {str(one.get("value")) for one in kind.iterfind(".//x:enumeration", NAMESPACE)}
+        assert codes <= labels.keys()
+        assert all(labels[code].source_display for code in codes)
+        checked += 1
+    assert checked >= 9
+
+
+@pytest.mark.parametrize("year", range(2022, 2027))
+def test_every_factor_of_the_published_schema_that_is_about_somebody_else_is_withheld_as_such(samples: Path, year: int):
+    (others,) = read_formats(load_manifest(adapters.local_authority))["cin"].others
+    schema = etree.fromstring(body_of(samples, XSD.format(year)))
+    (kind,) = schema.iterfind(".//x:simpleType[@name='assessmentfactorstype']", NAMESPACE)
+    codes = {str(one.get("value")) for one in kind.iterfind(".//x:enumeration", NAMESPACE)}
+    assert set(others.own) <= codes
+    assert not {code for code in others.own if code.endswith(("B", "C"))}
+    assert all(code.endswith(("B", "C")) for code in codes - set(others.own))
