@@ -147,3 +147,16 @@ def test_who_else_works_with_the_child_is_not_told(samples: Path, manifest: Mani
     text = repr([made.body for made in map_record(load(files(mappings)), "child_health", record, context(record)).resources])
     assert "ocial" not in text
     assert "moved" not in text
+
+
+def test_published_immunisations_are_mapped_by_batch_file_and_as_r4(samples: Path, manifest: Manifest) -> None:
+    folder, maps = samples / "NHSDigital__immunisation-fhir-api", load(files(mappings))
+    found = [path for path in sorted(folder.rglob("*")) if path.suffix in (".csv", ".json")]
+    assert found
+    for path in found:
+        (record,) = message_drop.read_file(manifest, path.name, path.read_bytes())
+        result = map_record(maps, "child_health", record, context(record), account=True)
+        assert [made.body["resourceType"] for made in result.resources] == ["Immunization"], path.name
+        assert [fault for made in result.resources for fault in shape_faults(made.body)] == []
+        assert result.accounting is not None
+        assert result.accounting.unmapped == ()

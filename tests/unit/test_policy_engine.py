@@ -431,7 +431,7 @@ def test_a_role_is_known_by_system_and_code_together():
 
 
 def test_the_contact_is_the_one_agreements_or_the_callers_own():
-    assert policy().contact("ods:A99901", {Category.ALLERGIES}) == "Caldicott Guardian, Northshire"
+    assert policy().contact("ods:A99901", {Category.CENTRE_INVOLVEMENT}) == "Centre Manager, Willow Children's Centre"
     assert policy().contact("ods:A99901", set(Category)) == "Caldicott Guardian, Riverside Surgery"
     assert policy().contact("ods:NOBODY", set(Category)) == "The governance lead of your own organisation"
 
