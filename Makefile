@@ -25,6 +25,9 @@ demo: .venv/ready ## the main job on embedded defaults: sandbox, gateway, one jo
 test: .venv/ready ## the whole suite; only loopback sockets
 	@$(V)/python -m pytest
 
+test-postgres: .venv/ready ## the end-to-end tests once more, on PostgreSQL (needs the Debian package postgresql)
+	@TEST_DATABASE=postgresql $(V)/python -m pytest tests/e2e
+
 check: .venv/ready ## format, lint, types, import contracts, tickets, docs, OpenAPI
 	@$(V)/ruff format --check .
 	@$(V)/ruff check .
@@ -58,4 +61,4 @@ lock: ## write requirements.lock anew (needs uv); names no registry
 clean: ## remove what was made
 	rm -rf .venv .bench var tests/e2e/node/node_modules tests/conformance/node/node_modules tests/conformance/java/target .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help demo test check bench conformance openapi node lock clean
+.PHONY: help demo test test-postgres check bench conformance openapi node lock clean
