@@ -28,7 +28,7 @@ from tests.sandbox_process import Sandbox, sandbox
 AREAS = frozenset({"includeAllergies", "includeMedication", "includeProblems", "includeImmunisations"})
 ROOT = "https://gpconnect.sandbox.invalid/A99901/STU3/1/gpconnect/structured/fhir"
 OPERATION = "/Patient/$gpc.getstructuredrecord"
-AMARA, KIRAN, DARA, MIA, NOOR = (BY_KEY[key].nhs_number for key in ("amara", "kiran", "dara", "mia", "noor"))
+AMARA, KIRAN, DARA, MIA, NOOR, HUGO = (BY_KEY[key].nhs_number for key in ("amara", "kiran", "dara", "mia", "noor", "hugo"))
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +337,7 @@ def test_a_vaccine_that_was_refused_is_completed_and_not_given(outside: Sandbox)
 
 
 def test_an_area_the_provider_does_not_offer_is_a_warning_in_the_answer(outside: Sandbox) -> None:
-    answer = ask(outside, parameters(AMARA, {"name": "includeProblems"}, {"name": "includeReferrals"}, {"name": "includeMore"}))
+    answer = ask(outside, parameters(HUGO, {"name": "includeProblems"}, {"name": "includeReferrals"}, {"name": "includeMore"}))
     (outcome,) = entries(answer, "OperationOutcome")
     assert [issue["details"]["text"] for issue in outcome["issue"]] == [
         "includeMore is an unrecognised parameter",
