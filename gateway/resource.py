@@ -128,8 +128,9 @@ def encoded_form(resource: Typed) -> bytes:
     return _encode(without_empties(resource.plain())) if b"{}" in made else made
 
 
-def has_empties(made: bytes) -> bool:
-    """Whether an encoded resource may hold an element with nothing in it."""
+def has_empties(resource: Typed) -> bool:
+    """Whether a resource may hold an element with nothing in it."""
+    made = _encode(resource.form)
     return b"{}" in made or b"[]" in made
 
 

@@ -19,7 +19,7 @@ from gateway.mapping.rewrite import rewrite_resource
 from gateway.mapping.tree import Fault, Pos
 from gateway.mapping.typed import ANOTHERS, naming, patient_in, rewrite_typed
 from gateway.model import CareClass, Category, MappedResource, Mark, RefusedRecord, Resource
-from gateway.resource import Several, Typed, instant
+from gateway.resource import Several, Typed, instant, without_empties
 
 MAPPING = "r4@1"
 ODD = "a value of a kind that R4 does not have there"
@@ -82,7 +82,7 @@ class Lane:
             raise Unusable("a resource type that mappings/r4-marks.yaml does not list")
         paths = labels.paths
         if run.met_unlisted:
-            body = body.plain() if isinstance(body, Typed) else body
+            body = without_empties(body.plain()) if isinstance(body, Typed) else body
             found = tuple(_unlisted(body, self.extensions, ()))
             paths = {mark: (*paths.get(mark, ()), *found) for mark in Mark}
         return MappedResource(

@@ -19,7 +19,7 @@ from gateway.mapping.context import Run, Unusable
 from gateway.mapping.r4 import PRIMITIVE_NAMES, index
 from gateway.mapping.rewrite import DROPPED, handler, our_meta, our_reference
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
-from gateway.resource import Probe, Typed, encoded, has_empties, probe, without_empties
+from gateway.resource import Probe, Typed, has_empties, probe, without_empties
 
 PATIENT: Final = ("subject", "patient", "beneficiary", "for")  # where R4 types name whose they are
 ANOTHERS: Final = "it is about something other than a patient"
@@ -228,7 +228,7 @@ def _met(resource: Typed, met: Iterable[tuple[type, Any]], run: Run) -> Typed | 
             value.clear()
             value.update(ours or ())
             ragged = ragged or ours is None
-    return without_empties(resource.plain()) if ragged and has_empties(encoded(resource)) else resource
+    return without_empties(resource.plain()) if ragged and has_empties(resource) else resource
 
 
 def _usual_reference(value: dict[str, Any], run: Run) -> dict[str, Any] | None:

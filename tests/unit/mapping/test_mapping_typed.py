@@ -109,6 +109,12 @@ def test_a_resource_of_the_usual_shape_goes_the_short_way(maps: Maps, context: C
         {"extension": [{"url": "urn:listed", "valueReference": {"reference": "Patient/p1"}}]},
         {"extension": [{"url": "urn:other", "valueString": "x"}]},
         {"extension": [{"url": "urn:listed"}]},
+        {"extension": [{"url": "urn:other", "valueString": "x"}], "component": [{}]},
+        {
+            "extension": [{"url": "urn:listed"}],
+            "component": [{}],
+            "code": {"extension": [{"url": "urn:other", "valueCode": "x"}]},
+        },
         {"code": {"id": "x", "text": "Weight"}},
         {"code": {}},
         {"category": [{}, {"coding": [{}]}]},
