@@ -47,6 +47,7 @@ TRIES = 3  # the facts may move under an attempt this often before it waits for 
 BACKOFF_S = (5, 15, 60, 300, 900)  # after the first, second ... attempt; the last for ever after
 UNCONFIRMED_DUE = timedelta(days=1)
 NO_ROUTE = "its way of delivery is not set any more"
+NO_AGREEMENT = "no agreement lets its recipient have it any more"
 NO_MANDATE = "its mandate is over"
 NOT_READ = "what was to be delivered cannot be read as R4"
 NOT_WRITTEN = "what was to be delivered does not fit the recipient's form"
@@ -115,21 +116,27 @@ async def _attempt(parts: Parts, leased: LeasedParcel, route: Route, mandate: Ma
     query = Query("deliver", number, types)
     request = mandated_request(caller, query, request_id=parcel.id, correlation_id=parcel.id, at=parts.now())
     terms = {route.name: terms_of(route, parcel.sender, parts.policy)}
+    category, _ = kind_of(route)
+    if not parts.policy.agreed_with(mandate.organisation, mandate.purpose, category, terms[route.name], parts.now().date()):
+        return _End(ParcelState.HELD, NO_AGREEMENT, somebody=True)
     for _ in range(TRIES):
         # Traced anew: death, restriction and another practice count from the moment PDS says so.
         identity = await parts.identity.trace(number, now=parts.now(), correlation_id=parcel.id, again=True)
-        doubt = _doubt(identity, leased)
-        if doubt is not None:
-            return doubt
+        if isinstance(identity, NotUsable):
+            return _nobody(identity)
+        if identity.birth_date is not None and identity.birth_date != leased.content.birth_date:
+            return _End(ParcelState.HELD, OTHER_BIRTH_DATE, somebody=True)
         facts = await gather(
             identity, request, store=parts.facts, policy=parts.policy, feeds=parts.registry.feeds(), now=parts.now()
         )
         # After the facts, whose version a new suppression moves: one that is told later than this is noticed at step 11.
-        if route.table.invites_contact and await parts.suppressions.of(number):
+        if route.table.invites_contact and await parts.suppressions.of(identity.number):
             return _End(ParcelState.WITHHELD, "suppressed")
         decision = decide(facts, parts.policy, terms)
         if isinstance(decision, Deny):
             await record_decision(parts.log, decision, now=parts.now())
+            if decision.caller_level:  # of the recipient, not of the person: a rule that changed
+                return _End(ParcelState.HELD, decision.reason, somebody=True)
             return _End(ParcelState.WITHHELD, decision.reason)
         permit = await record_decision(parts.log, decision, now=parts.now())
         known = await admit(identity, permit, parts)
@@ -160,15 +167,11 @@ async def _attempt(parts: Parts, leased: LeasedParcel, route: Route, mandate: Ma
     raise StoreDown(reason="facts-keep-moving")
 
 
-def _doubt(identity: PatientIdentity | NotUsable, leased: LeasedParcel) -> _End | None:
-    """Nobody, or somebody else: nothing leaves, and unless the number is out of use for good somebody looks."""
-    if isinstance(identity, NotUsable):
-        if identity.reason == "unknown":
-            return _End(ParcelState.HELD, NOT_TRACED, somebody=True)
-        return _End(ParcelState.WITHHELD, identity.reason)
-    if identity.birth_date is not None and identity.birth_date != leased.content.birth_date:
-        return _End(ParcelState.HELD, OTHER_BIRTH_DATE, somebody=True)
-    return None
+def _nobody(identity: NotUsable) -> _End:
+    """Nobody is known by this number: somebody looks, unless it is out of use for good."""
+    if identity.reason == "unknown":
+        return _End(ParcelState.HELD, NOT_TRACED, somebody=True)
+    return _End(ParcelState.WITHHELD, identity.reason)
 
 
 def _resources(

@@ -239,6 +239,27 @@ async def test_a_loss_stops_what_invites_contact_and_not_a_concern(world: World)
     assert await tried(world) is ParcelState.ACKNOWLEDGED
 
 
+async def test_a_loss_told_of_the_newer_number_stops_what_was_sent_under_the_older(world: World) -> None:
+    _, task = await sent(world)
+    newer = NhsNumber("9990003130")
+    world.tracer.people[CHILD.value] = place.child(number=newer)
+    await place.consents(world, "share-centres")
+    await world.store.suppressions.put([Suppression(newer, "child-loss", "child-health", NOW)])
+    assert await tried(world) is ParcelState.WITHHELD
+    assert (await parcel(world, task["id"])).reason == "suppressed"
+
+
+async def test_an_agreement_that_ended_since_holds_it_for_its_owner(world: World) -> None:
+    await sent(world)
+    route = world.parts.registry.routes["centre/referral"]
+    gone = replace(route, settings=replace(route.settings, agreements=()))
+    world.parts.registry.routes["centre/referral"] = gone
+    assert await tried(world) is ParcelState.HELD
+    assert await owed(world) == [("parcel-held", "no agreement lets its recipient have it any more")]
+    world.parts.registry.routes["centre/referral"] = route
+    assert world.taker.attempts == 0
+
+
 @pytest.mark.parametrize("lock", [True, False])
 async def test_of_a_protected_child_nothing_that_locates_is_sent(world: World, lock: bool) -> None:
     if lock:
