@@ -1,8 +1,9 @@
 """Canonical bytes of an audit event: what its commitment covers and what an auditor reads back.
 
 Compact UTF-8 JSON, keys sorted, then the five facts the log itself adds, always last and in this order: r4_index (against
-which definitions of R4 and UK Core the maps of this process were checked), event, recorded_at, writer, writer_seq. Ten digits that stand alone and pass the NHS number check are starred in every text but
-staff, organisation and role, so that a mistake elsewhere cannot turn the log into a list of patients.
+which definitions of R4 and UK Core the maps of this process were checked), event, recorded_at, writer, writer_seq. Ten
+digits that stand alone and pass the NHS number check are starred in every text but staff, organisation and role, so that a
+mistake elsewhere cannot turn the log into a list of patients.
 """
 
 import base64
