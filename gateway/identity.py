@@ -95,7 +95,7 @@ class Identity:
             superseded = (*superseded, number)
         if alias == outcome.person:
             alias = None
-        return _identity(outcome.traced, outcome.person, alias, superseded, outcome.at, now - outcome.at >= self._ages.fresh)
+        return identity_of(outcome.traced, outcome.person, alias, superseded, outcome.at, now - outcome.at >= self._ages.fresh)
 
     async def _newest(
         self, number: NhsNumber, row: PersonRow | None, now: datetime, correlation_id: str, *, again: bool
@@ -192,7 +192,7 @@ async def admit(identity: PatientIdentity | NotUsable, permit: Recorded[Permit],
         version=str(identity.patient.get("meta", {}).get("versionId", "")),
     )
     person = await parts.identity.persons.admit(traced, identity.traced_at)
-    return _identity(traced, person, identity.alias, identity.superseded, identity.traced_at, identity.stale)
+    return identity_of(traced, person, identity.alias, identity.superseded, identity.traced_at, identity.stale)
 
 
 def nobody() -> NotUsable:
@@ -206,7 +206,7 @@ def _stored(row: PersonRow | None) -> _Found | None:
     return _Found(row.trace, row.person, row.traced_at)
 
 
-def _identity(
+def identity_of(
     traced: Traced,
     person: PersonId | None,
     alias: PersonId | None,
@@ -214,6 +214,7 @@ def _identity(
     traced_at: datetime,
     stale: bool,
 ) -> PatientIdentity:
+    """A trace and whose row it belongs to -> the ticket. An old trace and a restricted person's leave out what locates."""
     hidden = LOCATING if stale or traced.restricted else frozenset()
     return PatientIdentity(
         number=traced.number,

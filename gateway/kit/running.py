@@ -39,8 +39,10 @@ from gateway.adapter import (
     Tools,
     Want,
 )
+from gateway.identity import identity_of
 from gateway.model import PersonId
 from gateway.nhs_number import NhsNumber
+from gateway.ports import Traced
 from gateway.settings import Source
 
 NUMBER: Final = "9990000107"  # of the range that is never given to anybody
@@ -212,19 +214,11 @@ def making(package: ModuleType, manifest: Manifest, readme: str, connector: Any)
 
 def identity() -> PatientIdentity:
     """The synthetic person everything is asked about."""
-    return PatientIdentity(
-        number=NhsNumber(NUMBER),
-        superseded=(),
-        person=PersonId("a" * 26),
-        alias=None,
-        birth_date=BORN,
-        deceased=False,
-        restricted=False,
-        practice="ods:A99901",
-        patient={"resourceType": "Patient", "birthDate": BORN.isoformat()},
-        traced_at=NOW,
-        stale=False,
+    said = {"resourceType": "Patient", "birthDate": BORN.isoformat()}
+    traced = Traced(
+        NhsNumber(NUMBER), BORN, deceased=False, restricted=False, practice="ods:A99901", patient=patient, version="1"
     )
+    return identity_of(traced, PersonId("a" * 26), None, (), NOW, stale=False)
 
 
 def kept(record: SourceRecord, claim: Claim, manifest: Manifest) -> list[ShelfRecord]:

@@ -156,7 +156,7 @@ def test_a_source_the_permit_does_not_cover_gives_nothing():
 
 
 def test_an_item_under_another_sources_agreement_does_not_leave_by_this_one():
-    made = disclosed([mapped("Condition", "child-health", Category.PROBLEMS, CareClass.HEALTH, subject=SUBJECT)])
+    made = disclosed([mapped("Encounter", "gp", Category.CHILD_HEALTH_REVIEWS, CareClass.HEALTH, subject=SUBJECT)])
     assert made.withheld == {"no-agreement": 1}
 
 
@@ -651,3 +651,10 @@ def test_a_provenance_id_is_stable_and_fits():
     assert one == two
     assert one.startswith(f"{PERSON}.gp.")
     assert len(one) <= 64
+
+
+def test_a_sources_own_lock_on_a_person_is_told_to_nobody_but_those_who_may_know_what_is_withheld():
+    locked = [SourceReport("gp", SourceState.NOTHING, warnings=(("allergies", "locked-at-source"),))]
+    for may_know, heard in ((frozenset(), ()), (frozenset({Category.ALLERGIES}), (("allergies", "locked-at-source"),))):
+        made = disclosed(under=replace(permit(), may_know_withheld=may_know), reports=locked)
+        assert next(report for report in made.reports if report.source == "gp").warnings == heard
