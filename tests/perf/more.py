@@ -3,10 +3,8 @@
 import contextlib
 import json
 import os
-import sqlite3
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,7 +17,6 @@ from tests.perf.load import CORES, cpu_s, listener, pinned, rss_mb, wrk
 if TYPE_CHECKING:
     from tests.perf.bench import Bench, Server
 
-VISITS = 70  # of one child, so that the four shipped sources hold about 80 resources
 CHILD = "amara"
 
 
@@ -34,7 +31,6 @@ def mapped(bench: "Bench", seconds: float) -> None:
         pid = listener(place.port)
         os.sched_setaffinity(pid, {CORES[0]})
         os.sched_setaffinity(listener(place.sandbox_port), {CORES[1 % len(CORES)]})
-        _visits(place.folder / "sandbox" / "centretrack.db")
         bearer = demo.token(place, demo.VISITOR)
         resources, person = _everything(place.base, bearer)
         bench.found["mapped_resources"] = len(resources)
@@ -51,19 +47,6 @@ def mapped(bench: "Bench", seconds: float) -> None:
                     bench.measure(naive, seconds=seconds if number else 2, keep=bool(number))
                     continue
                 bench.loaded(gateway, seconds=seconds if number else 2, keep=bool(number))
-
-
-def _visits(path: Path) -> None:
-    """Visits of the child to events of their own, written to the centre's database."""
-    connection = sqlite3.connect(path)
-    number, day = demo.BY_KEY[CHILD].nhs_number, "2026-03-02"
-    (child,) = connection.execute("SELECT member_id FROM member WHERE nhs_number = ?", (number,)).fetchone()
-    for event in (f"B{n:03d}" for n in range(VISITS)):
-        row = (event, 1, "stay-and-play", "Stay and play", f"{day}T10:00:00", f"{day}T11:30:00", "universal", 0, "Garden room")
-        connection.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-        connection.execute("INSERT INTO attendance VALUES (?, ?, 'attended', ?, 'reception')", (event, child, f"{day}T08:00:00"))
-    connection.commit()
-    connection.close()
 
 
 def _everything(base: str, bearer: str) -> tuple[list[dict[str, Any]], str]:
