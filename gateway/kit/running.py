@@ -215,9 +215,7 @@ def making(package: ModuleType, manifest: Manifest, readme: str, connector: Any)
 def identity() -> PatientIdentity:
     """The synthetic person everything is asked about."""
     said = {"resourceType": "Patient", "birthDate": BORN.isoformat()}
-    traced = Traced(
-        NhsNumber(NUMBER), BORN, deceased=False, restricted=False, practice="ods:A99901", patient=patient, version="1"
-    )
+    traced = Traced(NhsNumber(NUMBER), BORN, deceased=False, restricted=False, practice="ods:A99901", patient=said, version="1")
     return identity_of(traced, PersonId("a" * 26), None, (), NOW, stale=False)
 
 
