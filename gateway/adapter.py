@@ -5,11 +5,12 @@ manifest names a `connector`, by that connector. The gateway owns deadline, bulk
 labels and provenance.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+import pickle
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from gateway.errors import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut, SourceUnavailable, StartupRefused
 from gateway.model import PatientIdentity, Purpose
@@ -17,6 +18,8 @@ from gateway.nhs_number import NhsNumber
 from gateway.ports import Provider
 
 __all__ = [
+    "LOCKED_AT_SOURCE",
+    "TOGETHER",
     "Acknowledgement",
     "Adapter",
     "Arrival",
@@ -42,6 +45,7 @@ __all__ = [
     "PatientIdentity",
     "Provider",
     "Purpose",
+    "Sealed",
     "Shelf",
     "ShelfRecord",
     "SourceContractBroken",
@@ -55,8 +59,10 @@ __all__ = [
     "StartupRefused",
     "Tools",
     "Want",
+    "together",
 ]
 
+LOCKED_AT_SOURCE: Final = "locked-at-source"  # a warning: told only to somebody who may know what is withheld
 Tree: TypeAlias = Any  # plain dict / list / str / int / Decimal / bool / None, as the source said it
 
 
@@ -86,11 +92,31 @@ class SourceRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """Records of one answer, about one person, that stay bytes until they are mapped, in the process that reads apart."""
+
+    records: bytes
+    count: int
+
+
+TOGETHER: Final = "together"  # the schema of a `SourceRecord` whose data is `Sealed`
+_AT_ONCE: Final = 1_000
+
+
+def together(records: Sequence[SourceRecord]) -> Iterator[SourceRecord]:
+    """Records about one person -> a few that hold them all: for a `read` that is run apart."""
+    for start in range(0, len(records), _AT_ONCE):
+        some = tuple(records[start : start + _AT_ONCE])
+        data = Sealed(pickle.dumps(some, pickle.HIGHEST_PROTOCOL), len(some))
+        yield SourceRecord(schema=TOGETHER, data=data, where=some[0].where, as_of=some[0].as_of, about=some[0].about)
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFacts:
     """What a source says of the person beside records: its locks, its warnings, how fresh it is."""
 
     protected: frozenset[str] = frozenset()  # kinds of lock: "address-lock", "refuge", "placement", "adoption"
-    warnings: tuple[tuple[str, str], ...] = ()  # (category, code): "confidential-items", "data-in-transit" ...
+    warnings: tuple[tuple[str, str], ...] = ()  # (category, code): "confidential-items", LOCKED_AT_SOURCE ...
     as_of: datetime | None = None  # newest delivery, for sources that push
     stale: bool = False
     about: Claim | None = None  # whose answer this is, where the source says it even of an answer without records

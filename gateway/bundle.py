@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway import systems
+from gateway.adapter import LOCKED_AT_SOURCE
 from gateway.errors import CursorRefused, GatewayError, Incomplete, NotFound
 from gateway.model import (
     AccessRequest,
@@ -75,6 +76,7 @@ _WARNING_SAYS = {
     "data-awaiting-filing": "Information from a third party waits to be filed and is missing.",
     "not-supported": "The source does not offer this area.",
     "disabled": "The source has switched this area off.",
+    LOCKED_AT_SOURCE: "The source holds something of this person under a lock of its own and keeps it back. Ring its duty team.",
     NONE_RECORDED: "Nothing is recorded, neither an item nor that there is none: not the same as none known.",
 }
 _ENTRY = b'{"fullUrl":%b%b","resource":%b,"search":{"mode":"match"}}'

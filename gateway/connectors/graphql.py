@@ -14,19 +14,22 @@
     protects = { ProtectedChild = "refuge" }        `__typename` of the thing at `person`, by which the person is protected
     person = "$.data.child"
     schema, records, identity, birth_date, as_of, locks: see json_records
+    redacted, kept_back, total, birth_date_in_doubt, protect, means: see graphql_worked
 
 Any entry in `errors` is a failure, data beside it or not: what is missing could be the lock.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
 from gateway.adapter import (
+    LOCKED_AT_SOURCE,
     Manifest,
     PatientIdentity,
     SourceContractBroken,
@@ -41,6 +44,7 @@ from gateway.adapter import (
 )
 from gateway.connectors.from_shelf import KINDS_OF_LOCK, OTHER_LOCK
 from gateway.connectors.graphql_query import is_one_query
+from gateway.connectors.graphql_worked import NAMES, Worked, kinds_kept_back, read_meanings, read_worked
 from gateway.connectors.json_records import (
     CAP_BYTES,
     MORE_PAGES,
@@ -50,6 +54,7 @@ from gateway.connectors.json_records import (
     Found,
     Service,
     filled,
+    items,
     locks_of,
     names_key,
     read_found,
@@ -95,6 +100,7 @@ class Shape:
     locked: frozenset[str]
     protects: Mapping[str, str]
     person: JsonPath | None
+    worked: Worked = field(default_factory=Worked)
 
 
 class GraphQl:
@@ -104,21 +110,29 @@ class GraphQl:
         self._manifest, self._tools = manifest, tools
         self._shape = read_shape(manifest)
         self._service = Service(manifest, source, tools)
+        where = f"sources.{source.name}.options"
+        self._meanings = read_meanings(where, self._shape.worked.means, source.options.get("code_maps"))
 
     async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
         """The person's records, then the locks the service asserts. Raises the four `SourceError`s."""
         ends = monotonic() + self._service.budget_s
         protected: frozenset[str] = frozenset()
+        kept_back, now = False, self._tools.now()
         if "*" in want.types or self._shape.types & want.types:
             for key in await self._service.keys(self._manifest, patient):
                 start = 1
                 async for answer in self._pages(key, want, ends):
-                    protected |= protections_of(self._shape, answer)
-                    records = read_answer(self._shape, answer, self._manifest.identity, self._tools.now(), start=start)
+                    kept_back |= self._shape.worked.keeps_back(answer, items(self._shape.found, answer))
+                    protected |= protections_of(self._shape, answer, now)
+                    records = read_answer(self._shape, answer, self._manifest.identity, now, self._meanings, start=start)
                     start += len(records)
                     for record in records:
                         yield record
-        yield SourceFacts(protected=protected)
+        if kept_back:  # found by this person's number and not shown to us: the source's own lock on the person
+            warnings = kinds_kept_back(self._manifest.gives.values(), LOCKED_AT_SOURCE)
+            yield SourceFacts(protected=protected | {OTHER_LOCK}, warnings=warnings)
+        else:
+            yield SourceFacts(protected=protected)
 
     async def _pages(self, key: str, want: Want, ends: float) -> AsyncIterator[Tree]:
         shape = self._shape
@@ -175,13 +189,17 @@ def sound(answer: Tree) -> Tree:
     return answer
 
 
-def read_answer(shape: Shape, answer: Tree, key: str, now: datetime, *, start: int = 1) -> Sequence[SourceRecord]:
+def read_answer(
+    shape: Shape, answer: Tree, key: str, now: datetime, meanings: Mapping[str, str] = MappingProxyType({}), *, start: int = 1
+) -> Sequence[SourceRecord]:
     """A sound answer -> its records; what the source redacted comes locked. Raises `SourceContractBroken`."""
     person = at(shape.person, answer, answer) if shape.person is not None else None
     if isinstance(person, dict) and str(person.get("__typename")) in shape.protects:
         return ()
     records = []
-    for record in records_of(shape.found, answer, key, now, start=start):
+    among = shape.worked.without_redacted(items(shape.found, answer))
+    for record in records_of(shape.found, answer, key, now, start=start, among=among):
+        record = _worked(shape.worked, record, meanings, now)
         typename = str(record.data.get("__typename"))
         if typename in shape.locked:
             records.append(replace(record, locked=True))
@@ -192,19 +210,22 @@ def read_answer(shape: Shape, answer: Tree, key: str, now: datetime, *, start: i
     return records
 
 
-def protections_of(shape: Shape, answer: Tree) -> frozenset[str]:
+def protections_of(shape: Shape, answer: Tree, now: datetime) -> frozenset[str]:
     """Every lock on the person that a sound answer asserts."""
     person = at(shape.person, answer, answer) if shape.person is not None else None
     typename = person.get("__typename") if isinstance(person, dict) else None
     kind = shape.protects.get(typename) if isinstance(typename, str) else None
-    return locks_of(shape.found, answer) if kind is None else frozenset((kind,))
+    if kind is not None:
+        return frozenset((kind,))
+    spelt = [shape.worked.protections(one, now.date()) for one in items(shape.found, answer)]
+    return locks_of(shape.found, answer).union(*spelt)
 
 
 def read_shape(manifest: Manifest) -> Shape:
     """`[graphql]` of the manifest -> `Shape`. Raises `StartupRefused` naming what to mend."""
     where = f"adapters/{manifest.name}/manifest.toml: [graphql]"
     table = manifest.options.get("graphql", {})
-    unknown = sorted(set(table) - _OWN - PATHS)
+    unknown = sorted(set(table) - _OWN - PATHS - NAMES)
     if unknown:
         raise StartupRefused(f"{where} does not know {', '.join(unknown)}")
     missing = sorted({"path", "types", "query", "variables"} - set(table))
@@ -220,7 +241,7 @@ def read_shape(manifest: Manifest) -> Shape:
         raise StartupRefused(f"{where} pages by page_info and after together")
     if ("protects" in table) != ("person" in table):
         raise StartupRefused(f"{where} knows who is protected by protects and person together")
-    if (table.get("locked") or table.get("typenames") or table.get("protects")) and "__typename" not in table["query"]:
+    if any(table.get(name) for name in ("locked", "typenames", "protects", "redacted")) and "__typename" not in table["query"]:
         raise StartupRefused(f"{where} query must ask for __typename, by which redacted things are known")
     if set(table.get("protects", {}).values()) - KINDS_OF_LOCK - {OTHER_LOCK}:
         raise StartupRefused(f"{where} protects by {', '.join(sorted(KINDS_OF_LOCK | {OTHER_LOCK}))}")
@@ -232,7 +253,9 @@ def read_shape(manifest: Manifest) -> Shape:
             raise StartupRefused(f"{where} {name} is not a path such as $.data.child") from None
 
     return Shape(
-        found=read_found(where, {name: value for name, value in table.items() if name != "locked"}, manifest),
+        found=read_found(
+            where, {name: value for name, value in table.items() if name != "locked" and name not in NAMES}, manifest
+        ),
         types=frozenset(table["types"]),
         path=table["path"],
         query=table["query"],
@@ -243,7 +266,15 @@ def read_shape(manifest: Manifest) -> Shape:
         locked=frozenset(table.get("locked", ())),
         protects=table.get("protects", {}),
         person=path_at("person"),
+        worked=read_worked(where, table),
     )
+
+
+def _worked(worked: Worked, record: SourceRecord, meanings: Mapping[str, str], now: datetime) -> SourceRecord:
+    """A record -> the same with what the manifest says is meant: its own lock, no doubtful birth date, words understood."""
+    about = replace(record.about, birth_date=None) if worked.doubts_birth_date(record.data) else record.about
+    locked = record.locked or worked.locks(record.data, now.date())
+    return replace(record, about=about, locked=locked, data=worked.understood(record.data, meanings))
 
 
 def _code(error: Tree) -> str:

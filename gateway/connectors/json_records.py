@@ -152,10 +152,15 @@ def read_found(where: str, table: Mapping[str, Any], manifest: Manifest) -> Foun
     return Found(schema=table["schema"], **paths)
 
 
-def records_of(found: Found, answer: Tree, key: str, now: datetime, *, start: int = 1) -> list[SourceRecord]:
-    """An answer -> its records, each with whose it says it is. Raises `SourceContractBroken`; `key` names the kind of claim."""
+def records_of(
+    found: Found, answer: Tree, key: str, now: datetime, *, start: int = 1, among: list[dict[str, Any]] | None = None
+) -> list[SourceRecord]:
+    """An answer -> its records, each with whose it says it is. Raises `SourceContractBroken`; `key` names the kind of claim.
+
+    `among`: those of its records that are read, where not all are.
+    """
     made = []
-    for number, one in enumerate(items(found, answer), start=start):
+    for number, one in enumerate(items(found, answer) if among is None else among, start=start):
         about = claim(found, one, answer, key)
         as_of = at(found.as_of, one, answer) if found.as_of is not None else None
         made.append(
