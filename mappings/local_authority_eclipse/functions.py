@@ -9,7 +9,7 @@ def finished(value: Primitive) -> Code | None:
     >>> finished(Primitive("HISTORIC")), finished(Primitive("CURRENT"))
     ('finished', None)
     """
-    return Code("finished") if value == "HISTORIC" else None
+    return Code("finished") if str(value) == "HISTORIC" else None
 
 
 def completed(value: Primitive) -> Code | None:
@@ -18,7 +18,7 @@ def completed(value: Primitive) -> Code | None:
     >>> completed(Primitive("HISTORIC")), completed(Primitive("CURRENT"))
     ('completed', None)
     """
-    return Code("completed") if value == "HISTORIC" else None
+    return Code("completed") if str(value) == "HISTORIC" else None
 
 
 def known_time(value: Primitive) -> DateTime | None:
