@@ -17,6 +17,7 @@ from gateway.model import (
     Mark,
     PatientIdentity,
     Permit,
+    Purpose,
     RuleUse,
     SourceTerms,
 )
@@ -27,6 +28,7 @@ NO_ROLE = "This job role is not one that this gateway's policy grants anything t
 NO_AGREEMENT = "No agreement in force lets your organisation have this for this purpose."
 NO_PERMISSION = "The agreement for this needs the person's permission to view, asserted for each request."
 NO_CASE = "This purpose needs the reference of the case you are working on."
+NO_REASON = "Breaking the glass needs a reason, in words: it is recorded, and the governance lead is told."
 NO_SOURCE = "No source gives what was asked for by itself."
 NO_SEND_SCOPE = "The access token's scopes do not let this resource type be sent: it needs c."
 NO_SEND_AGREEMENT = "No agreement in force lets the recipient have this of your organisation for this purpose."
@@ -211,7 +213,8 @@ def _refused(
     elif not any(policy.agreed(here, candidate.grain.category, candidate.terms) for candidate in candidates):
         reason, public = _why_not_agreed(facts, policy, here, candidates)
     elif any(_possible(policy.kindest(here._replace(has_case_reference=True)), candidate) for candidate in candidates):
-        reason, public = "no-case-reference", NO_CASE
+        broken = facts.purpose is Purpose.BTG
+        reason, public = ("no-reason", NO_REASON) if broken else ("no-case-reference", NO_CASE)
     else:
         reason, public = "no-rule", NO_RULE
     return Deny(
@@ -226,9 +229,7 @@ def _refused(
     )
 
 
-def _why_not_agreed(
-    facts: Facts, policy: Policy, here: Circumstances, candidates: tuple[_Candidate, ...]
-) -> tuple[str, str]:
+def _why_not_agreed(facts: Facts, policy: Policy, here: Circumstances, candidates: tuple[_Candidate, ...]) -> tuple[str, str]:
     """No agreement at all, or one that waits for a permission to view."""
     in_force = policy.agreements_in_force(here.organisation, facts.request.received_at.date())
     asserted = here._replace(agreements=here.agreements | policy.needing_permission(in_force))

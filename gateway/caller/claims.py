@@ -20,6 +20,7 @@ OUR_EXTENSION = "shared-care-gateway"
 Resolve = Callable[[str], Organisation | None]  # a canonical code or `system|value` -> the organisation
 
 _ACT_REASON_URN = "urn:oid:2.16.840.1.113883.5.8#"  # UDAP writes HL7 purposes like this
+_REASON = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,.:;()'/_-]{8,178}[A-Za-z0-9.)]", re.ASCII)
 _CASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./_-]{0,62}[A-Za-z0-9]", re.ASCII)
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)
 _SDS_ROLE = re.compile(r"R[0-9]{4}", re.ASCII)
@@ -35,7 +36,7 @@ class Claimed:
     staff: Staff
     role: Coding
     purpose: Purpose
-    case_reference: str | None
+    case_reference: str | None  # of BTG: why the glass is broken, in the caller's words
 
 
 def check(claims: Mapping[str, Any], client: Client, resolve: Resolve) -> Claimed:
@@ -48,9 +49,9 @@ def check(claims: Mapping[str, Any], client: Client, resolve: Resolve) -> Claime
     if not isinstance(extensions, dict) or not isinstance(b2b, dict) or b2b.get("version") != "1":
         raise _refused("b2b-extension")
     organisation = _organisation(b2b, client, resolve)
-    return Claimed(
-        organisation, _staff(b2b, organisation), _role(b2b, client), _purpose(b2b, client), _case(extensions.get(OUR_EXTENSION))
-    )
+    purpose = _purpose(b2b, client)
+    case = _case(extensions.get(OUR_EXTENSION), purpose)
+    return Claimed(organisation, _staff(b2b, organisation), _role(b2b, client), purpose, case)
 
 
 def role_coding(text: str) -> Coding | None:
@@ -106,14 +107,16 @@ def _purpose(b2b: Mapping[str, Any], client: Client) -> Purpose:
     return purpose
 
 
-def _case(ours: object) -> str | None:
+def _case(ours: object, purpose: Purpose) -> str | None:
+    """The case that is worked on; for BTG the reason, which is a sentence and not a number. The log keeps it in clear."""
+    name, form = ("reason", _REASON) if purpose is Purpose.BTG else ("case_reference", _CASE)
     if ours is None:
         return None
-    reference = ours.get("case_reference") if isinstance(ours, dict) else ""
+    reference = ours.get(name) if isinstance(ours, dict) else ""
     if reference is None:
         return None
-    if not isinstance(reference, str) or not _CASE.fullmatch(reference) or _holds_nhs_number(reference):
-        raise _refused("case-reference")
+    if not isinstance(reference, str) or not form.fullmatch(reference) or _holds_nhs_number(reference):
+        raise _refused(name.replace("_", "-"))
     return reference
 
 

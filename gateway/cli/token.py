@@ -17,7 +17,7 @@ def command(
     role: Annotated[str, typer.Option(help="SDS job role (R0260), a role of this project, or system|code")],
     subject: Annotated[str, typer.Option(help="staff id: an SDS user id, system|id, or the organisation's own")],
     subject_name: Annotated[str, typer.Option(help="name of the person at the keyboard")] = "Synthetic User",
-    case_reference: Annotated[str | None, typer.Option(help="the case that the purpose belongs to")] = None,
+    case_reference: Annotated[str | None, typer.Option(help="the case of the purpose; for BTG the reason, in words")] = None,
     scope: Annotated[str, typer.Option(help="SMART scopes, separated by spaces")] = "system/*.rs",
     server: Annotated[str, typer.Option(help="base of the gateway", envvar="GATEWAY_BASE_URL")] = "http://127.0.0.1:8000",
     as_json: Annotated[bool, typer.Option("--json", help="print the whole token response")] = False,

@@ -21,6 +21,8 @@ from gateway.resource import name_of
 
 TRIES = 3  # the facts may move under a request this often before we give up
 WRONG_PERSON_DUE = timedelta(days=1)
+BREAK_GLASS_DUE = timedelta(days=1)
+BREAK_GLASS = "break-glass-notice"  # what the rule obliges: whoever answers for the records looks at it afterwards
 YIELD_S = 0.002  # mapping lets other requests in this often
 
 
@@ -45,7 +47,7 @@ async def released(parts: Parts, request: AccessRequest, page: Page) -> Recorded
         await _note_locks(parts, known, fetched)
         mapped, refused = await _map(parts, known, fetched, request)
         disclosure = disclose(mapped, fetched.reports, refused, permit, known, parts.policy, page=page)
-        recorded = await record_disclosure(parts.log, disclosure, now=parts.now(), jobs=_work_items(parts, known, fetched))
+        recorded = await record_disclosure(parts.log, disclosure, now=parts.now(), jobs=_owed(parts, disclosure, fetched))
         if recorded is not None:
             return recorded
     raise StoreDown(reason="facts-keep-moving")
@@ -99,7 +101,34 @@ async def _note_locks(parts: Parts, identity: PatientIdentity, fetched: Fetched)
         await parts.protections.add_locks(source, {identity.number: kinds}, parts.now())
 
 
-def _work_items(parts: Parts, identity: PatientIdentity, fetched: Fetched) -> Sequence[NewWork]:
+def _owed(parts: Parts, disclosure: Disclosure, fetched: Fetched) -> Sequence[NewWork]:
+    return [*_wrong_people(parts, disclosure.identity, fetched), *_notices(parts, disclosure)]
+
+
+def _notices(parts: Parts, disclosure: Disclosure) -> Sequence[NewWork]:
+    """The glass was broken: one item for the governance lead of each agreement that something was given under."""
+    permit, request = disclosure.permit.value, disclosure.permit.value.facts.request
+    if BREAK_GLASS not in permit.obligations:
+        return ()
+    now, person = parts.now(), disclosure.identity.number
+    under = {permit.terms[item.source].agreement for item in disclosure.resources if item.source in permit.terms}
+    leads = {agreement.contact for name in under if (agreement := parts.policy.agreement(name)) is not None}
+    return [
+        NewWork(
+            kind="break-glass",
+            reason="somebody without a relationship opened the record in an emergency",
+            source="",
+            owner=lead,
+            due=now + BREAK_GLASS_DUE,
+            key=f"break-glass:{request.caller.token_id}:{person.value}:{lead}",  # further pages are the same emergency
+            person=person,
+            local_ref=disclosure.permit.receipt.event,  # `gateway log show` says who and why
+        )
+        for lead in sorted(leads or {parts.policy.contact(request.caller.organisation.code, permit.allowed)})
+    ]
+
+
+def _wrong_people(parts: Parts, identity: PatientIdentity, fetched: Fetched) -> Sequence[NewWork]:
     """A source that answered about somebody else is somebody's task: its owner's, one open item for each person."""
     now = parts.now()
     return [

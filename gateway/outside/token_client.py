@@ -102,7 +102,8 @@ def assertion(asked: Asked, key: ClientKey, audience: str) -> str:
         }
     }
     if asked.case_reference is not None:
-        extensions[OUR_EXTENSION] = {"case_reference": asked.case_reference}
+        name = "reason" if asked.purpose == "BTG" else "case_reference"
+        extensions[OUR_EXTENSION] = {name: asked.case_reference}
     claims = {
         "iss": asked.client,
         "sub": asked.client,

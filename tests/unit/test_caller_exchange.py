@@ -130,6 +130,29 @@ async def test_an_assertion_without_the_extension_is_an_invalid_grant(said: obje
     assert await refusal(world(), assertion(extensions=said)) == ("invalid_grant", "b2b-extension-not-allowed")
 
 
+def breaking(**ours: object) -> str:
+    return assertion(extensions={"hl7-b2b": b2b(purpose_of_use=["BTG"]), "shared-care-gateway": ours})
+
+
+async def test_the_reason_of_breaking_the_glass_is_the_callers_and_recorded_with_the_token() -> None:
+    at, why = world(replace(CLIENT, purposes=CLIENT.purposes | {"BTG"})), "Unconscious child, allergies not known."
+    text = await token(at, breaking(reason=why))
+    assert (await authenticate("Bearer " + text, "192.0.2.9", at.parts)).case_reference == why
+    assert at.log.entries[-1].detail["case_reference"] == why
+
+
+async def test_a_case_reference_is_no_reason_to_break_the_glass() -> None:
+    at = world(replace(CLIENT, purposes=CLIENT.purposes | {"BTG"}))
+    text = await token(at, breaking(case_reference="CASE-7"))
+    assert (await authenticate("Bearer " + text, "192.0.2.9", at.parts)).case_reference is None
+
+
+@pytest.mark.parametrize("reason", ["", "urgent", "child 999 000 0107 is unconscious", "x" * 181, 7, "two lines of\nreason"])
+async def test_a_reason_that_says_nothing_or_cannot_be_kept_is_refused(reason: object) -> None:
+    at = world(replace(CLIENT, purposes=CLIENT.purposes | {"BTG"}))
+    assert await refusal(at, breaking(reason=reason)) == ("invalid_grant", "reason-not-allowed")
+
+
 @pytest.mark.parametrize("reference", ["", " x", "9990000107", "999 000 0107", "x" * 65, 7, ["x"], "a\nb"])
 async def test_a_case_reference_that_cannot_be_kept_is_refused(reference: object) -> None:
     said = {"hl7-b2b": b2b(), "shared-care-gateway": {"case_reference": reference}}

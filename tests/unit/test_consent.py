@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_world import EVERY_TYPE, FOLDER, HOMES, SOURCES, facts, identity, policy, request
 
-from gateway.consent import NO_AGREEMENT, NO_CASE, NO_ROLE, NO_RULE, NO_SCOPE, NO_SOURCE, decide
+from gateway.consent import NO_AGREEMENT, NO_CASE, NO_REASON, NO_ROLE, NO_RULE, NO_SCOPE, NO_SOURCE, decide
 from gateway.model import Category, ConsentFact, Deny, Mark, NotUsable, Permit, Purpose
 from gateway.policy import DEFAULT_DENY, load
 
@@ -162,6 +162,17 @@ def test_a_purpose_nobody_granted_to_this_role_is_refused_for_every_person_alike
     )
     assert (made.caller_level, made.reason, made.public_reason) == (True, "no-rule", NO_RULE)
     assert made.rules == (DEFAULT_DENY,)
+
+
+def test_breaking_the_glass_without_a_reason_is_refused_for_every_person_alike():
+    made = deny("gp", Purpose.BTG)
+    assert (made.caller_level, made.reason, made.public_reason) == (True, "no-reason", NO_REASON)
+
+
+def test_breaking_the_glass_needs_no_relationship_and_obliges_a_notice():
+    made = permit("gp", Purpose.BTG, case="unconscious, nothing known", objection=True, relationships=frozenset())
+    assert made.obligations == ("break-glass-notice",)
+    assert {use.id for uses in made.allowed.values() for use in uses} == {"break-glass"}
 
 
 def test_a_scope_that_covers_none_of_the_types_is_refused_for_every_person_alike():
