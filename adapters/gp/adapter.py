@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import partial
 
 from adapters.gp import answer, request
-from adapters.gp.record import R4_TYPES, SCHEMAS, UNREADABLE, Split, pieces, split
+from adapters.gp.record import R4_TYPES, SCHEMAS, UNREADABLE, Split, alone, pieces, split
 from gateway.adapter import (
     Adapter,
     Manifest,
@@ -67,14 +67,13 @@ class GpConnect:
         if provider is None:
             yield SourceFacts(reason="practice-not-activated")
             return
-        record = await self._ask(provider, want.requester, body)
+        asked_for = frozenset(schema for kind, schema in SCHEMAS.items() if R4_TYPES.get(kind, kind) in want.types)
+        record = await self._ask(provider, want.requester, body, asked_for | {UNREADABLE})
         if record is None:
             yield SourceFacts(reason="record-not-shared")
             return
-        asked_for = {schema for kind, schema in SCHEMAS.items() if R4_TYPES.get(kind, kind) in want.types} | {UNREADABLE}
-        wanted = [item for item in record.records if item.schema in asked_for]
         yield self._said_of(want, record)
-        for item in wanted:
+        for item in record.records:
             yield item
 
     def _said_of(self, want: Want, record: Split) -> SourceFacts:
@@ -83,7 +82,7 @@ class GpConnect:
         warnings = tuple(warning for warning in record.facts.warnings if warning[0] in categories)
         return SourceFacts(warnings=warnings, as_of=record.facts.as_of, about=record.about)
 
-    async def _ask(self, provider: Provider, requester: Mapping[str, str], body: bytes) -> Split | None:
+    async def _ask(self, provider: Provider, requester: Mapping[str, str], body: bytes, schemas: frozenset[str]) -> Split | None:
         tools, started = self._tools, self._tools.now()
         ods = requester["organisation"].removeprefix(request.ODS_PREFIX)
         consumer = request.Consumer(asid=self._asids.get(ods, self._asid), issuer=self._issuer, device=self._name)
@@ -105,15 +104,17 @@ class GpConnect:
             if said == "nothing":
                 return None
             if said == "record":
-                return await self._split(came.body)
+                return await self._split(came.body, schemas)
         raise answer.still_failing()
 
-    async def _split(self, body: bytes) -> Split:
-        """A large body is read in another process, so that nobody else waits for it."""
+    async def _split(self, body: bytes, schemas: frozenset[str]) -> Split:
+        """The records of these schemas. A large body is read in another process, so that nobody else waits for it."""
         tools = self._tools
         if tools.apart is None or len(body) < LARGE_BYTES:
-            return split(answer.bundle(body), as_of=tools.now())
-        about, facts, *records = [item async for item in tools.apart(partial(pieces, as_of=tools.now()), body)]
+            whole = split(answer.bundle(body), as_of=tools.now())
+            return Split(whole.about, whole.facts, tuple(record for record in whole.records if record.schema in schemas))
+        read = partial(pieces, as_of=tools.now(), schemas=schemas)
+        about, facts, *records = [item async for item in tools.apart(read, body)]
         return Split(about, facts, tuple(records))
 
 
@@ -123,5 +124,9 @@ def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
 
 
 def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
-    """A structured record saved as JSON -> its records. Raises `SourceContractBroken` when it is none."""
-    return split(answer.bundle(body)).records
+    """A structured record saved as JSON, or one resource of it by itself -> its records.
+
+    Raises `SourceContractBroken` when it is neither. The service never takes a lone resource: it does not say whose it is.
+    """
+    read = answer.saved(body)
+    return split(read).records if read["resourceType"] == "Bundle" else alone(read)

@@ -38,9 +38,15 @@ def bundle(body: bytes) -> dict[str, Any]:
     read = _json(body)
     if not isinstance(read, dict) or read.get("resourceType") != "Bundle":
         raise SourceContractBroken("the answer is not a FHIR Bundle in JSON")
-    if read.get("type") != "collection" or not isinstance(read.get("entry"), list):
-        raise SourceContractBroken("the answer is not a structured record: a collection with entries")
-    return read
+    return _collection(read)
+
+
+def saved(body: bytes) -> dict[str, Any]:
+    """The bytes of a file -> the Bundle, or a resource that was saved by itself. Raises `SourceContractBroken` for anything else."""
+    read = _json(body)
+    if not isinstance(read, dict) or not isinstance(read.get("resourceType"), str):
+        raise SourceContractBroken("not a FHIR resource in JSON")
+    return _collection(read) if read["resourceType"] == "Bundle" else read
 
 
 def read(answer: HttpAnswer) -> Literal["record", "nothing", "again"]:
@@ -61,6 +67,12 @@ def read(answer: HttpAnswer) -> Literal["record", "nothing", "again"]:
 def still_failing() -> SourceError:
     """The error of a provider that answered 500 twice."""
     return SourceUnavailable("the provider failed twice")
+
+
+def _collection(bundle: dict[str, Any]) -> dict[str, Any]:
+    if bundle.get("type") != "collection" or not isinstance(bundle.get("entry"), list):
+        raise SourceContractBroken("the answer is not a structured record: a collection with entries")
+    return bundle
 
 
 def _error(status: int, codes: frozenset[str]) -> SourceError:

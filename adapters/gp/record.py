@@ -24,7 +24,7 @@ from adapters.gp.links import (
     text_of,
     token,
 )
-from gateway.adapter import Claim, SourceContractBroken, SourceFacts, SourceRecord
+from gateway.adapter import Claim, SourceContractBroken, SourceFacts, SourceRecord, together
 
 SCHEMAS = {
     "AllergyIntolerance": "gpc-allergyintolerance-stu3",
@@ -84,15 +84,35 @@ def split(bundle: Mapping[str, Any], *, as_of: datetime | None = None) -> Split:
         raise SourceContractBroken("the record is nested deeper than any record is") from None
 
 
-def pieces(body: bytes, *, as_of: datetime) -> Iterator[Claim | SourceFacts | SourceRecord]:
-    """Bytes -> whose record it is, what it warns of, and its records, one after another: for another process.
+def pieces(body: bytes, *, as_of: datetime, schemas: frozenset[str]) -> Iterator[Claim | SourceFacts | SourceRecord]:
+    """Bytes -> whose record it is, what it warns of, and its records of these schemas, many in one: for another process.
 
     Raises `SourceContractBroken`.
     """
     whole = split(answer.bundle(body), as_of=as_of)
     yield whole.about
     yield whole.facts
-    yield from whole.records
+    yield from together([record for record in whole.records if record.schema in schemas])
+
+
+def alone(resource: Json) -> tuple[SourceRecord, ...]:
+    """One resource, saved to a file by itself -> its records. It does not say whose it is, so no answer is ever made of it.
+
+    Raises `SourceContractBroken` for one that a structured record gives nothing of.
+    """
+    kind = resource["resourceType"]
+    if kind in _FRAME:
+        raise SourceContractBroken("a Patient or an OperationOutcome by itself: nothing of it is given")
+    if kind not in SCHEMAS and kind not in OTHERS:
+        raise SourceContractBroken("a resource by itself, of a type that a structured record does not have")
+    try:
+        entries = list(_entries([{"resource": resource}]))
+        for entry in entries:
+            entry.where = entry.where.replace("entry 1", "by itself", 1)
+        listed = [resource] if kind == "List" else []
+        return tuple(_records(entries, _links(entries), {}, lists.ended(listed), _time_of(resource, listed), Claim()))
+    except RecursionError:
+        raise SourceContractBroken("the record is nested deeper than any record is") from None
 
 
 def _split(bundle: Mapping[str, Any], as_of: datetime | None) -> Split:

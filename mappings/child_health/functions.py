@@ -246,7 +246,7 @@ def impression_status(value: Code) -> Code:
         "entered-in-error": "entered-in-error",
     }
     if value not in known:
-        raise Unusable("a form that was stopped: not a finding")
+        raise Unusable("a form not carried to its end: not a finding")
     return Code(known[value])
 
 

@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.hl7.fhir.common.hapi.validation.support.CachingValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.CommonCodeSystemsTerminologyService;
 import org.hl7.fhir.common.hapi.validation.support.InMemoryTerminologyServerValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.PrePopulatedValidationSupport;
@@ -30,6 +31,7 @@ import org.hl7.fhir.r4.model.ValueSet;
 
 /** Lines {"name", "resource"} -> lines {"name", "severity", "where", "said"}. One argument: the folder of UK Core definitions, or none. */
 public class Validate {
+    private static final boolean ONE_CODING_IS_ENOUGH = true; // R4, "Binding strengths": one coding from the value set; HAPI asks it of all
     private static final String UK_CORE = "https://fhir.hl7.org.uk/StructureDefinition/UKCore-";
 
     public static void main(String[] arguments) throws Exception {
@@ -46,7 +48,7 @@ public class Validate {
             new InMemoryTerminologyServerValidationSupport(context),
             new SnapshotGeneratingValidationSupport(context),
             unknown);
-        FhirInstanceValidator instance = new FhirInstanceValidator(chain);
+        FhirInstanceValidator instance = new FhirInstanceValidator(new CachingValidationSupport(chain, ONE_CODING_IS_ENOUGH));
         instance.setAnyExtensionsAllowed(true);
         FhirValidator validator = context.newValidator().registerValidatorModule(instance);
 

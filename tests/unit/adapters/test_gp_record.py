@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import adapters.gp
+from adapters.gp.answer import bundle
 from adapters.gp.record import split
 from gateway.adapter import SourceContractBroken, SourceRecord
 from gateway.registry import load_manifest
@@ -381,3 +382,34 @@ def test_the_family_is_neither_given_nor_named_where_staff_are():
         {},
     ]
     assert item.data["resource"]["location"][0]["location"]["display"] == "Riverside Surgery"
+
+
+def of_a_file(read: Any) -> list[SourceRecord]:
+    return list(adapters.gp.read_file(load_manifest(adapters.gp), "saved.json", json.dumps(read).encode()))
+
+
+def test_one_resource_saved_by_itself_is_read_from_a_file_and_is_nobodys():
+    (item,) = of_a_file(ALLERGY)
+    (in_a_record,) = records(ALLERGY)
+    assert item.where == "by itself, AllergyIntolerance"
+    assert (item.schema, item.data) == (in_a_record.schema, in_a_record.data)
+    assert (item.about.nhs_number, item.about.local_id) == (None, None)
+
+
+def test_the_service_never_takes_a_resource_by_itself():
+    with pytest.raises(SourceContractBroken, match="not a FHIR Bundle"):
+        bundle(json.dumps(ALLERGY).encode())
+
+
+@pytest.mark.parametrize(
+    ("read", "reason"),
+    [
+        ({"resourceType": "Patient"}, "a Patient or an OperationOutcome by itself"),
+        ({"resourceType": "Slot"}, "of a type that a structured record does not have"),
+        ({"resourceType": "Bundle", "type": "searchset", "entry": []}, "a collection with entries"),
+        ({"name": "x"}, "not a FHIR resource in JSON"),
+    ],
+)
+def test_a_file_of_anything_else_is_refused_with_its_reason(read: dict[str, Any], reason: str):
+    with pytest.raises(SourceContractBroken, match=reason):
+        of_a_file(read)

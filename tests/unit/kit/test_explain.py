@@ -44,12 +44,12 @@ def test_of_first_the_choice_that_gave_the_value_is_named(maps: Maps):
 
 def test_of_two_lines_of_one_element_the_one_that_wrote_it_is_named(maps: Maps):
     found = told(maps, "gp/allergy", "allergy-no-time-has-its-zone", "AllergyIntolerance.recordedDate")
-    assert [line.split(" <- ")[1] for line in found] == ["line 39 without_zone"]
+    assert [line.split(" <- ")[1] for line in found] == ["line 40 without_zone"]
 
 
 def test_an_item_of_a_list_comes_from_its_group(maps: Maps):
     found = told(maps, "gp/allergy", "allergy-no-time-has-its-zone", "AllergyIntolerance.reaction[0].note[0].text")
-    assert found == ['"On both arms" <- line 63 <- text in note in resource.reaction of entry 4, AllergyIntolerance']
+    assert found == ['"On both arms" <- line 64 <- text in note in resource.reaction of entry 4, AllergyIntolerance']
 
 
 def test_an_id_is_the_gateways_own(maps: Maps):
