@@ -42,7 +42,7 @@ def bundle(body: bytes) -> dict[str, Any]:
 
 
 def saved(body: bytes) -> dict[str, Any]:
-    """The bytes of a file -> the Bundle, or a resource that was saved by itself. Raises `SourceContractBroken` for anything else."""
+    """The bytes of a file -> the Bundle, or a resource saved by itself. Raises `SourceContractBroken` for anything else."""
     read = _json(body)
     if not isinstance(read, dict) or not isinstance(read.get("resourceType"), str):
         raise SourceContractBroken("not a FHIR resource in JSON")

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -26,9 +27,11 @@ from gateway.api.middleware import Edge, Straight
 from gateway.connectors import CONNECTORS, DELIVERIES
 from gateway.connectors.apart import Apart
 from gateway.connectors.http import PooledHttp
+from gateway.connectors.room import Room
 from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFound, StartupRefused
 from gateway.fetch import Fetch
 from gateway.flows.accounts import Accounts
+from gateway.flows.aside import Aside
 from gateway.flows.parts import Parts
 from gateway.flows.programme import load_programme
 from gateway.flows.shelving import SourceLocalIds, SourceShelf
@@ -61,7 +64,8 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
     store = await open_store(settings.database(), keys, name=settings.name, traces_per_second=settings.pds.per_second)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(store.close)
-        https = _https(settings)
+        room = Room()
+        https = _https(settings, room)
         for http in {id(http): http for http in https.values()}.values():
             closing.push_async_callback(http.close)
         pds = Pds(settings.pds, HttpxHttp(tls=_context(settings.pds.tls)))
@@ -71,9 +75,9 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
             closing.push_async_callback(sds.close)
         jwks = Jwks(live=settings.mode == "live")
         closing.push_async_callback(jwks.close)
-        apart = Apart()
+        apart = Apart(room)
         closing.push_async_callback(apart.close)
-        parts = _parts(settings, keys, store, https, pds, sds, jwks, apart)
+        parts = _parts(settings, keys, store, https, pds, sds, jwks, apart, room)
         for source in parts.registry.sources.values():
             if isinstance(source.adapter, Closes):
                 closing.push_async_callback(source.adapter.close)
@@ -89,6 +93,7 @@ def _parts(
     sds: Sds | None,
     jwks: Jwks,
     apart: Apart,
+    room: Room,
 ) -> Parts:
     active = sources(settings, keys, store, https, sds, apart)
     rules = policy.load(settings.policy or files("consent_policy"))
@@ -129,13 +134,18 @@ def _parts(
         page_count=settings.page_count,
         empty_bucket_s=settings.empty_bucket_ms / 1000,
         allow_test_numbers=settings.mode == "sandbox",
+        aside=Aside(apart, partial(_maps_in, settings.mappings, _own_codes(settings)), keys.resource_ids_apart),
+        holding=room.holding,
     )
 
 
-def _https(settings: Settings) -> Mapping[str, PooledHttp]:
+def _https(settings: Settings, room: Room) -> Mapping[str, PooledHttp]:
     """Outgoing HTTP of each source: one pool for all, and one of its own for each that has its own trust or certificate."""
-    shared = PooledHttp()
-    return {name: PooledHttp(tls=_context(source.tls)) if source.tls else shared for name, source in settings.sources.items()}
+    shared = PooledHttp(room=room)
+    return {
+        name: PooledHttp(tls=_context(source.tls), room=room) if source.tls else shared
+        for name, source in settings.sources.items()
+    }
 
 
 def _context(tls: Tls | None) -> ssl.SSLContext | None:
@@ -182,11 +192,20 @@ def sources(
 
 def _maps(settings: Settings) -> mapping.Maps:
     """The mappings, with the code maps that sources bring themselves: letters mean different things in different places."""
-    folder = settings.mappings or files("mappings")
-    own = {name: Path(str(one.options["code_maps"])) for name, one in settings.sources.items() if "code_maps" in one.options}
+    own = _own_codes(settings)
     for name, place in own.items():
         if not place.is_dir():
             raise StartupRefused(f"sources.{name}.options.code_maps is not a folder: name one that holds NAME.csv code maps")
+    return _maps_in(settings.mappings, own)
+
+
+def _own_codes(settings: Settings) -> Mapping[str, Path]:
+    return {name: Path(str(one.options["code_maps"])) for name, one in settings.sources.items() if "code_maps" in one.options}
+
+
+def _maps_in(chosen: Path | None, own: Mapping[str, Path]) -> mapping.Maps:
+    """Also of the process that maps apart, which loads them itself."""
+    folder = chosen or files("mappings")
     return mapping.with_code_maps(mapping.load(folder), folder, own)
 
 

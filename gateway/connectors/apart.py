@@ -1,10 +1,12 @@
-"""Large bodies are read in a process of their own: what would stop everybody else for a quarter of a second stops nobody.
+"""Large bodies are read, and their records mapped, in a process of their own, which gives way to every other.
 
-The bytes in flight share one budget, so that several full records at once wait for each other instead of for memory. What was
-read comes back in pieces, and between two pieces everybody else has a turn. Source: DESIGN, "The parts": adapters.
+It runs at the lowest priority, so that a small read keeps its time whatever the other does. What was made comes back in pieces,
+and between two pieces everybody else has a turn. How many bytes may be here at once is the room's to say.
+Source: DESIGN, "The parts": adapters.
 """
 
 import asyncio
+import os
 import pickle
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -13,19 +15,18 @@ from multiprocessing import get_context
 from typing import Any, Final
 
 from gateway.adapter import SourceUnavailable
+from gateway.connectors.room import Room
 
-LARGE_BYTES: Final = 256 * 1024  # smaller ones are read where they are: the way there and back would cost more
-IN_FLIGHT_BYTES: Final = 64_000_000
+_LOWEST: Final = 19
 _PIECE: Final = 100  # records: about a millisecond of work
-_TASKS: Final = 64  # bodies that one process reads before another takes its place, so that no memory stays taken
+_TASKS: Final = 640  # bodies that one process reads before another takes its place, so that no memory stays taken
 
 
 class Apart:
     """`gateway.adapter.ReadApart` over one process, started with the first large body."""
 
-    def __init__(self, *, in_flight_bytes: int = IN_FLIGHT_BYTES) -> None:
-        self._most, self._free = in_flight_bytes, in_flight_bytes
-        self._room = asyncio.Condition()
+    def __init__(self, room: Room) -> None:
+        self._room = room
         self._pool: ProcessPoolExecutor | None = None
 
     async def __call__(self, read: Callable[[bytes], Iterable[Any]], body: bytes) -> AsyncIterator[Any]:
@@ -33,19 +34,18 @@ class Apart:
 
         Raises whatever `read` raises; `SourceUnavailable` when the process was lost.
         """
-        size = min(len(body), self._most)
-        async with self._room:
-            await self._room.wait_for(lambda: self._free >= size)
-            self._free -= size
+        alone = self._room.holding()  # for this body, where no request holds it
         try:
-            for piece in await self._read(read, body):
-                for item in pickle.loads(piece):  # noqa: S301 - made by our own process from our own classes
+            if not self._room.is_held():
+                await self._room.let_in(alone, len(body))
+            pieces = await self._read(read, body)
+            pieces.reverse()
+            while pieces:
+                for item in pickle.loads(pieces.pop()):  # noqa: S301 - made by our own process from our own classes
                     yield item
                 await asyncio.sleep(0)
         finally:
-            async with self._room:
-                self._free += size
-                self._room.notify_all()
+            alone.give_back()
 
     async def close(self) -> None:
         """Let the process go."""
@@ -55,7 +55,9 @@ class Apart:
 
     async def _read(self, read: Callable[[bytes], Iterable[Any]], body: bytes) -> list[bytes]:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=_TASKS)
+            self._pool = ProcessPoolExecutor(
+                1, mp_context=get_context("spawn"), max_tasks_per_child=_TASKS, initializer=os.nice, initargs=(_LOWEST,)
+            )
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, _in_pieces, read, body)
         except BrokenProcessPool:

@@ -4,10 +4,12 @@ Each resource is decided again by its own labels, stripped of what its marks say
 not known counts as the most restricted, so what carries it stays here.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from time import monotonic
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -15,7 +17,8 @@ from msgspec import UNSET
 from gateway.adapter import LOCKED_AT_SOURCE
 from gateway.disclosure.labels import labelled, labels_of, not_for_family, raised
 from gateway.disclosure.provenance import provenance
-from gateway.disclosure.stripping import PATIENT_KEEPS, PATIENT_PATHS, strip, sweep
+from gateway.disclosure.ready import UNKNOWN_LABEL, Paths, Ready, Work, readied, taken_out, work_of
+from gateway.disclosure.stripping import PATIENT_KEEPS, PATIENT_PATHS, strip
 from gateway.disclosure.usual import Usual, usual
 from gateway.errors import InternalFault, PolicyNotActive
 from gateway.model import (
@@ -30,23 +33,18 @@ from gateway.model import (
     Permit,
     Recorded,
     RefusedRecord,
-    Resource,
     SourceReport,
     SourceState,
 )
 from gateway.policy import GrainDecision, Policy, of
 from gateway.resource import Typed, encoded, name_of
 
-__all__ = ["Page", "disclose"]
+__all__ = ["Page", "Ready", "disclose", "disclose_in_turns", "readied"]
 
 KEPT = 1_024  # short ways kept for one set of circumstances; past that they are made for each answer
 ENTRY_BYTES = 160  # what a Bundle entry adds to its resource: fullUrl and search
-
-_MARKS = frozenset(Mark)
-
-
-_Paths: TypeAlias = Mapping[Mark, tuple[tuple[str, ...], ...]]
-_Work: TypeAlias = tuple[tuple[Mark, tuple[tuple[str, ...], ...] | None], ...]
+AT_A_TIME = 128  # resources decided before somebody may look at the clock: well under a millisecond
+TURN_S = 0.002  # others get their turn this often
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ class _Run:
     withheld: Counter[str] = field(default_factory=Counter)
     withheld_from: set[Category] = field(default_factory=set)
     decided: dict[tuple[str, int, int, bool, bool], _Ruling] = field(default_factory=dict)
-    work: dict[int, _Work] = field(default_factory=dict)
+    work: dict[int, Work] = field(default_factory=dict)
 
     def hold(self, rule: str, category: Category | None) -> None:
         self.withheld[rule] += 1
@@ -98,6 +96,52 @@ def disclose(
 
     Raises `PolicyNotActive` when the policy is another than the permit's, `InternalFault` for a person without a row.
     """
+    steps = _disclosing(resources, reports, refused, recorded, identity, policy, page)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return _whole(done)
+
+
+async def disclose_in_turns(
+    resources: Sequence[MappedResource],
+    reports: Sequence[SourceReport],
+    refused: Sequence[RefusedRecord],
+    recorded: Recorded[Permit],
+    identity: PatientIdentity,
+    policy: Policy,
+    *,
+    page: Page,
+) -> Disclosure:
+    """`disclose`, with a turn for everybody else every 2 ms: for an answer that may be of any size."""
+    steps, since = _disclosing(resources, reports, refused, recorded, identity, policy, page), monotonic()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return _whole(done)
+        if monotonic() - since > TURN_S:
+            await asyncio.sleep(0)
+            since = monotonic()
+
+
+def _whole(done: StopIteration) -> Disclosure:
+    made = done.value
+    assert isinstance(made, Disclosure)
+    return made
+
+
+def _disclosing(
+    resources: Sequence[MappedResource],
+    reports: Sequence[SourceReport],
+    refused: Sequence[RefusedRecord],
+    recorded: Recorded[Permit],
+    identity: PatientIdentity,
+    policy: Policy,
+    page: Page,
+) -> Generator[None, None, Disclosure]:
+    """Pauses wherever somebody else may have a turn."""
     permit = recorded.value
     if policy.hash != permit.policy_hash:
         raise PolicyNotActive(reason="policy-changed-during-the-request")
@@ -105,7 +149,7 @@ def disclose(
     if person is None:
         raise InternalFault(reason="person-not-admitted")
     run = _Run(permit, policy, permit.facts.request.types_in_scope)
-    released, twice = _released(run, resources, _only(permit))
+    released, twice = yield from _released(run, resources, _only(permit))
     reports = tuple(_reports(permit, reports, {item.source for item, _ in released.values()}))
     if "Provenance" in run.wanted:
         _add_provenance(run, released, identity, person)
@@ -130,12 +174,14 @@ def _only(permit: Permit) -> str | None:
 
 def _released(
     run: _Run, resources: Sequence[MappedResource], only: str | None
-) -> tuple[dict[str, tuple[MappedResource, Disclosed]], list[RefusedRecord]]:
+) -> Generator[None, None, tuple[dict[str, tuple[MappedResource, Disclosed]], list[RefusedRecord]]]:
     """Every resource that may leave, by its key "Type/id", before paging; and those whose id was there already."""
     released: dict[str, tuple[MappedResource, Disclosed]] = {}
     twice: list[RefusedRecord] = []
     family, wanted, short = Mark.NOT_FOR_FAMILY in run.permit.strip, run.wanted, _Short(run)
-    for item in resources:
+    for number, item in enumerate(resources, start=1):
+        if not number % AT_A_TIME:
+            yield
         body = item.body
         kind, own_id = name_of(body)
         if kind not in wanted or kind == "Patient":  # the answer's one Patient is the trace's
@@ -151,7 +197,7 @@ def _released(
         if out.__class__ is Mark:
             run.hold(f"mark:{out}", item.category)
             continue
-        out = out or _decided(run, item, family=family)
+        out = out or (_of_ready(run, item, body, family) if body.__class__ is Ready else _decided(run, item, family=family))
         if out is not None:
             released[key] = (item, out)  # type: ignore[assignment] # marks were dealt with
     return released, twice
@@ -199,7 +245,7 @@ def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | No
     """One resource -> as it will leave, or None when it is withheld."""
     category, care_class = item.category, item.care_class
     if not isinstance(category, Category) or not isinstance(care_class, CareClass):
-        run.hold("unknown-label", None)
+        run.hold(UNKNOWN_LABEL, None)
         return None
     labels = labels_of(item.body)
     if labels:
@@ -211,37 +257,37 @@ def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | No
     if ruling.withheld_by:
         run.hold(ruling.withheld_by, category)
         return None
-    body: Resource | None = item.body
-    stripped: tuple[Mark, ...] = ()
-    for mark, paths in _marked(run, item.paths):
-        before, body = body, None if paths is None or body is None else strip(body, paths)
-        if mark is Mark.LOCATING and body is not None:
-            body = sweep(body)
-        if body is None:
-            run.hold("unknown-label" if paths is None else f"mark:{mark}", category)
-            return None
-        if body is not before:
-            stripped = (*stripped, mark)
-    assert body is not None  # each turn of the loop leaves a body or returns
+    body, held, stripped = taken_out(item.body, _marked(run, item.paths))
+    if body is None:
+        run.hold(held, category)
+        return None
     body = labelled(body, care_class, labels, ours=bool(stripped))
     return _out(body, item.source, category, care_class, ruling.rules, stripped)
 
 
-def _marked(run: _Run, paths: _Paths) -> _Work:
-    """What has to go from a resource with these marks: (mark, paths), and paths None for a mark that is not known.
+def _of_ready(run: _Run, item: MappedResource, body: Ready, family: bool) -> Disclosed | None:
+    """The same of a resource that was made ready in another process. Raises `InternalFault`: it was, for other marks."""
+    if body.strip != run.permit.strip:
+        raise InternalFault(reason="made-ready-for-another-permit")
+    category = item.category
+    if not isinstance(category, Category) or not isinstance(body.care_class, CareClass):
+        run.hold(UNKNOWN_LABEL, None)
+        return None
+    if family and body.family:
+        run.hold(f"mark:{Mark.NOT_FOR_FAMILY}", category)
+        return None
+    ruling = _ruled(run, item.source, category, body.care_class, item.locked, item.not_early_years)
+    if ruling.withheld_by or body.held:
+        run.hold(ruling.withheld_by or body.held, category)
+        return None
+    return Disclosed(body, item.source, category, body.care_class, ruling.rules, body.stripped, body.encoded)
 
-    Resources of one map share their marks, so this is worked out once for each; all of them are alive while we work.
-    """
+
+def _marked(run: _Run, paths: Paths) -> Work:
+    """`work_of`, once for the resources of one map, which share their marks; all of them are alive while we work."""
     known = run.work.get(id(paths))
     if known is None:
-        if paths.keys() <= _MARKS:
-            gone = run.permit.strip
-            known = tuple(
-                (mark, paths.get(mark, ())) for mark in Mark if mark in gone and (mark in paths or mark is Mark.LOCATING)
-            )
-        else:
-            known = ((Mark.LOCATING, None),)
-        run.work[id(paths)] = known
+        known = run.work[id(paths)] = work_of(run.permit.strip, paths)
     return known
 
 

@@ -7,7 +7,7 @@ once to the source's owner, or, where the source is set to `drift = "refuse"`, r
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -89,6 +89,19 @@ class Accounts:
             else:
                 self._account(waiting)
         return result
+
+    def turns(self, source: str, records: int) -> int:
+        """The turn of the first of so many records, which are counted elsewhere."""
+        turn = self._turns[source]
+        self._turns[source] = turn + records
+        return turn
+
+    def add(self, source: ActiveSource, counted: Iterable[tuple[str, Accounting]], unknown_codes: Mapping[str, int]) -> None:
+        """What was counted in another process: by schema, and the codes that code maps do not know."""
+        for schema, accounting in counted:
+            self._count(source, schema, accounting)
+        for code_map, count in unknown_codes.items():
+            CODES.labels(source.settings.name, code_map).inc(count)
 
     async def settle(self, now: datetime, sources: Mapping[str, ActiveSource]) -> None:
         """What waits -> counts in the database, a log line and a work item for each new path. Raises `StoreDown`."""

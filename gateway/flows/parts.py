@@ -1,6 +1,7 @@
 """What every flow is given: the steps' own machinery and the ports, built once by app."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from gateway import caller
 from gateway.adapter import Clock
 from gateway.fetch import Fetch
 from gateway.flows.accounts import Accounts
+from gateway.flows.aside import Aside
 from gateway.flows.programme import Programme
 from gateway.identity import Identity
 from gateway.mapping import Maps
@@ -21,6 +23,7 @@ from gateway.registry import Registry
 if TYPE_CHECKING:
     from gateway.flows.upkeep import Standing
 
+Held = AbstractAsyncContextManager[object]
 Mint = Callable[[str, str, str], Callable[[str, str], str]]  # person, source, its kind -> (resource type, key) -> our id
 
 
@@ -40,8 +43,8 @@ class Parts:
     shelf: ShelfStore
     programme: Programme
     protections: Protections
-    crosswalk: Crosswalk
     suppressions: Suppressions
+    crosswalk: Crosswalk
     work: WorkList
     accounts: Accounts
     parcels: Parcels
@@ -58,6 +61,8 @@ class Parts:
     page_count: int
     empty_bucket_s: float
     allow_test_numbers: bool
+    aside: Aside  # where large records are mapped
+    holding: Callable[[], Held]  # around a request: what it holds of the room for large answers is given back at its end
 
     def types(self) -> frozenset[str]:
         """R4 types that can be asked for: what the active sources give, the Patient of the trace, and where things came from."""

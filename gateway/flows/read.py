@@ -2,19 +2,35 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
 from gateway import bundle, mapping
+from gateway.adapter import TOGETHER
 from gateway.audit import record_decision, record_disclosure
 from gateway.consent import decide
-from gateway.disclosure import Page, disclose
-from gateway.errors import PolicyNotActive, StoreDown
+from gateway.disclosure import Page, disclose_in_turns
+from gateway.errors import PolicyNotActive, SourceError, SourceTimedOut, StoreDown
 from gateway.facts import gather
 from gateway.fetch import Fetched
+from gateway.flows.aside import map_aside
 from gateway.flows.parts import Parts
 from gateway.identity import admit
-from gateway.model import AccessRequest, Deny, Disclosure, Facts, MappedResource, NotUsable, PatientIdentity, Recorded, RefusedRecord
+from gateway.model import (
+    AccessRequest,
+    Deny,
+    Disclosure,
+    Facts,
+    MappedResource,
+    NotUsable,
+    PatientIdentity,
+    Permit,
+    Recorded,
+    RefusedRecord,
+    SourceReport,
+    SourceState,
+)
 from gateway.plan import plan
 from gateway.ports import NewWork
 from gateway.resource import name_of
@@ -36,6 +52,11 @@ async def released(parts: Parts, request: AccessRequest, page: Page) -> Recorded
     """Steps 3 to 11: what may leave, recorded; or the answer of a denial. Raises a `GatewayError`."""
     if not parts.holds_policy(parts.now()):
         raise PolicyNotActive(reason="policy-not-active")
+    async with parts.holding():
+        return await _released(parts, request, page)
+
+
+async def _released(parts: Parts, request: AccessRequest, page: Page) -> Recorded[Disclosure] | bundle.Answer:
     for _ in range(TRIES):
         identity, facts = await _who(parts, request)
         decision = decide(facts, parts.policy, parts.terms)
@@ -45,8 +66,8 @@ async def released(parts: Parts, request: AccessRequest, page: Page) -> Recorded
         known = await admit(identity, permit, parts)
         fetched = await parts.fetch(plan(permit, known, parts.registry), deadline_s=parts.deadline_s)
         await _note_locks(parts, known, fetched)
-        mapped, refused = await _map(parts, known, fetched, request)
-        disclosure = disclose(mapped, fetched.reports, refused, permit, known, parts.policy, page=page)
+        mapped, reports, refused = await _map(parts, known, fetched, permit.value)
+        disclosure = await disclose_in_turns(mapped, reports, refused, permit, known, parts.policy, page=page)
         recorded = await record_disclosure(parts.log, disclosure, now=parts.now(), jobs=_owed(parts, disclosure, fetched))
         if recorded is not None:
             return recorded
@@ -70,18 +91,36 @@ async def _facts(parts: Parts, identity: PatientIdentity | NotUsable, request: A
 
 
 async def _map(
-    parts: Parts, identity: PatientIdentity, fetched: Fetched, request: AccessRequest
-) -> tuple[Sequence[MappedResource], Sequence[RefusedRecord]]:
-    """Every record by its source's maps; other requests get their turn in between."""
+    parts: Parts, identity: PatientIdentity, fetched: Fetched, permit: Permit
+) -> tuple[Sequence[MappedResource], Sequence[SourceReport], Sequence[RefusedRecord]]:
+    """Every record by its source's maps; other requests get their turn in between, and large records another process."""
+    request = permit.facts.request
     person = identity.alias or identity.person or ""
     contexts: dict[str, mapping.Context] = {}
     mapped: list[MappedResource] = []
     refused: list[RefusedRecord] = []
+    ready: list[MappedResource] = []  # chosen already
+    failed: dict[str, SourceError] = {}
     since = monotonic()
     for source, record in fetched.records:
         context = contexts.get(source)
         if context is None:
             context = contexts[source] = _context(parts, source, person, identity)
+        if record.schema == TOGETHER:
+            if source not in failed:
+                try:
+                    async with asyncio.timeout(parts.deadline_s):
+                        found = await map_aside(
+                            parts.aside, parts.accounts, parts.maps.hash, parts.registry.sources[source], record, context, permit
+                        )
+                except TimeoutError:
+                    failed[source] = SourceTimedOut("over-budget")
+                except SourceError as error:
+                    failed[source] = error
+                else:
+                    ready += found[0]
+                    refused += found[1]
+            continue
         result = parts.accounts.map(parts.registry.sources[source], record, context)
         mapped += result.resources
         refused += result.refused
@@ -92,7 +131,15 @@ async def _map(
     chosen = [item for item in mapped if name_of(item.body)[0] in wanted]
     if request.query.interaction == "read":
         chosen = [item for item in chosen if item.body["id"] == request.query.resource_id]
-    return chosen, refused
+    reports = [_unmapped(report, failed[report.source]) if report.source in failed else report for report in fetched.reports]
+    chosen += ready
+    return [item for item in chosen if item.source not in failed] if failed else chosen, reports, refused
+
+
+def _unmapped(report: SourceReport, error: SourceError) -> SourceReport:
+    """Of a source whose records could not all be mapped: none of them is shown, and it says so."""
+    state = SourceState.TIMED_OUT if isinstance(error, SourceTimedOut) else SourceState.FAILED
+    return replace(report, state=state, reason=error.reason, as_of=None, warnings=())
 
 
 async def _note_locks(parts: Parts, identity: PatientIdentity, fetched: Fetched) -> None:

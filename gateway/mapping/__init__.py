@@ -8,7 +8,7 @@ from gateway.mapping.context import Context, Run, Unusable, WriteContext
 from gateway.mapping.loading import load, with_code_maps
 from gateway.mapping.outward.write import Written, write_record
 from gateway.mapping.rewrite import encode, parse
-from gateway.mapping.run import R4_SCHEMA, MapResult, Maps, map_record
+from gateway.mapping.run import R4_SCHEMA, MapResult, Maps, map_record, remade
 from gateway.mapping.shape import shape_faults
 from gateway.mapping.tree import Fault, MappingFaults
 from gateway.mapping.typed import Reader, person_of
@@ -32,6 +32,7 @@ __all__ = [
     "parse",
     "person_of",
     "public_path",
+    "remade",
     "shape_faults",
     "with_code_maps",
     "write_record",

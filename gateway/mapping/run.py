@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache, partial
 from types import TracebackType
 from typing import Any, Final
@@ -18,7 +19,7 @@ from gateway.mapping.plan import MapPlan
 from gateway.mapping.r4 import index
 from gateway.mapping.r4_lane import ODD, UNREADABLE, Lane
 from gateway.mapping.source import Schema
-from gateway.model import CareClass, Category, MappedResource, RefusedRecord
+from gateway.model import CareClass, Category, MappedResource, RefusedRecord, Resource
 from gateway.resource import Several
 
 UNEXPECTED: Final = "a value of a kind that no line expects"
@@ -121,6 +122,21 @@ def map_record(maps: Maps, adapter: str, record: SourceRecord, ctx: Context, *, 
                     _run_block(loaded.plan, block, record, run, resources, refused_records, outcome)
     made = _accounting(maps, adapter, record, outcome) if account else None
     return MapResult(tuple(resources), tuple(refused_records), made, run.unknown_codes)
+
+
+def remade(
+    body: Resource,
+    source: str,
+    category: Category,
+    care_class: CareClass,
+    where: str,
+    as_of: datetime,
+    mapping: str,
+    locked: bool,
+    not_early_years: bool,
+) -> MappedResource:
+    """What a map made in another process of ours, of which only these came back: its marks were seen to there."""
+    return MappedResource(body, source, category, care_class, {}, where, as_of, mapping, locked, not_early_years)
 
 
 @cache

@@ -13,6 +13,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -121,19 +122,11 @@ class Keys:
         An HMAC-SHA-256 of person, source, type and key, 5 bits of each of its first 20 bytes: another person, another hash.
         The source's own name is hashed in and never shown: of a protected person it could tell the place.
         """
-        inner, outer = self._resource_id
-        begun = inner.copy()
-        begun.update(_bytes(f"{person}\0{source}\0"))
-        start, outer_copy, letters = begun.copy, outer.copy, _LETTERS
-        prefix = f"{person}.{kind}."
+        return _mint(self._resource_id, person, source, kind)
 
-        def mint(resource_type: str, key: str) -> str:
-            message, whole = start(), outer_copy()
-            message.update(f"{resource_type}\0{key}".encode("utf-8", "surrogatepass"))
-            whole.update(message.digest())
-            return prefix + whole.digest()[:20].translate(letters).decode()
-
-        return mint
+    def resource_ids_apart(self, person: str, source: str, kind: str) -> Callable[[], Callable[[str, str], str]]:
+        """What makes the same in another process of ours: it can be pickled, and carries the key."""
+        return partial(_mint_apart, self._hash["resource-id"], person, source, kind)
 
     # ------------------------------------------------------------------------------------------------- sealing
 
@@ -176,6 +169,26 @@ def _keyed(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
     """HMAC-SHA-256 (RFC 2104) with the key taken in: its inner and outer hash, to be copied for each message."""
     padded = key.ljust(hashlib.sha256().block_size, b"\0")
     return hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)), hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+
+
+def _mint(keyed: "tuple[hashlib._Hash, hashlib._Hash]", person: str, source: str, kind: str) -> Callable[[str, str], str]:
+    inner, outer = keyed
+    begun = inner.copy()
+    begun.update(_bytes(f"{person}\0{source}\0"))
+    start, outer_copy, letters = begun.copy, outer.copy, _LETTERS
+    prefix = f"{person}.{kind}."
+
+    def mint(resource_type: str, key: str) -> str:
+        message, whole = start(), outer_copy()
+        message.update(f"{resource_type}\0{key}".encode("utf-8", "surrogatepass"))
+        whole.update(message.digest())
+        return prefix + whole.digest()[:20].translate(letters).decode()
+
+    return mint
+
+
+def _mint_apart(key: bytes, person: str, source: str, kind: str) -> Callable[[str, str], str]:
+    return _mint(_keyed(key), person, source, kind)
 
 
 def _create(folder: Path, *, made_for: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import time
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
@@ -10,12 +11,14 @@ from functools import partial
 import pytest
 
 from adapters.gp import answer
-from adapters.gp.record import pieces, split
-from gateway.adapter import SourceContractBroken, SourceUnavailable
+from adapters.gp.record import OTHER, SCHEMAS, UNREADABLE, pieces, split
+from gateway.adapter import TOGETHER, SourceContractBroken, SourceUnavailable
 from gateway.connectors.apart import Apart
+from gateway.connectors.room import Room
 from tests.perf.gp_record import structured
 
 pytestmark = pytest.mark.anyio
+ALL = frozenset({*SCHEMAS.values(), OTHER, UNREADABLE})
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 
@@ -26,7 +29,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def apart() -> AsyncIterator[Apart]:
-    reader = Apart(in_flight_bytes=1000)
+    reader = Apart(Room(1000))
     yield reader
     await reader.close()
 
@@ -83,7 +86,7 @@ async def test_bodies_in_flight_share_one_budget_and_one_larger_than_it_still_go
 
 async def test_what_is_wrong_with_a_body_is_heard_and_a_lost_process_is_replaced(apart: Apart) -> None:
     with pytest.raises(SourceContractBroken):
-        await all_of(apart, partial(pieces, as_of=NOW), b"{}")
+        await all_of(apart, partial(pieces, as_of=NOW, schemas=ALL), b"{}")
     with pytest.raises(SourceUnavailable):
         await all_of(apart, lost, b"")
     assert await all_of(apart, words, b"still here") == ["still", "here"]
@@ -91,6 +94,8 @@ async def test_what_is_wrong_with_a_body_is_heard_and_a_lost_process_is_replaced
 
 async def test_a_structured_record_read_apart_is_the_same_record(apart: Apart) -> None:
     body = structured("amara", 300_000)
-    about, facts, *records = await all_of(apart, partial(pieces, as_of=NOW), body)
+    about, facts, *kept = await all_of(apart, partial(pieces, as_of=NOW, schemas=ALL), body)
     here = split(answer.bundle(body), as_of=NOW)
+    records = [record for some in kept for record in pickle.loads(some.data.records)]
+    assert all(some.about == about and some.schema == TOGETHER for some in kept)
     assert (about, facts, tuple(records)) == (here.about, here.facts, here.records)
