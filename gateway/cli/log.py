@@ -1,5 +1,6 @@
 """`gateway log`: the audit log, asked and verified by its operator. Every question here is itself recorded."""
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,8 @@ from gateway.cli.say import fail
 from gateway.ports import LogQuestion
 from gateway.settings import Settings
 from gateway.store import Store
+
+NO_EVENT = "no event of this name is in the log: of a receipt, give the part before its first dot"
 
 app = typer.Typer(help="The audit log: why a decision was made, and whether the log holds together.", no_args_is_help=True)
 
@@ -26,9 +29,24 @@ def why(event: Annotated[str, typer.Argument(help="the event named by a receipt 
 
     lines = stored.run(work)
     if lines is None:
-        fail("no event of this name is in the log: of a receipt, give the part before its first dot")
+        fail(NO_EVENT)
     for line in lines:
         typer.echo(line)
+
+
+@app.command()
+def show(event: Annotated[str, typer.Argument(help="the event named by a receipt (its part before the first dot)")]) -> None:
+    """Print one event as JSON, as the log holds it: of a decision, what `gateway policy explain FILE` takes."""
+
+    async def work(store: Store, _: Settings) -> Any:
+        found = await store.log.event(event)
+        await stored.record(store, "log-show", {"event": event if found else "unknown"})
+        return None if found is None else found.body
+
+    body = stored.run(work)
+    if body is None:
+        fail(NO_EVENT)
+    typer.echo(json.dumps(body, indent=2, ensure_ascii=False))
 
 
 @app.command()

@@ -100,6 +100,13 @@ def _of_the_log(event: str) -> Mapping[str, Any]:
 def _explain_stored(loaded: policy.Policy, tree: Mapping[str, Any], where: str) -> None:
     detail = tree.get("detail", tree)
     facts = detail.get("facts") if isinstance(detail, dict) else None
+    kind = tree.get("kind")
+    if not isinstance(facts, dict) and kind == "audit-read":
+        fail(f"{where}: an auditor's question, which its own decision came before: explain the decision of the same request_id")
+    if not isinstance(facts, dict) and kind == "disclosure":
+        fail(f"{where}: a disclosure: explain the event that its detail names as its decision")
+    if not isinstance(facts, dict) and isinstance(kind, str):
+        fail(f"{where}: no rule decided this event: only a decision and what follows from one can be explained")
     if not isinstance(facts, dict):
         fail(f"{where}: neither a case nor a decision of the log: a decision has its facts under detail")
     try:

@@ -196,6 +196,17 @@ def test_a_receipt_names_an_event_that_the_log_holds_and_explains_in_english(wor
     assert world.command("log", "why", "0" * 32).returncode == 1
 
 
+def test_an_event_shown_can_be_saved_and_explained(world: World, tmp_path) -> None:
+    answer = world.find(VISITOR, AMARA)
+    decision, disclosure = (event["event"] for event in world.of_request(answer))
+    shown, file = world.command("log", "show", decision), tmp_path / "event.json"
+    file.write_text(shown.stdout, "utf-8")
+    assert "direct-care-health-visitor" in world.command("policy", "explain", str(file)).stdout
+    file.write_text(world.command("log", "show", disclosure).stdout, "utf-8")
+    assert "names as its decision" in world.command("policy", "explain", str(file)).stderr
+    assert world.command("log", "show", "0" * 32).returncode == 1
+
+
 def test_every_answer_has_a_receipt_of_its_own_over_the_whole_run(world: World) -> None:
     answers = [answer for answer in world.answers if "gateway-receipt" in answer.headers]
     receipts = [answer.headers["gateway-receipt"] for answer in answers]

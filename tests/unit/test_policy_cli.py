@@ -126,6 +126,9 @@ def test_explain_covers_the_access_log_for_an_auditor_alone(tmp_path):
         ("{}", "neither a case nor a decision of the log"),
         ('{"facts": {"purpose": "TREAT"}}', "facts must name exactly"),
         ('{"shows": "x"}', "the case: add given"),
+        ('{"kind": "audit-read", "detail": {"asked": {}}}', "an auditor's question"),
+        ('{"kind": "disclosure", "detail": {"decision": "x"}}', "names as its decision"),
+        ('{"kind": "token", "detail": {}}', "no rule decided this event"),
     ],
 )
 def test_explain_says_what_is_wrong_with_a_file(tmp_path, body, says):
