@@ -1,10 +1,15 @@
 """Every simulator that is asked over HTTP, as one application."""
 
+import sqlite3
+from datetime import UTC, datetime
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from sandbox.centre import Register, fill
+from sandbox.eclipse import Eclipse
 from sandbox.faults import Faults
 from sandbox.gp_connect import GpConnect
 from sandbox.pds import Pds
@@ -17,7 +22,10 @@ def build(*, people: int = 0, pds_per_second: float = 0) -> Starlette:
     faults = Faults()
     pds, sds, gp = Pds(faults, people=people, per_second=pds_per_second), Sds(faults), GpConnect(faults)
 
-    front_door, inbox = FrontDoor(faults), PracticeInbox(faults)
+    front_door, inbox, eclipse = FrontDoor(faults), PracticeInbox(faults), Eclipse(faults)
+    held = sqlite3.connect(":memory:", check_same_thread=False)
+    fill(held, datetime.now(UTC).date())
+    centre = Register(faults, held)
 
     async def received(request: Request) -> Response:
         """What the systems that take were given: read back by tests."""
@@ -36,4 +44,6 @@ def build(*, people: int = 0, pds_per_second: float = 0) -> Starlette:
         Route("/control/seen", seen),
         Route("/control/received", received),
     ]
-    return Starlette(routes=[*pds.routes(), *sds.routes(), *gp.routes(), *front_door.routes(), *inbox.routes(), *control])
+    return Starlette(
+        routes=[*pds.routes(), *sds.routes(), *gp.routes(), *front_door.routes(), *inbox.routes(), *centre.routes(), *eclipse.routes(), *control]
+    )

@@ -40,6 +40,7 @@ from gateway.adapter import (
     SourceUnavailable,
     Tools,
 )
+from gateway.connectors.sql_values import typed
 from gateway.errors import StartupRefused
 
 NOT_DECLARED: Final = "a column that the manifest does not declare"
@@ -166,7 +167,9 @@ class _PostgreSql:
                     self._address, command_timeout=self._budget_s, server_settings={"application_name": "shared-care-gateway"}
                 )
                 try:
-                    await connection.execute(self._sql, *(row[name] for name in self._order))
+                    statement = await connection.prepare(self._sql)
+                    kinds = [one.name for one in statement.get_parameters()]
+                    await statement.fetch(*(typed(kind, row[name]) for kind, name in zip(kinds, self._order, strict=True)))
                 finally:
                     await connection.close()
         except TimeoutError:

@@ -72,6 +72,8 @@ class Category(StrEnum):
     OTHER_HEALTH = "other-health"
     CENTRE_INVOLVEMENT = "centre-involvement"
     CENTRE_ATTENDANCE = "centre-attendance"
+    CENTRE_CONSENT = "centre-consent"  # what a centre's registration form says of who may be told
+    CHILDCARE_OFFER = "childcare-offer"  # that there is one, never on what grounds
     SOCIAL_CARE_INVOLVEMENT = "social-care-involvement"
     CHILD_PROTECTION = "child-protection"
     SOCIAL_CARE_RECORD = "social-care-record"

@@ -33,7 +33,7 @@ def maps() -> mapping.Maps:
 
 
 @pytest.fixture(scope="module")
-def register(tmp_path_factory: pytest.TempPathFactory) -> sql.SqlSource:
+def register(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
     path = centre.write(tmp_path_factory.mktemp("centre") / "centretrack.db", NOW.date())
     options = {"database_url": f"sqlite:///{path}"}
     settings = SourceSettings("centre", "childrens_centre", "dfe-urn:199901", "A", "Willow", 5.0, None, 7, options)
@@ -99,18 +99,19 @@ AUTHORITY_PEOPLE = [person.key for person in PEOPLE if person.local_id]
 
 
 @pytest.mark.parametrize("key", CENTRE_PEOPLE)
-def test_every_child_of_the_centre_maps_to_registration_and_visits(register: sql.SqlSource, maps: mapping.Maps, key: str):
+def test_every_child_of_the_centre_maps_to_registration_and_visits(register: Adapter, maps: mapping.Maps, key: str):
     records, facts = said(register, key)
     assert {record.about for record in records} == {Claim(nhs_number=BY_KEY[key].nhs_number, birth_date=BY_KEY[key].birth_date)}
     assert facts == SourceFacts()
     results = [mapped(maps, "childrens_centre", record) for record in records]
     types = [resource.body["resourceType"] for result in results for resource in result.resources]
-    assert types == ["EpisodeOfCare", *["Encounter"] * (3 if key == "amara" else 2)]
+    offer = ["Flag"] if key in ("amara", "jonah", "mia") else []
+    assert types == ["EpisodeOfCare", "CareTeam", *offer, *["Encounter"] * (3 if key == "amara" else 2), *["Consent"] * 5]
     assert all(result.accounting is not None and result.accounting.unmapped == () for result in results)
     assert {record.locked for record in records} == {key == "jonah"}
 
 
-def test_the_centre_is_named_only_where_it_is_marked_as_locating(register: sql.SqlSource, maps: mapping.Maps):
+def test_the_centre_is_named_only_where_it_is_marked_as_locating(register: Adapter, maps: mapping.Maps):
     records, _ = said(register, "amara")
     for record in records:
         for resource in mapped(maps, "childrens_centre", record).resources:
@@ -121,9 +122,9 @@ def test_the_centre_is_named_only_where_it_is_marked_as_locating(register: sql.S
             assert not any(word in said_at_all for word in ("Willow", "room", "Home", "Library", "WC0", "Amara", "Testwell"))
 
 
-def test_a_parent_on_a_sensitive_course_is_not_told_of(register: sql.SqlSource):
+def test_a_parent_on_a_sensitive_course_is_not_told_of(register: Adapter):
     records, _ = said(register, "leah", {"organisation": "dfe-urn:199901", "organisation_kind": "childrens-centre"})
-    assert [record.schema for record in records] == ["centre-registration-1"]
+    assert [record.schema for record in records] == ["centre-registration-1", "centre-contact-1"]
 
 
 @pytest.mark.parametrize("key", AUTHORITY_PEOPLE)

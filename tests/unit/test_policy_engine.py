@@ -55,7 +55,8 @@ def context_of(here, care_class, *, locked, agreed, allow, not_early_years=False
 
 CARE = {"TREAT", "ETREAT", "COC"}
 HEALTH = {"demographics", "allergies", "medications", "problems", "immunisations", "child-health-reviews", "other-health"}
-CENTRE = {"centre-involvement", "centre-attendance"}
+CENTRE = {"centre-involvement", "centre-attendance", "childcare-offer"}
+BY_CONSENT_ALONE = {"centre-consent", "childcare-offer"}  # no enquiry opens them
 WARNINGS = {"child-protection", "social-care-involvement"}
 
 
@@ -81,7 +82,7 @@ def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years
         asked = category == "centre-involvement" and here.organisation_kind == home and why in {"TREAT", "COC"}
         return asked and plain and "share-health" in given_
     if who == "centre-worker" and why in {"COC", "EARLYHELP"} and here.organisation_kind == "childrens-centre":
-        mine = {"demographics", "immunisations", "child-health-reviews", "social-care-involvement"} | CENTRE
+        mine = {"demographics", "immunisations", "child-health-reviews", "social-care-involvement"} | CENTRE | BY_CONSENT_ALONE
         held = mine if "centre-registration" in what else set()
         sent = {"referral", "demographics"} if "addressed" in what else set()
         fit = "share-centres" in given_ and not here.deceased
@@ -92,7 +93,7 @@ def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years
         if not here.has_case_reference or "allocated-worker" not in what:
             return False
         if why == "S47":
-            return category != "access-log"
+            return category not in {"access-log"} | BY_CONSENT_ALONE
         if why == "S17" and category in CENTRE:
             return "share-authority" in given_ and care_class not in {"safeguarding", "special"}
         return why == "S17" and category in {"demographics", "immunisations", "child-health-reviews", "social-care-record"} | WARNINGS

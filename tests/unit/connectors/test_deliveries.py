@@ -4,6 +4,9 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import asyncpg
 import postgres_server
 import pytest
 
+import adapters.childrens_centre
 from gateway.adapter import (
     DeliverSettings,
     DeliverTable,
@@ -25,6 +29,7 @@ from gateway.adapter import (
 )
 from gateway.connectors import http_delivery, message_outbox, sql_delivery
 from gateway.errors import StartupRefused
+from gateway.registry import load_manifest
 from tests import fakes
 
 pytestmark = pytest.mark.anyio
@@ -361,4 +366,82 @@ async def test_postgresql_takes_a_row_once_from_an_account_that_may_insert_and_r
         with pytest.raises(SourceContractBroken):
             await to.deliver("referral", outgoing())
     finally:
+        await admin.close()
+
+
+CASES = [
+    case.read_text("utf-8")
+    for case in files("mappings").joinpath("childrens_centre/cases").iterdir()
+    if case.name.endswith(".written.json")
+]
+TYPED = """create table typed_in (referral_id varchar(64) primary key, nhs_number char(10) not null, requested_at timestamptz,
+  seen_on date, local_at timestamp, urgent boolean, children int, weight numeric(6, 2), reason text)"""
+TYPED_COLUMNS = ["referral_id", "nhs_number", "requested_at", "seen_on", "local_at", "urgent", "children", "weight", "reason"]
+TYPED_ROW = {
+    "referral_id": KEY,
+    "nhs_number": "9990000107",
+    "requested_at": "2026-07-01T10:30:00+01:00",
+    "seen_on": "2026-06-30",
+    "local_at": "2026-07-01T10:30:00",
+    "urgent": "Y",
+    "children": "2",
+    "weight": Decimal("11.40"),
+    "reason": date(2026, 7, 1),
+}
+
+
+@pytest.mark.postgres
+async def test_postgresql_takes_days_times_and_numbers_into_typed_columns(running_postgres: str) -> None:
+    admin = await asyncpg.connect(running_postgres)
+    try:
+        await admin.execute(TYPED)
+        what = table("sql", table="typed_in", key="referral_id", columns=TYPED_COLUMNS)
+        to = sql_delivery.build_delivery(what, settings(database_url=running_postgres), tools())
+        for row in (TYPED_ROW, {**TYPED_ROW, "urgent": False}):
+            assert (await to.deliver("referral", outgoing(row))).reference == KEY
+        assert [tuple(row) for row in await admin.fetch("select * from typed_in")] == [
+            (
+                *(KEY, "9990000107", datetime(2026, 7, 1, 9, 30, tzinfo=UTC), date(2026, 6, 30), datetime(2026, 7, 1, 10, 30)),
+                *(True, 2, Decimal("11.40"), "2026-07-01"),
+            )
+        ]
+        day = {"referral_id": "other-key", "nhs_number": "9990000107", "requested_at": "2026-07-01"}
+        await to.deliver("referral", outgoing(day, "other-key"))
+        assert await admin.fetchval("select requested_at from typed_in where referral_id = 'other-key'") == datetime(
+            2026, 7, 1, tzinfo=UTC
+        )
+        for column, bad in (
+            ("requested_at", "2026-07-01T10:30:00"),  # in no zone
+            ("requested_at", "2026-07"),
+            ("local_at", "2026-07-01T10:30:00Z"),  # in a zone that the column forgets
+            ("seen_on", "2026-07-01T10:30:00Z"),
+            ("urgent", "perhaps"),
+            ("children", "two"),
+            ("children", True),
+            ("weight", "heavy"),
+        ):
+            with pytest.raises(SourceContractBroken):
+                await to.deliver("referral", outgoing({**TYPED_ROW, "referral_id": "k", column: bad}, "k"))
+        assert await admin.fetchval("select count(*) from typed_in") == 2
+    finally:
+        await admin.close()
+
+
+@pytest.mark.postgres
+async def test_what_the_centres_map_writes_goes_into_its_table_with_typed_columns(running_postgres: str) -> None:
+    admin = await asyncpg.connect(running_postgres)
+    try:
+        manifest = load_manifest(adapters.childrens_centre)
+        what = manifest.deliver["referral"]
+        names = what.options["columns"]
+        kinds = dict.fromkeys(names, "text") | {"requested_at": "timestamptz", "nhs_number": "char(10)"}
+        kinds["referral_id"] = "text primary key"
+        await admin.execute(f"create table referral_in ({', '.join(f'{name} {kind}' for name, kind in kinds.items())})")
+        to = sql_delivery.build_delivery(what, settings(database_url=running_postgres), tools())
+        for number, case in enumerate(CASES):
+            data = json.loads(case)["data"] | {"referral_id": f"key-{number}"}
+            await to.deliver("referral", outgoing(data, f"key-{number}"))
+        assert await admin.fetchval("select count(*) from referral_in") == len(CASES) > 2
+    finally:
+        await admin.execute("drop table if exists referral_in")
         await admin.close()

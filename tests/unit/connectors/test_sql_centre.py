@@ -5,10 +5,8 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
-import tomllib
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime
-from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,26 +14,35 @@ from typing import Any
 import asyncpg
 import pytest
 
+import adapters.childrens_centre
 from gateway.adapter import Claim, Manifest, Purpose, SourceFacts, SourceRecord, SourceSettings, Want
 from gateway.connectors import sql
 from gateway.nhs_number import NhsNumber
+from gateway.registry import load_manifest
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CHILD, PARENT, REFUSED, LOCKED, BIRTH_LIST = "9990000107", "9990001111", "9990013233", "9990014248", "9990012229"
+NOT_STORED = "9990016267"
 
 REGISTER = """
-create table setting (setting_id int, prefix char(2), name text, urn text, la_code text, postcode text, active boolean);
+create table setting (setting_id int, prefix char(2), name text, urn text, la_code text, postcode text, phone text,
+  active boolean);
 create table family (family_id text, setting_id int, registered_on date, source text, status text, left_on date);
 create table member (member_id text, family_id text, role text, first_name text, dob date, nhs_number char(10), nhs_status text);
 create table address (family_id text, member_id text, line1 text, from_date date, to_date date, confidential boolean);
+create table relationship (child_member_id text, carer_member_id text, type text, parental_responsibility char(1),
+  lives_with boolean, from_date date, to_date date);
+create table eligibility (eligibility_id int, member_id text, scheme text, basis text, code_dern text, status text,
+  valid_from date, valid_to date);
 create table consent (consent_id int, subject_member_id text, given_by_member_id text, scope text, decision text,
-  obtained_on date, expires_on date, withdrawn_on date);
+  obtained_on date, expires_on date, withdrawn_on date, capacity text, form_version text, evidence text, given_in text,
+  helped_by text, recorded_by text);
 create table event (event_id text, setting_id int, category text, title text, starts_at timestamp, ends_at timestamp,
   sensitive boolean, venue text);
 create table attendance (event_id text, member_id text, status text);
 
-insert into setting values (1, 'WC', 'Willow', '199901', 'E08999901', 'ZZ99 1AZ', true);
+insert into setting values (1, 'WC', 'Willow', '199901', 'E08999901', 'ZZ99 1AZ', '01632 960190', true);
 insert into family values ('WC1', 1, '2024-04-01', 'hv', 'registered', null),
   ('WC2', 1, '2023-01-01', 'self', 'left', '2025-01-01'),
   ('WC3', 1, '2024-01-01', 'self', 'registered', null),
@@ -46,16 +53,27 @@ insert into member values
   ('r', 'WC2', 'child', 'J', '2023-12-01', '9990013233', 'traced'),
   ('l', 'WC3', 'child', 'K', '2022-01-26', '9990014248', 'traced'),
   ('x', 'WC3', 'child', 'X', '2022-01-26', '9990000107', 'rejected'),
-  ('b', 'WC4', 'child', 'I', '2023-04-17', '9990012229', 'traced');
+  ('b', 'WC4', 'child', 'I', '2023-04-17', '9990012229', 'traced'),
+  ('s', 'WC1', 'expectant', 'S', '2008-02-02', '9990016267', 'stated');
 insert into address values ('WC3', null, 'Hidden House', '2024-01-01', null, true),
   ('WC1', null, 'Old House', '2024-01-01', '2024-06-01', true);
-insert into consent values
+insert into consent (consent_id, subject_member_id, given_by_member_id, scope, decision, obtained_on, expires_on, withdrawn_on)
+values
   (1, 'c', 'p', 'share_health', 'permit', '2024-04-01', null, null),
   (2, 'c', 'p', 'share_la', 'permit', '2024-04-01', null, '2026-11-21'),
   (3, 'c', 'p', 'share_centres', 'permit', '2024-04-01', '2026-11-21', null),
   (4, 'r', 'p', 'share_health', 'permit', '2024-01-01', null, null),
   (5, 'r', 'p', 'share_health', 'deny', '2025-01-01', null, null),
-  (6, 'l', 'p', 'share_health', 'permit', '2024-01-01', null, '2026-11-22');
+  (6, 'l', 'p', 'share_health', 'permit', '2024-01-01', null, '2026-11-22'),
+  (7, 's', 's', 'share_health', 'permit', '2024-01-01', null, null),
+  (8, 's', 's', 'store', 'permit', '2024-01-01', null, '2026-11-21');
+update consent set capacity = 'PR', form_version = '2024', evidence = 'paper', given_in = 'en', helped_by = 'none',
+  recorded_by = 'X';
+update consent set capacity = 'self' where subject_member_id = 's';
+insert into relationship (child_member_id, carer_member_id, type) values ('c', 'p', 'mother');
+insert into eligibility values (1, 'c', '2YO', 'ECO', '500', 'taken-up', '2026-09-01', '2027-03-31'),
+  (2, 'c', '30H', 'ECO', '501', 'eligible', '2026-09-01', null),
+  (3, 'r', '2YO', 'LAA', '502', 'eligible', '2025-12-01', '2026-11-20');
 insert into event values ('e1', 1, 'stay-and-play', 'Play', '2024-06-01 10:00:00', '2024-06-01 11:00:00', false, 'Hall'),
   ('e2', 1, 'group', 'Freedom', '2024-06-02 10:00:00', null, true, 'Room'),
   ('e3', 1, 'group', 'Unmarked', '2024-06-03 10:00:00', null, null, 'Room'),
@@ -112,23 +130,7 @@ async def register(request: pytest.FixtureRequest) -> str:
 
 
 def manifest() -> Manifest:
-    table = tomllib.loads(files("adapters.childrens_centre").joinpath("manifest.toml").read_text("utf-8"))
-    own = ("query", "lock", "protect", "everyone")
-    return Manifest(
-        table["name"],
-        table["title"],
-        table["connector"],
-        table["owner"],
-        table["identity"],
-        table["kind"],
-        tuple(table["reads"]),
-        table["gives"],
-        frozenset(table["purposes"]),
-        frozenset(table["never_for"]),
-        table["feeds_protection"],
-        table["budget_s"],
-        {name: table[name] for name in own},
-    )
+    return load_manifest(adapters.childrens_centre)
 
 
 @pytest.fixture
@@ -138,6 +140,7 @@ async def centre(register: str) -> AsyncIterator[sql.SqlSource]:
     )
     tools: Any = SimpleNamespace(now=lambda: NOW)
     source = sql.build(manifest(), settings, tools)
+    assert isinstance(source, sql.SqlSource)
     yield source
     await source.close()
 
@@ -173,6 +176,34 @@ async def test_a_child_is_registered_and_came_once(centre: sql.SqlSource):
     assert not any(record.locked for record in records)
 
 
+async def test_whom_to_ring_is_the_centre_and_only_of_a_family_that_is_registered_now(centre: sql.SqlSource):
+    records, _ = await said(centre, CHILD, types=frozenset({"CareTeam"}))
+    assert [(record.data["centre_name"], record.data["centre_phone"]) for record in records] == [("Willow", "01632 960190")]
+    assert await said(centre, REFUSED, types=frozenset({"CareTeam"})) == ([], SourceFacts())
+
+
+async def test_the_two_year_old_offer_says_no_grounds_and_ends_with_its_last_day(centre: sql.SqlSource):
+    records, _ = await said(centre, CHILD, types=frozenset({"Flag"}))
+    assert [(record.data["eligibility_id"], record.data["status"]) for record in records] == [(1, "taken-up")]
+    assert not {"basis", "code_dern", "scheme"} & records[0].data.keys()
+    ended, _ = await said(centre, REFUSED, types=frozenset({"Flag"}))
+    assert [record.data["status"] for record in ended] == ["ended"]
+
+
+async def test_each_decision_of_the_registration_form_is_read_with_what_became_of_it(centre: sql.SqlSource):
+    records, _ = await said(centre, CHILD, types=frozenset({"Consent"}))
+    assert [(one.data["scope"], one.data["state"], one.data["given_by"]) for one in records] == [
+        ("share_health", "in-force", "mother"),
+        ("share_la", "withdrawn", "mother"),
+        ("share_centres", "expired", "mother"),
+    ]
+    assert not {"recorded_by", "given_by_member_id"} & set().union(*(one.data for one in records))
+    again, _ = await said(centre, REFUSED, types=frozenset({"Consent"}))
+    assert [(one.data["decision"], one.data["state"]) for one in again] == [("permit", "replaced"), ("deny", "in-force")]
+    own, _ = await said(centre, NOT_STORED, types=frozenset({"Consent"}))
+    assert {one.data["given_by"] for one in own} == {"self"}
+
+
 async def test_a_parents_attendance_is_the_parents(centre: sql.SqlSource):
     records, _ = await said(centre, PARENT, types=frozenset({"Encounter"}))
     assert [(record.data["event_id"], record.data["status"]) for record in records] == [("e1", "attended"), ("e4", "cancelled")]
@@ -196,6 +227,7 @@ async def test_a_family_from_a_birth_list_is_not_involvement(centre: sql.SqlSour
         (PARENT, "gp-practice", True),  # never asked
         (REFUSED, "gp-practice", True),  # refused later
         (LOCKED, "gp-practice", False),  # withdrawn from tomorrow on
+        (NOT_STORED, "gp-practice", True),  # shares with health, but took back today that a record is kept at all
     ],
 )
 async def test_the_centres_own_consent_locks_what_is_not_shared(centre: sql.SqlSource, number: str, kind: str, locked: bool):
@@ -232,11 +264,11 @@ async def test_a_confidential_address_protects_the_person(centre: sql.SqlSource)
 def test_a_whole_register_is_read_and_what_is_not_shared_comes_out_locked(sqlite_register: str):
     body = Path(sqlite_register.removeprefix("sqlite:///")).read_bytes()
     records = list(sql.read_file(manifest(), "centretrack.db", body))
-    assert {record.about.nhs_number for record in records} == {CHILD, PARENT, REFUSED, LOCKED}
+    assert {record.about.nhs_number for record in records} == {CHILD, PARENT, REFUSED, LOCKED, NOT_STORED}
     assert {record.locked for record in records} == {True}
 
 
 def test_the_manifest_says_nothing_but_selects():
     statements = sql.read_statements(manifest())
-    assert [query.name for query in statements.queries] == ["registration", "attendance"]
+    assert [query.name for query in statements.queries] == ["registration", "contact", "offer", "attendance", "consent"]
     assert set(statements.protect) == {"address-lock"}
