@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from sandbox.centre import Register, fill
 from sandbox.eclipse import Eclipse
+from sandbox.eclipse import Eclipse
 from sandbox.faults import Faults
 from sandbox.gp_connect import GpConnect
 from sandbox.pds import Pds

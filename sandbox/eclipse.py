@@ -40,7 +40,7 @@ CP, CIN, CLA, UNBORN = "CHILD.CP.PLAN", "CHILD.CIN", "CHILD.CLA.S20", "CHILD.CP.
 UNREVIEWED = "CHILD.CP.NEGLECT"  # in no code map, and it would tell the category of abuse
 KNOWN: dict[str, list[dict[str, Any]]] = {  # person -> what the system holds: the differences from an ordinary record
     "amara": [{"classificationAssignments": [plan(CP), over(CIN), plan(CIN), plan("CHILD.CLA.SHORT"), plan(CP, status="DELETED")]}],
-    "ben": [{"classificationAssignments": [plan(CLA)]}],
+    "ben": [{"__typename": "RedactedResult"}],
     "chloe": [{"nhsNumber": "9990002126", "classificationAssignments": [over(CP), over(CIN)]}],  # under the number before
     "farah": [{"lifeState": "DECEASED", "classificationAssignments": [plan(CP)]}],
     "grace": [{"classificationAssignments": [plan(CP)]}, {"duplicateStatus": "DUPLICATE", "classificationAssignments": [plan(CP)]}],
@@ -49,7 +49,7 @@ KNOWN: dict[str, list[dict[str, Any]]] = {  # person -> what the system holds: t
     "kiran": [{"__typename": "RedactedResult"}],
     "leah": [{"classificationAssignments": [plan(UNBORN)]}],
     "mia": [{"securedContext": {"subjectAccessAllowed": True, "subjectRestrictedViaLock": True}, "classificationAssignments": [plan(CP)]}],
-    "noor": [{"warningAssignments": [{"type": "RISK_23", "endDate": "2026-01-31"}], "classificationAssignments": [plan(CIN), plan(UNREVIEWED)]}],
+    "noor": [{"warningAssignments": [{"type": "RISK_23", "endDate": "2026-01-31"}], "classificationAssignments": [plan(CIN), plan(CLA), plan(UNREVIEWED)]}],
     "oscar": [{"dateOfBirth": {"lower": "2023-01-01", "upper": "2023-12-31", "mask": "YEAR"}, "classificationAssignments": [plan(CP)]}],
     "petra": [{"__typename": "Removed"}],
     "eli-after": [{"classificationAssignments": [over(CLA, "ADOPTED")]}],
@@ -88,7 +88,7 @@ def results(given: Mapping[str, Any], fault: str = "") -> dict[str, Any]:
         raise Wrong("only an exact search by NHS number is simulated")
     found = [one for one in everybody() if one.get("nhsNumber") == number]
     if fault == "wrong-child":
-        found = [one for one in everybody() if one.get("nhsNumber") == BY_KEY["ben"].nhs_number]
+        found = [one for one in everybody() if one.get("nhsNumber") == BY_KEY["grace"].nhs_number]
     if fault == "other-birth-date":
         found = [{**one, "dateOfBirth": {"lower": "2019-09-09", "upper": "2019-09-09", "mask": "DAY"}} for one in found]
     shown = [one for one in found if one["__typename"] != "Removed"]
