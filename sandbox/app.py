@@ -10,7 +10,6 @@ from starlette.routing import Route
 
 from sandbox.centre import Register, fill
 from sandbox.eclipse import Eclipse
-from sandbox.eclipse import Eclipse
 from sandbox.faults import Faults
 from sandbox.gp_connect import GpConnect
 from sandbox.pds import Pds
@@ -46,5 +45,14 @@ def build(*, people: int = 0, pds_per_second: float = 0) -> Starlette:
         Route("/control/received", received),
     ]
     return Starlette(
-        routes=[*pds.routes(), *sds.routes(), *gp.routes(), *front_door.routes(), *inbox.routes(), *centre.routes(), *eclipse.routes(), *control]
+        routes=[
+            *pds.routes(),
+            *sds.routes(),
+            *gp.routes(),
+            *front_door.routes(),
+            *inbox.routes(),
+            *centre.routes(),
+            *eclipse.routes(),
+            *control,
+        ]
     )
