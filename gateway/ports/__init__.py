@@ -1,0 +1,66 @@
+"""What the steps need from the world, as protocols. store/ and outside/ implement them; tests/fakes.py fakes them.
+
+Every method may raise `StoreDown` (store ports) or the error named; nothing else escapes an implementation.
+"""
+
+from gateway.ports.clients import Client, Clients, Limits
+from gateway.ports.delivery import Mandates, Parcels, Suppression, Suppressions
+from gateway.ports.drift import Counted, DriftRow, Drifts
+from gateway.ports.facts import Consents, FactsStore, PersonFacts, PolicyActivation, Protections, Relationships
+from gateway.ports.log import Entry, Log, LogQuestion, StoredEvent
+from gateway.ports.matching import Crosswalk, CrosswalkKind, CrosswalkRow, LocalRecord, LocalRecords, MatchOutcome, Settled
+from gateway.ports.outside import Candidate, Demographics, DemographicsSearch, Provider, Search, Traced, TraceFailure, Wanted
+from gateway.ports.persons import PersonRow, Persons
+from gateway.ports.shelf import ShelfRow, ShelfStore, ShelfStored
+from gateway.ports.work import Job, Leased, NewWork, Owed, Queue, WorkItem, WorkList, WorkSubject
+
+__all__ = [
+    "Candidate",
+    "Client",
+    "Clients",
+    "Consents",
+    "Counted",
+    "Crosswalk",
+    "CrosswalkKind",
+    "CrosswalkRow",
+    "Demographics",
+    "DemographicsSearch",
+    "DriftRow",
+    "Drifts",
+    "Entry",
+    "FactsStore",
+    "Job",
+    "Leased",
+    "Limits",
+    "LocalRecord",
+    "LocalRecords",
+    "Log",
+    "LogQuestion",
+    "Mandates",
+    "MatchOutcome",
+    "NewWork",
+    "Owed",
+    "Parcels",
+    "PersonFacts",
+    "PersonRow",
+    "Persons",
+    "PolicyActivation",
+    "Protections",
+    "Provider",
+    "Queue",
+    "Relationships",
+    "Search",
+    "Settled",
+    "ShelfRow",
+    "ShelfStore",
+    "ShelfStored",
+    "StoredEvent",
+    "Suppression",
+    "Suppressions",
+    "TraceFailure",
+    "Traced",
+    "Wanted",
+    "WorkItem",
+    "WorkList",
+    "WorkSubject",
+]
