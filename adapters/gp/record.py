@@ -110,9 +110,23 @@ def alone(resource: Json) -> tuple[SourceRecord, ...]:
         for entry in entries:
             entry.where = entry.where.replace("entry 1", "by itself", 1)
         listed = [resource] if kind == "List" else []
-        return tuple(_records(entries, _links(entries), {}, lists.ended(listed), _time_of(resource, listed), Claim()))
+        links = {**_beside(resource), **_links(entries)}
+        return tuple(_records(entries, links, {}, lists.ended(listed), _time_of(resource, listed), Claim()))
     except RecursionError:
         raise SourceContractBroken("the record is nested deeper than any record is") from None
+
+
+def _beside(value: Any) -> dict[str, str]:
+    """What a resource by itself refers to was not withheld but is not in the file: each reference to it leads to a key."""
+    if isinstance(value, list):
+        return {said: target for part in value for said, target in _beside(part).items()}
+    if not isinstance(value, dict):
+        return {}
+    said = reference_of(value)
+    before, _, local = said.rpartition("/")
+    kind = before.rpartition("/")[2]
+    own = {said: f"{kind}/{token(local)}"} if kind in SCHEMAS and local else {}
+    return own | _beside(list(value.values()))
 
 
 def _split(bundle: Mapping[str, Any], as_of: datetime | None) -> Split:

@@ -1,5 +1,6 @@
 """The mappings as the commands that look at them load and name them."""
 
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -56,6 +57,8 @@ def load_maps(folder: Path | None, code_maps: Path | None = None) -> mapping.Map
     if code_maps is not None and not code_maps.is_dir():
         fail("--code-maps names no folder", code=UNUSABLE)
     try:
+        if folder is None and code_maps is None:
+            return _shipped()
         return mapping.load(folder or files("mappings"), overrides=code_maps)
     except mapping.MappingFaults as error:
         for fault in error.faults:
@@ -63,3 +66,9 @@ def load_maps(folder: Path | None, code_maps: Path | None = None) -> mapping.Map
         fail(f"{len(error.faults)} faults in the mappings", code=UNUSABLE)
     except OSError:
         fail("the mappings folder cannot be read", code=UNUSABLE)
+
+
+@cache
+def _shipped() -> mapping.Maps:
+    """The shipped maps, which do not change while a process runs."""
+    return mapping.load(files("mappings"))

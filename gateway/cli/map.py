@@ -28,6 +28,8 @@ from gateway.nhs_number import NhsNumber, NotAnNhsNumber, parse
 
 app = typer.Typer(help="Mappings: run, check, compare, explain, document, export.", no_args_is_help=True)
 
+WHOLE = "the file as a whole"
+NOTHING = {"mapped": 0, "ignored": 0, "withheld": 0, "unmapped": []}  # of a file that could not be read, nothing was counted
 COLUMNS = ("local_id", "nhs_number", "birth_date", "verified_on", "verified_by")
 
 
@@ -57,7 +59,7 @@ def run(
 ) -> None:
     """Map a file with the same code as the service; print one JSON object: bundle, accounting, unmapped_codes, refused.
 
-    Exit 0 when nothing was refused, 1 when something was, 2 when the file as a whole is unusable.
+    Exit 0 when nothing was refused, 1 when something was, 2 when the file as a whole is unusable: then `refused` says why.
     """
     number = _number(nhs_number)
     matches = _crosswalk(crosswalk) if crosswalk is not None else {}
@@ -84,15 +86,8 @@ def run(
             ignored += result.accounting.ignored
             withheld += result.accounting.withheld
             unmapped.update(result.accounting.unmapped)
-    answer = {
-        "bundle": {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": body} for body in resources]},
-        "accounting": {"mapped": mapped, "ignored": ignored, "withheld": withheld, "unmapped": sorted(unmapped)},
-        "unmapped_codes": dict(sorted(unknown.items())),
-        "refused": refused,
-    }
-    if not resources:
-        del answer["bundle"]["entry"]  # type: ignore[attr-defined]  # R4 has no empty list
-    sys.stdout.buffer.write(mapping.encode(answer) + b"\n")
+    accounting = {"mapped": mapped, "ignored": ignored, "withheld": withheld, "unmapped": sorted(unmapped)}
+    _print(resources, refused, accounting, dict(sorted(unknown.items())))
     raise typer.Exit(1 if refused else 0)
 
 
@@ -286,9 +281,18 @@ def _records(package: ModuleType, manifest: Manifest, file: Path) -> list[Source
     try:
         return list(registry.read_file(package, manifest, file.name, body, connector=_connector))
     except SourceContractBroken as broken:
+        _print([], [{"where": WHOLE, "reason": broken.reason}], NOTHING, {})
         fail(f"the file is unusable: {broken.reason}", code=UNUSABLE)
     except StartupRefused as refused:
         fail(str(refused), code=UNUSABLE)
+
+
+def _print(resources: list[Any], refused: list[dict[str, str]], accounting: dict[str, Any], unknown: dict[str, int]) -> None:
+    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "collection"}
+    if resources:  # R4 has no empty list
+        bundle["entry"] = [{"resource": body} for body in resources]
+    answer = {"bundle": bundle, "accounting": accounting, "unmapped_codes": unknown, "refused": refused}
+    sys.stdout.buffer.write(mapping.encode(answer) + b"\n")
 
 
 def _connector(name: str) -> ModuleType:

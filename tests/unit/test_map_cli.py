@@ -120,14 +120,26 @@ def test_without_a_number_every_record_is_mapped_for_a_placeholder(extract: Path
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b"<Other/>", b"PK\x03\x04"])
 @pytest.mark.parametrize("source", ["gp", "local_authority"])
-def test_an_unusable_file_gives_one_clear_line(tmp_path: Path, source: str, body: bytes):
+def test_an_unusable_file_gives_one_clear_line_and_its_reason_for_machines(tmp_path: Path, source: str, body: bytes):
     file = tmp_path / "bad"
     file.write_bytes(body)
     result = run(source, file)
     assert result.exit_code == 2
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("gateway: ")
+    read = said(result)
+    assert kinds(read) == []
+    [refused] = read["refused"]
+    assert refused["where"] == "the file as a whole"
+    assert result.stderr == f"gateway: the file is unusable: {refused['reason']}\n"
+
+
+def test_an_event_that_is_known_and_not_mapped_is_refused_with_that_reason(tmp_path: Path):
+    event = {"system": "https://fhir.nhs.uk/STU3/CodeSystem/EventType-1", "code": "legal-information-1"}
+    header = {"resourceType": "MessageHeader", "event": event}
+    file = tmp_path / "message.json"
+    file.write_text(json.dumps({"resourceType": "Bundle", "type": "message", "entry": [{"resource": header}]}), "utf-8")
+    result = run("child_health", file)
+    assert result.exit_code == 2
+    assert said(result)["refused"] == [{"where": "the file as a whole", "reason": "an event that is known but not mapped yet"}]
 
 
 @pytest.mark.parametrize(
