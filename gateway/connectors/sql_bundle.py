@@ -1,12 +1,18 @@
-"""A bundle of CSV files, one a table, in one ZIP -> the rows of each table, and the list of files that proves it whole."""
+"""A bundle of CSV files, one a table, in one ZIP -> the rows of each table, and the list of files that proves it whole.
+
+Loose files in a folder are a bundle too, as soon as the list `manifest.csv` is there and every file is as it says.
+"""
 
 import csv
 import hashlib
 import io
+import os
+import uuid
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -22,6 +28,9 @@ LACKS_TABLE: Final = "a bundle that lacks a table"
 TWO_TABLES: Final = "one table twice in a bundle"
 NO_LIST: Final = "a bundle without the list of its files"
 NOT_AS_LISTED: Final = "a file of the bundle that is not as its list says"
+
+LIST: Final = "manifest.csv"
+LIST_BYTES: Final = 1_000_000
 
 _LIST = frozenset(("file", "rows", "sha256"))
 
@@ -74,6 +83,48 @@ def read_bundle(tables: Tables, body: bytes, *, whole: bool) -> Bundle:
         raise SourceContractBroken(NOT_AS_LISTED)
     newest = max(written, default=None)
     return Bundle(found, None if newest is None else newest.replace(tzinfo=ZoneInfo(tables.zone)).astimezone(UTC))
+
+
+def gather(folder: Path, zone: str) -> Path | None:
+    """Loose files and their list -> one ZIP of them in the same folder; None while they are not all there, and whole.
+
+    The ZIP is whole on the disk, under its own name, before any file goes: a crash brings the bundle once more, not half of it.
+    """
+    listed = folder / LIST
+    if not _plain(listed) or listed.stat().st_size > LIST_BYTES:
+        return None
+    try:
+        header, cells = _csv(listed.read_bytes())
+    except SourceContractBroken:
+        return None  # still being written
+    lines = [dict(zip(map(spelt, header), row, strict=True)) for _, row in cells]
+    paths = [folder / line.get("file", "") for line in lines]
+    if not paths or any(path.parent != folder or path.suffix.lower() != ".csv" or not _plain(path) for path in paths):
+        return None
+    if sum(path.stat().st_size for path in paths) > archive.CAP_BYTES:
+        return None
+    bodies = {path.name: path.read_bytes() for path in paths}
+    if any(hashlib.sha256(bodies[line["file"]]).hexdigest() != line.get("sha256", "").lower() for line in lines):
+        return None
+    newest = max(path.stat().st_mtime for path in (*paths, listed))
+    local = datetime.fromtimestamp(newest, ZoneInfo(zone)).timetuple()
+    made = folder / f"set-{uuid.uuid4().hex}.zip"
+    part = made.with_name(f".{made.name}.part")
+    with part.open("xb") as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name, body in (*bodies.items(), (LIST, listed.read_bytes())):
+                packed.writestr(zipfile.ZipInfo(name, (*local[:5], local.tm_sec)), body)
+        file.flush()
+        os.fsync(file.fileno())
+    os.utime(part, (newest, newest))
+    os.rename(part, made)
+    for path in (*paths, listed):
+        path.unlink(missing_ok=True)
+    return made
+
+
+def _plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _table(tables: Tables, names: set[str]) -> Table | None:

@@ -14,6 +14,7 @@ Past `max_age_h` (default 48) the tables marked `fresh` count as empty: an old c
     identity = "nhsNumber"
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,10 +33,10 @@ from gateway.adapter import (
     Tools,
     Want,
 )
-from gateway.connectors.drop import Opened, opened_drop
+from gateway.connectors.drop import Opened, folder_of, opened_drop
 from gateway.connectors.from_shelf import STALE, from_shelf
 from gateway.connectors.http_json import HttpJson
-from gateway.connectors.sql_bundle import Bundle, read_bundle
+from gateway.connectors.sql_bundle import Bundle, gather, read_bundle
 from gateway.connectors.sql_statements import ALWAYS, SqlSource, Statements, read_statements, records_of
 from gateway.connectors.sql_tables import Loaded, TableRows, of_answer, of_person, read_tables, together
 from gateway.errors import StartupRefused
@@ -57,7 +58,9 @@ class SqlDrop:
         self._statements, self._tables = read_statements(manifest), read_tables(manifest)
         if self._statements.everyone is None:
             raise StartupRefused(f"adapters/{manifest.name}/manifest.toml: bundles need [everyone]")
-        self._drop = opened_drop(source, tools, suffixes=frozenset((".zip",)), cap_bytes=CAP_BYTES, snapshot=True)
+        self._folder = folder_of(source.options.get("drop"), tools.var)
+        loose, packed = frozenset((".csv",)), frozenset((".zip",))
+        self._drop = opened_drop(source, tools, suffixes=packed, cap_bytes=CAP_BYTES, snapshot=True, leaves=loose)
 
     async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
         """The person's rows on the shelf, asked like a database, then how fresh they are and which locks they assert."""
@@ -84,9 +87,11 @@ class SqlDrop:
         finally:
             await loaded.close()
 
-    def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
+    async def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
         """Each waiting bundle with everyone in it; one that is not usable comes with nobody and ends in refused/."""
-        return self._drop.arrivals(self._read)
+        await asyncio.to_thread(gather, self._folder, self._tables.zone)
+        async for delivered in self._drop.arrivals(self._read):
+            yield delivered
 
     def _read(self, body: bytes) -> Opened:
         bundle = read_bundle(self._tables, body, whole=True)

@@ -108,15 +108,21 @@ class Place:
         stamp = (self.now - timedelta(minutes=5)).timestamp()
         os.utime(self.folder / "night.zip", (stamp, stamp))
 
-        async def take() -> str | None:
-            fault = None
+        (fault,) = self.takes_in()
+        return fault
+
+    def takes_in(self) -> list[str | None]:
+        """What lies in the drop, taken in like intake does -> of each delivery the fault for which it was refused."""
+
+        async def take() -> list[str | None]:
+            faults = []
             async for delivery, arrivals in self.source.arrivals():  # type: ignore[attr-defined]
-                fault = delivery.fault
-                if fault is None:
+                faults.append(delivery.fault)
+                if delivery.fault is None:
                     self.shelf.held = {one.business_id: one for one in arrivals}
                     self.shelf.delivered = delivery.as_of
                 delivery.done()
-            return fault
+            return faults
 
         return asyncio.run(take())
 
@@ -312,6 +318,26 @@ def test_a_bundle_that_is_not_what_its_list_says_is_refused_and_the_last_good_on
     before = place.said("amara")
     assert place.delivers(repacked(centre.bundle(place.held, NOW), change)) == reason
     assert place.said("amara") == before
+
+
+def test_loose_files_are_a_bundle_once_each_is_as_the_list_says(opens: Opens) -> None:
+    place = opens("bundle")
+    place.changes("update consent set decision = 'deny' where scope = 'share_health'")
+    with zipfile.ZipFile(io.BytesIO(centre.bundle(place.held, NOW))) as archive:
+        for name in archive.namelist():
+            (place.folder / name).write_bytes(archive.read(name))
+    (place.folder / "consents.csv").write_bytes(b"half a fi")
+    for path in place.folder.glob("*.csv"):
+        os.utime(path, ((NOW - timedelta(hours=1)).timestamp(),) * 2)
+    assert place.takes_in() == []
+    assert {one.locked for one in place.said("amara")[0]} == {False}
+    with zipfile.ZipFile(io.BytesIO(centre.bundle(place.held, NOW))) as archive:
+        (place.folder / "consents.csv").write_bytes(archive.read("consents.csv"))
+    os.utime(place.folder / "consents.csv", ((NOW - timedelta(minutes=50)).timestamp(),) * 2)
+    assert place.takes_in() == [None]
+    assert {one.locked for one in place.said("amara")[0]} == {True}
+    assert place.shelf.delivered == NOW - timedelta(minutes=50)
+    assert not list(place.folder.glob("*.*"))
 
 
 @pytest.mark.parametrize(
