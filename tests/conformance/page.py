@@ -13,7 +13,7 @@ HEAD = """# Conformance
 Written by `make conformance`: do not edit. First, every golden beside the maps and every answer that the families of the
 demonstration get from the gateway, before validators that are not ours. Each judge must also find three seeded faults, or the
 command fails. Then every published sample through `gateway map run`. A finding without a verdict in
-tests/conformance/verdicts.yaml makes the command fail.
+tests/conformance/verdicts.yaml makes the command fail, and so does a leaf of a sample that no map maps or ignores with a reason.
 """
 
 

@@ -19,6 +19,10 @@ JUDGES: Final[tuple[tuple[tuple[str, ...], Callable[[Sequence[Named]], list[Find
 )
 
 
+CLEARS: Final = ("theirs", "advice")  # of an error
+EXCUSES: Final = (*CLEARS, "source", "cannot look")  # of a warning
+
+
 @dataclass(slots=True)
 class Verdict:
     """One row of verdicts.yaml, and how often it was needed."""
@@ -38,7 +42,10 @@ class Verdict:
 
 
 def main() -> int:
-    """Write the page. Exit 1: a finding without a verdict, a verdict without a finding, or a judge that missed a seeded fault."""
+    """Write the page. Exit 1: a finding without a verdict, a verdict without a finding, a judge that missed a seeded fault, a leaf.
+
+    A leaf: of a published sample, and no map maps it or ignores it with a reason. An error needs a verdict that clears it.
+    """
     verdicts = [Verdict(**row) for row in yaml.safe_load((HERE / "verdicts.yaml").read_text("utf-8"))]
     _say("gathering goldens and the answers of the demonstration's place ...")
     judged = [*gathering.goldens(), *gathering.answers()]
@@ -56,10 +63,12 @@ def main() -> int:
         findings += found
     missed = [f"{name} of {judge}" for judge in present for name, _ in SEEDED if not _found(findings, judge, name)]
     ours = [finding for finding in findings if not finding.name.startswith("seeded/")]
-    unexplained = Counter(_row(finding) for finding in ours if _verdict(verdicts, finding) is None)
+    unexplained = Counter(_row(finding) for finding in ours if not _cleared(finding, _verdict(verdicts, finding)))
     stale = [verdict for verdict in verdicts if verdict.judge in present and not verdict.needed]
     _say("published samples through `gateway map run` ...")
-    text = page.written(judged, present, absent, ours, lambda finding: _verdict(verdicts, finding), list(samples.rows()))
+    rows = list(samples.rows())
+    undecided = [row for row in rows if row.unmapped]
+    text = page.written(judged, present, absent, ours, lambda finding: _verdict(verdicts, finding), rows)
     (HERE.parents[1] / "docs" / "conformance.md").write_text(text, "utf-8")
     for line in absent:
         _say(line)
@@ -67,10 +76,12 @@ def main() -> int:
         _say(f"NOT SEEN  seeded fault {name}")
     for (judge, severity, where, said), count in sorted(unexplained.items()):
         _say(f"NO VERDICT  {count} × {judge} {severity}: {where}: {said}")
+    for row in undecided:
+        _say(f"NOT DECIDED  {row.unmapped} leaves of {row.sample}")
     for verdict in stale:
         _say(f"NOT NEEDED  {verdict.judge}: {verdict.said}")
     _say(f"docs/conformance.md written: {len(ours)} findings, {sum(unexplained.values())} without a verdict")
-    return 1 if missed or unexplained or stale else 0
+    return 1 if missed or unexplained or stale or undecided else 0
 
 
 def _found(findings: Sequence[Finding], judge: str, name: str) -> bool:
@@ -83,6 +94,10 @@ def _verdict(verdicts: Sequence[Verdict], finding: Finding) -> Verdict | None:
             verdict.needed += 1
             return verdict
     return None
+
+
+def _cleared(finding: Finding, verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.verdict in (EXCUSES if finding.severity == "warning" else CLEARS)
 
 
 def _row(finding: Finding) -> tuple[str, str, str, str]:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from typer.testing import CliRunner
 
-from gateway.cli.map import app
+from gateway.cli.map import WHOLE, app
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "samples"
 FOLDERS = (  # adapter, folder of the samples, what its files end in
@@ -52,11 +52,13 @@ def rows() -> Iterator[Row]:
 
 def _row(adapter: str, file: Path, code: int, out: str, err: str) -> Row:
     sample = file.relative_to(SAMPLES).as_posix()
-    if code not in (0, 1) or not out.startswith("{"):
-        last = (err or out).strip().splitlines()
-        return Row(adapter, sample, code, "", "", 0, "the file as a whole: " + (last[-1][:160] if last else "no reason given"))
+    if not out.startswith("{"):
+        raise SystemExit(f"conformance: no JSON for {sample}, exit {code}: {err[-500:]}")
     said = json.loads(out)
     made = Counter(entry["resource"]["resourceType"] for entry in said["bundle"].get("entry", ()))
+    whole = [one for one in said["refused"] if one["where"] == WHOLE]
+    if (code == 0) == bool(said["refused"]) or (code == 2) != bool(whole) or not all(map(_told, said["refused"])):
+        raise SystemExit(f"conformance: {sample}: exit {code} does not go with what is refused")
     reasons = Counter(one["reason"] for one in said["refused"])
     leaves = said["accounting"]
     return Row(
@@ -68,3 +70,7 @@ def _row(adapter: str, file: Path, code: int, out: str, err: str) -> Row:
         len(leaves["unmapped"]),
         "; ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items())),
     )
+
+
+def _told(refused: dict[str, str]) -> bool:
+    return bool(refused["where"] and refused["reason"])
