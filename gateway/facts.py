@@ -1,14 +1,14 @@
 """Step 4, gather: identity and caller -> `Facts`: all that policy may read, and nothing else.
 
-Consents, relationships, locks and the client's version are read in one statement on every request, so that what is
-withdrawn or revoked counts on the next request.
+Consents, relationships, locks, the client's version and the active policy are read in one statement on every request, so
+that what is withdrawn, revoked or activated counts on the next request.
 """
 
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from gateway.errors import NotAuthenticated
+from gateway.errors import NotAuthenticated, PolicyNotActive
 from gateway.model import AccessRequest, Caller, ConsentFact, Facts, NotUsable, PatientIdentity
 from gateway.policy import Policy, as_plain, of
 from gateway.ports import FactsStore, PersonFacts
@@ -31,7 +31,8 @@ async def gather(
 ) -> Facts:
     """Everything policy may depend on -> `Facts`. `feeds`: source that feeds the protected index -> hours it may be old.
 
-    Raises `StoreDown` from the store (deny), `NotAuthenticated` when the client was revoked or changed since its token.
+    Raises `StoreDown` from the store (deny), `NotAuthenticated` when the client was revoked or changed since its token,
+    `PolicyNotActive` when another policy than this worker's was activated, be it a moment ago.
     """
     caller = request.caller
     rows = await store.read(
@@ -44,6 +45,8 @@ async def gather(
     )
     if rows.client_version != caller.client_version:
         raise NotAuthenticated(reason="client-revoked-or-changed")
+    if rows.policy != policy.hash:
+        raise PolicyNotActive(reason="policy-not-active")
     traced = identity if isinstance(identity, PatientIdentity) else None
     because = frozenset(_protected_because(traced, rows, feeds, now))
     return Facts(

@@ -163,6 +163,7 @@ async def opened(folder: Path, *, keys: Keys | None = None, deliverer: Deliver |
         page_bytes=1_000_000,
     )
     await store.clients.put(_client())
+    await store.policy_activation.activate(rules().hash, at=now, by="test")
     return World(parts, store, tracer, taker, clock)
 
 

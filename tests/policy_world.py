@@ -144,7 +144,7 @@ def identity(**changes: object) -> PatientIdentity:
 
 
 def person_facts(**changes: object) -> PersonFacts:
-    return replace(PersonFacts(7, frozenset(), False, frozenset(), frozenset(), {}, 3), **changes)
+    return replace(PersonFacts(7, frozenset(), False, frozenset(), frozenset(), {}, 3, policy().hash), **changes)
 
 
 def facts(

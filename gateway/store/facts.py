@@ -26,7 +26,7 @@ from gateway.ports import PersonFacts
 from gateway.store.database import Database, Statement, micros, moment
 from gateway.store.keys import Keys
 from gateway.store.subjects import family
-from gateway.store.tables import CLIENT, CONSENT, FEED, PROTECTION, RELATIONSHIP, SUBJECT
+from gateway.store.tables import CLIENT, CONSENT, FEED, POLICY_ACTIVATION, PROTECTION, RELATIONSHIP, SUBJECT
 
 OBJECTION_SCOPE = "direct-care"
 _NEEDS_STAFF_AND_CASE = "allocated-worker"
@@ -78,7 +78,9 @@ def _statement() -> Statement:
     client = select(_word("client"), no_word, no_word, CLIENT.c.version).where(
         CLIENT.c.id == bindparam("client", type_=String), CLIENT.c.revoked.is_(literal_column("false"))
     )
-    return Statement(union_all(version, consents, relationships, locks, feeds, client))
+    serials = select(func.max(POLICY_ACTIVATION.c.serial)).scalar_subquery()
+    policy = select(_word("policy"), POLICY_ACTIVATION.c.hash, no_word, no_number).where(POLICY_ACTIVATION.c.serial == serials)
+    return Statement(union_all(version, consents, relationships, locks, feeds, client, policy))
 
 
 _READ = _statement()
@@ -111,7 +113,7 @@ class StoredFacts:
 
 
 def _facts(rows: Sequence[Sequence[Any]]) -> PersonFacts:
-    version, client_version = 0, None
+    version, client_version, policy = 0, None, None
     newest: dict[str, tuple[int, str]] = {}  # scope|giver -> (since, decision); "deny" < "permit": the smaller wins a tie
     relationships, feeds = set(), {}
     locks: dict[str, int] = {}  # kind -> since when
@@ -128,6 +130,8 @@ def _facts(rows: Sequence[Sequence[Any]]) -> PersonFacts:
             locks[a] = min(n, locks.get(a, n))
         elif what == "feed":
             feeds[a] = moment(n)
+        elif what == "policy":
+            policy = a
         else:
             client_version = n
     # Each giver's newest word counts. Where two disagree, the refusal stands until its own giver takes it back.
@@ -147,4 +151,5 @@ def _facts(rows: Sequence[Sequence[Any]]) -> PersonFacts:
         locks=frozenset(locks),
         feeds=feeds,
         client_version=client_version,
+        policy=policy,
     )

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 import pytest
 from policy_world import NOW, NUMBER, ROLES, identity, person_facts, policy, request
 
-from gateway.errors import NotAuthenticated, StoreDown
+from gateway.errors import NotAuthenticated, PolicyNotActive, StoreDown
 from gateway.facts import age_band, facts_as_plain, gather
 from gateway.model import ConsentFact, NotUsable, Purpose
 from gateway.policy import Circumstances, from_plain, of
@@ -80,6 +80,13 @@ async def test_nobody_has_no_relationship_age_or_death():
 async def test_a_store_that_is_down_gives_no_facts():
     with pytest.raises(StoreDown):
         await gather(identity(), request(), store=Store(), policy=policy(), feeds={}, now=NOW)
+
+
+@pytest.mark.parametrize("active", [None, "another"])
+async def test_a_policy_activated_a_moment_ago_counts_on_this_request_for_everybody_alike(active):
+    for who in (identity(), NotUsable("unknown", NUMBER)):
+        with pytest.raises(PolicyNotActive):
+            await gathered(who, rows=person_facts(policy=active))
 
 
 @pytest.mark.parametrize("version", [None, 2, 4])

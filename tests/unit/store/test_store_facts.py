@@ -36,6 +36,15 @@ async def test_nobody_traced_reads_nobodys_rows(store: Store) -> None:
     assert (facts.version, facts.consents, facts.relationships, facts.locks) == (0, frozenset(), frozenset(), frozenset())
 
 
+async def test_the_active_policy_is_read_with_the_facts_of_anybody(store: Store) -> None:
+    assert (await read(store)).policy is None
+    await store.policy_activation.activate("aa", at=NOW, by="x")
+    await store.policy_activation.activate("bb", at=NOW, by="x")
+    assert (await read(store)).policy == (await read(store, number=None)).policy == "bb"
+    await store.policy_activation.activate("aa", at=NOW, by="x")
+    assert (await read(store)).policy == "aa"
+
+
 async def test_the_newest_decision_of_a_scope_in_force_counts(store: Store) -> None:
     await consent(store, "store", "deny", NOW - 3 * DAY)
     await consent(store, "store", "permit", NOW - 2 * DAY)
