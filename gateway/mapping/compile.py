@@ -30,6 +30,8 @@ class Compiled:
     key: Callable[[Any, Any], tuple[Any, ...]]
     build: Callable[[Any, Any, Any], dict[str, Any]]
     leads: bool  # to another block of the same record
+    label: str  # as the file writes it; this and the next are asked for with every record
+    title: str  # of the map, as Provenance names it
 
 
 def compile_map(plan: MapPlan) -> tuple[Compiled, ...]:
@@ -46,7 +48,7 @@ def compile_lines(block: Built, code_file: str) -> Callable[[Any, Any], dict[str
 def _compiled(plan: MapPlan, block: BlockPlan) -> Compiled:
     writer = _Writer(block, plan.code_file)
     space = writer.written()
-    return Compiled(block, space.get("items"), space.get("wanted"), space["key"], space["build"], writer.leads)
+    return Compiled(block, space.get("items"), space.get("wanted"), space["key"], space["build"], writer.leads, block.block.label, plan.title)
 
 
 class _Writer:

@@ -32,6 +32,10 @@ class LoadedMap:
 
     plan: MapPlan
     blocks: tuple[Compiled, ...]
+    leads: bool = field(init=False)  # a line of one of its blocks refers to what another block makes
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "leads", any(block.leads for block in self.blocks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +116,17 @@ def map_record(maps: Maps, adapter: str, record: SourceRecord, ctx: Context, *, 
     resources: list[MappedResource] = []
     refused_records: list[RefusedRecord] = []
     outcome = Outcome()
-    leading = any(block.leads for loaded in found for block in loaded.blocks)
+    leading = False
+    for loaded in found:
+        leading = leading or loaded.leads
+    idents: dict[int, str] = {}  # by the block's own identity: two maps of one schema may use one label
     for loaded in found if leading else ():
-        _own_ids(loaded, record, run)
+        _own_ids(loaded, record, run, idents)
     for leads in (False, True) if leading else (False,):  # one that another leads to is made first: refused, nothing leads to it
         for loaded in found:
             for block in loaded.blocks:
                 if block.leads is leads:
-                    _run_block(loaded.plan, block, record, run, resources, refused_records, outcome)
+                    _run_block(loaded.plan, block, record, run, idents, resources, refused_records, outcome)
     made = _accounting(maps, adapter, record, outcome) if account else None
     return MapResult(tuple(resources), tuple(refused_records), made, run.unknown_codes)
 
@@ -151,6 +158,7 @@ def _run_block(
     block: Compiled,
     record: SourceRecord,
     run: Run,
+    idents: dict[int, str],
     resources: list[MappedResource],
     refused: list[RefusedRecord],
     outcome: Outcome,
@@ -165,11 +173,12 @@ def _run_block(
         return
     if not items:
         outcome.left_out.append((block, None))
-    label = block.plan.block.label
+    label = block.label
+    several = block.items is not None and len(items) > 1
     for number, item in enumerate(items, start=1):
-        place = f"{where}, {label} {number}" if block.items is not None and len(items) > 1 else where
+        place = f"{where}, {label} {number}" if several else where
         try:
-            made, reason = _made(plan, block, record, item, place, run), ""
+            made, reason = _made(block, record, item, place, run, idents), ""
         except Unusable as error:
             made, reason = None, _located(plan, error.reason, error.__traceback__)
         except UNREADABLE as error:
@@ -186,15 +195,20 @@ def _run_block(
             outcome.left_out.append((block, item))
 
 
-def _made(plan: MapPlan, block: Compiled, record: SourceRecord, item: Any, place: str, run: Run) -> MappedResource | None:
+def _made(
+    block: Compiled, record: SourceRecord, item: Any, place: str, run: Run, idents: dict[int, str]
+) -> MappedResource | None:
     """One item -> its resource, or None where `when` leaves it out. Raises `Unusable` or any of `UNREADABLE`."""
-    if block.wanted is not None and not block.wanted(record.data, item):
-        return None
-    ident = _ident(block, record.data, item, run)
+    ident = idents.get(id(block)) if idents else None
+    if ident is None:
+        if block.wanted is not None and not block.wanted(record.data, item):
+            return None
+        ident = _ident(block, record.data, item, run)
     body, label = block.build(run, record.data, item), block.plan
     made: dict[str, Any] = {"resourceType": label.root.type, "id": ident}
     if label.profile:
-        made["meta"] = {"profile": [label.profile], **body.pop("meta", {})}
+        meta = body.pop("meta", None)
+        made["meta"] = {"profile": [label.profile], **meta} if meta else {"profile": [label.profile]}
     made |= body
     return MappedResource(
         made,
@@ -204,24 +218,30 @@ def _made(plan: MapPlan, block: Compiled, record: SourceRecord, item: Any, place
         label.paths,
         place,
         record.as_of,
-        plan.title,
+        block.title,
         record.locked,
         record.not_early_years,
     )
 
 
 def _ident(block: Compiled, record: Any, item: Any, run: Run) -> str:
-    parts = []
-    for value in block.key(record, item):
-        part = None if value is None else text(value)
-        if part is None:
-            raise Unusable("the key of the resource is absent")
-        parts.append(part)
-    return run.ctx.mint(block.plan.root.type, block_key(block.plan.block.name, tuple(parts)))
+    parts = block.key(record, item)
+    for part in parts:
+        if part.__class__ is not str or not part or part != part.strip():
+            parts = tuple([_key_part(value) for value in parts])
+            break
+    return run.ctx.mint(block.plan.root.type, block_key(block.plan.block.name, parts))
 
 
-def _own_ids(loaded: LoadedMap, record: SourceRecord, run: Run) -> None:
-    """Ids of the blocks without `each`, so that lines before them can refer to them."""
+def _key_part(value: Any) -> str:
+    part = None if value is None else text(value)
+    if part is None:
+        raise Unusable("the key of the resource is absent")
+    return part
+
+
+def _own_ids(loaded: LoadedMap, record: SourceRecord, run: Run, idents: dict[int, str]) -> None:
+    """Ids of the blocks without `each`, so that lines before them can refer to them; kept, so that each is made once."""
     for block in loaded.blocks:
         if block.items is None:
 
@@ -231,7 +251,7 @@ def _own_ids(loaded: LoadedMap, record: SourceRecord, run: Run) -> None:
 
             made, _ = _guarded(loaded.plan, ident)
             if made is not None:
-                run.own[block.plan.block.label] = made
+                run.own[block.label] = idents[id(block)] = made
 
 
 def _guarded(plan: MapPlan, call: Callable[[], Any]) -> tuple[Any, str]:
