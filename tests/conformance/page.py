@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from gateway.registry import installed
 from tests.conformance.gathering import Named
 from tests.conformance.judges import UK_CORE, Finding
 from tests.conformance.samples import Row
@@ -57,7 +58,15 @@ def _judges(judged: Sequence[Named], present: Sequence[str], absent: Sequence[st
         ),
         "",
         *(f"**{line}**\n" for line in absent),
+        *_adapters(judged),
     ]
+
+
+def _adapters(judged: Sequence[Named]) -> list[str]:
+    """How much of each adapter was looked at: no adapter is passed over in silence."""
+    own = Counter(name.partition("/")[0] for name, _ in judged)
+    lines = ["## Adapters", "", "| adapter | goldens judged |", "|---|---|"]
+    return [*lines, *(f"| {adapter} | {own[adapter] or '**none**'} |" for adapter in sorted(installed())), ""]
 
 
 def _findings(findings: Sequence[Finding], verdict: Callable[[Finding], Judged | None]) -> list[str]:

@@ -42,9 +42,9 @@ class Verdict:
 
 
 def main() -> int:
-    """Write the page. Exit 1: a finding without a verdict, a verdict without a finding, a judge that missed a seeded fault, a leaf.
+    """Write the page. Exit 1: a finding without a verdict that clears it, a verdict without a finding, a missed seeded fault.
 
-    A leaf: of a published sample, and no map maps it or ignores it with a reason. An error needs a verdict that clears it.
+    And a leaf of a published sample that no map maps and no map ignores with a reason.
     """
     verdicts = [Verdict(**row) for row in yaml.safe_load((HERE / "verdicts.yaml").read_text("utf-8"))]
     _say("gathering goldens and the answers of the demonstration's place ...")
