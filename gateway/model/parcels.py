@@ -10,7 +10,7 @@ from gateway.nhs_number import NhsNumber
 
 
 class ParcelState(StrEnum):
-    """Where a parcel is. The sender sees less of it than its operator does (gateway/bundle.py)."""
+    """Where a parcel is. The sender sees less of it than its operator does (gateway/bundle/task.py)."""
 
     QUEUED = "queued"  # waits for its first or next attempt
     SENT = "sent"  # bytes left, and nobody knows yet whether they arrived: tried again under the same key

@@ -1,0 +1,219 @@
+"""Step 12, answer: a recorded disclosure -> Bundle or resource; a recorded denial -> OperationOutcome or the empty answer.
+
+A denial that depends on the person, an unknown number and a permitted person with nothing to show give the same bytes
+but for the receipt: one function makes all three. Source: FHIR R4 section 2.36 (bundle.html), 3.1.1.5 (search outcome).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway import systems
+from gateway.bundle.cursor import pack_cursor, unpack_cursor
+from gateway.bundle.parts import Answer, Look, encode, issue_of, receipt_header, receipt_identifier
+from gateway.bundle.states import UNREACHED, names_of, source_issue, sources_header, warning_issue, with_delivery
+from gateway.bundle.task import parcel
+from gateway.errors import GatewayError, Incomplete, NotFound
+from gateway.model import (
+    AccessRequest,
+    Deny,
+    Disclosure,
+    Mark,
+    PersonId,
+    Receipt,
+    Recorded,
+    SourceReport,
+    SourceState,
+)
+from gateway.resource import name_of
+
+__all__ = [
+    "Answer",
+    "Look",
+    "answer",
+    "denied",
+    "outcome",
+    "pack_cursor",
+    "parcel",
+    "refused",
+    "searchset",
+    "unpack_cursor",
+    "view",
+]
+
+HELP = (
+    "This answer holds what this caller may be shown by this route for this purpose. If you expected more, check the NHS "
+    "number and your relationship with the person, then ask your organisation's information governance lead."
+)
+OUTCOME_URL = "urn:uuid:5d3a1c5e-52a5-4c0f-9f0e-3f1a7c3e9b10"  # always this one, so that alike answers stay alike to the byte
+VIEW_URL = "urn:uuid:7c0b1f52-6e0b-4c5e-8f3a-2d9b6a41c00"  # and its place: what is worked out when asked has no address
+MORE_EVENTS = "There are more events than these, the newest. Narrow the dates, or name a caller or an outcome, to see the others."
+_AS_FOR_NOBODY = (SourceState.NOTHING, SourceState.STALE)
+_ENTRY = b'{"fullUrl":%b%b","resource":%b,"search":{"mode":"match"}}'
+
+
+def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
+    """A recorded disclosure -> the answer. Raises `NotFound` or `Incomplete` (nothing left then but a status)."""
+    disclosure = recorded.value
+    request = disclosure.permit.value.facts.request
+    reports = tuple(with_delivery(report, look) for report in disclosure.reports)
+    if request.query.strict and any(report.state in UNREACHED for report in reports):
+        raise Incomplete(reason="strict-and-a-source-missing")
+    if request.query.interaction == "read":
+        return _resource(recorded, reports, look)
+    names = names_of(look, protected=_is_hidden(disclosure))
+    if not disclosure.resources and not disclosure.withheld_known:
+        if all(report.state in _AS_FOR_NOBODY for report in reports):
+            names = names_of(look, protected=False)  # these are the states of everybody, so their names tell of nobody
+        return _bundle(request, recorded.receipt, [], reports, names, look, person=None)
+    base = encode(f"{look.base_url}/fhir/")[:-1]  # an id of ours and a type of R4 need no escape
+    entries: list[Any] = [
+        msgspec.Raw(_ENTRY % (base, "/".join(name_of(item.body)).encode(), item.encoded)) for item in disclosure.resources
+    ]
+    withheld = [issue_of("information", "suppressed", f"Some {name} are withheld.") for name in sorted(disclosure.withheld_known)]
+    links = []
+    if disclosure.next_key is not None and disclosure.identity.person is not None:
+        speaks_as = disclosure.identity.alias or disclosure.identity.person
+        sealed = look.seal(pack_cursor(request.query, speaks_as, request.caller, disclosure.next_key, request.received_at))
+        links.append({"relation": "next", "url": f"{look.base_url}/fhir?_cursor={sealed}"})
+    return _bundle(
+        request, recorded.receipt, entries, reports, names, look, links=links, more=withheld, person=disclosure.identity.person
+    )
+
+
+def view(recorded: Recorded[Disclosure], resources: Sequence[Mapping[str, Any]], look: Look) -> Answer:
+    """A recorded disclosure and what was worked out from it -> the answer: the view alone, with the sources' states.
+
+    Nothing worked out is the empty answer. Raises `Incomplete`.
+    """
+    disclosure = recorded.value
+    request = disclosure.permit.value.facts.request
+    reports = tuple(with_delivery(report, look) for report in disclosure.reports)
+    if request.query.strict and any(report.state in UNREACHED for report in reports):
+        raise Incomplete(reason="strict-and-a-source-missing")
+    if not resources:
+        return _bundle(request, recorded.receipt, [], reports, names_of(look, protected=False), look, person=None)
+    entries: list[Any] = [
+        {"fullUrl": f"{VIEW_URL}{place}", "resource": body, "search": {"mode": "match"}} for place, body in enumerate(resources)
+    ]
+    names = names_of(look, protected=_is_hidden(disclosure))
+    return _bundle(request, recorded.receipt, entries, reports, names, look, person=disclosure.identity.person)
+
+
+def denied(recorded: Recorded[Deny], look: Look) -> Answer:
+    """A denial that follows from the person -> the empty answer, the same bytes as for nobody. Raises `NotFound` for a read."""
+    deny = recorded.value
+    request = deny.facts.request
+    if request.query.interaction == "read":
+        raise NotFound(reason=deny.reason)
+    reports = tuple(with_delivery(SourceReport(name, SourceState.NOTHING), look) for name in sorted(deny.sources))
+    return _bundle(request, recorded.receipt, [], reports, names_of(look, protected=False), look, person=None)
+
+
+def refused(recorded: Recorded[Deny], status: int) -> Answer:
+    """A denial that follows from the caller alone -> its reason and a helper."""
+    deny = recorded.value
+    issue = issue_of("error", "forbidden", deny.public_reason, spine="ACCESS_DENIED")
+    helper = issue_of("information", "informational", f"Contact: {deny.contact}")
+    body = encode({"resourceType": "OperationOutcome", "issue": [issue, helper]})
+    return Answer(status, body, receipt_header(recorded.receipt), shows_records=True)
+
+
+def outcome(error: GatewayError) -> bytes:
+    """An error -> OperationOutcome bytes with its constant text."""
+    severity = "fatal" if error.status == 500 else "error"
+    issue = issue_of(severity, error.issue_code, error.public_text, spine=error.spine_code)
+    if error.expression:
+        issue["expression"] = [error.expression]
+    return encode({"resourceType": "OperationOutcome", "issue": [issue]})
+
+
+def searchset(resources: Sequence[Mapping[str, Any]], receipt: Receipt, look: Look, self_path: str, *, more: bool) -> Answer:
+    """Resources that are no person's record (AuditEvents) -> a searchset that says so when it is not all there is."""
+    links = [{"relation": "self", "url": f"{look.base_url}/fhir/{self_path}"}]
+    entries: list[dict[str, Any]] = [
+        {"fullUrl": f"{look.base_url}/fhir/{body['resourceType']}/{body['id']}", "resource": body, "search": {"mode": "match"}}
+        for body in resources
+    ]
+    if more:
+        issue = issue_of("warning", "incomplete", MORE_EVENTS)
+        entries.append(_outcome([issue]))
+    bundle = {"resourceType": "Bundle", "identifier": receipt_identifier(receipt), "type": "searchset", "link": links}
+    if entries:
+        bundle["entry"] = entries
+    return Answer(200, encode(bundle), receipt_header(receipt), shows_records=True)
+
+
+def _outcome(issues: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Issues -> the entry that says them. Its fullUrl leads nowhere: R4 wants one of each entry."""
+    outcome = {"resourceType": "OperationOutcome", "issue": issues}
+    return {"fullUrl": OUTCOME_URL, "resource": outcome, "search": {"mode": "outcome"}}
+
+
+def _resource(recorded: Recorded[Disclosure], reports: Sequence[SourceReport], look: Look) -> Answer:
+    disclosure = recorded.value
+    if not disclosure.resources:
+        if any(report.state in UNREACHED for report in reports):
+            raise Incomplete(reason="source-of-the-resource-missing")
+        raise NotFound(reason="nothing-disclosed")
+    names = names_of(look, protected=_is_hidden(disclosure))
+    headers = (*receipt_header(recorded.receipt), sources_header(reports, names))
+    return Answer(200, disclosure.resources[0].encoded, headers, shows_records=True)
+
+
+def _bundle(
+    request: AccessRequest,
+    receipt: Receipt,
+    entries: list[Any],
+    reports: Sequence[SourceReport],
+    names: Callable[[str], tuple[str, str]],
+    look: Look,
+    *,
+    links: Sequence[dict[str, str]] = (),
+    more: Sequence[dict[str, Any]] = (),
+    person: PersonId | None,
+) -> Answer:
+    issues = [source_issue(report, names) for report in reports]
+    issues += [warning_issue(report, area, code, names) for report in reports for area, code in report.warnings]
+    issues += [*more, issue_of("information", "informational", HELP)]
+    tags = [
+        {
+            "system": systems.SOURCE_STATE,
+            "code": report.state.value,
+            "display": f"{names(report.source)[1]}: {report.state.value}",
+        }
+        for report in reports
+    ]
+    entries.append(_outcome(issues))
+    bundle = {
+        "resourceType": "Bundle",
+        "meta": {"tag": tags} if tags else {},
+        "identifier": receipt_identifier(receipt),
+        "type": "searchset",
+        "link": [{"relation": "self", "url": _self_link(request, look)}, *links],
+        "entry": entries,
+    }
+    if not tags:
+        del bundle["meta"]
+    headers = (*receipt_header(receipt), sources_header(reports, names))
+    return Answer(200, encode(bundle), headers, shows_records=len(entries) > 1)
+
+
+def _self_link(request: AccessRequest, look: Look) -> str:
+    """The question as we understood it. A person asked for by NHS number is not named: no number is ever in a URL of ours."""
+    query = request.query
+    person = query.person if isinstance(query.person, str) else None
+    if query.view:
+        return f"{look.base_url}/fhir/Patient/{person}/${query.view}"
+    if query.interaction == "everything":
+        return f"{look.base_url}/fhir/Patient/{person}/$everything?_type={','.join(sorted(query.types))}"
+    name = min(query.types)
+    by = ("_id" if name == "Patient" else "patient") + f"={person}" if person else ""
+    return f"{look.base_url}/fhir/{name}" + (f"?{by}" if by else "")
+
+
+def _is_hidden(disclosure: Disclosure) -> bool:
+    """Whether locating facts go from this answer: then no source is named by its organisation either."""
+    permit = disclosure.permit.value
+    return permit.facts.protected or Mark.LOCATING in permit.strip

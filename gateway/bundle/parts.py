@@ -1,0 +1,52 @@
+"""What every answer is made of: how it looks, its receipt, an issue of its outcome."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from gateway import systems
+from gateway.model import Receipt
+
+encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How sources are named, where links point, how cursors are sealed, what each pushing source last delivered."""
+
+    base_url: str
+    titles: Mapping[str, tuple[str, str]]  # source -> (kind, title)
+    seal: Callable[[bytes], str]
+    deliveries: Mapping[str, tuple[datetime | None, bool]]  # pushing source -> (delivered at, stale): the same for everyone
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What api sends. `shows_records` False: api holds it back to the next time bucket."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+    shows_records: bool
+
+
+def issue_of(severity: str, code: str, text: str, *, spine: str = "") -> dict[str, Any]:
+    """One issue of an OperationOutcome, with the code that Spine's clients know where there is one."""
+    details: dict[str, Any] = {"text": text}
+    if spine:
+        details = {"coding": [{"system": systems.SPINE_ERROR, "code": spine}], "text": text}
+    return {"severity": severity, "code": code, "details": details}
+
+
+def receipt_header(receipt: Receipt) -> tuple[tuple[str, str], ...]:
+    """A receipt -> the header that carries it whole, to be verified."""
+    value = f"{receipt.event}.{receipt.writer}.{receipt.writer_seq}.{receipt.commitment}.{receipt.signature}"
+    return (("Gateway-Receipt", value),)
+
+
+def receipt_identifier(receipt: Receipt) -> dict[str, str]:
+    """A receipt -> the identifier that names its event."""
+    return {"system": systems.RECEIPT, "value": receipt.event}

@@ -1,0 +1,47 @@
+"""What a sender sees of a parcel: a Task. Source: FHIR R4 Task."""
+
+from datetime import datetime
+
+from gateway.bundle.parts import Answer, Look, encode, receipt_header
+from gateway.model import Organisation, Parcel, ParcelState, Receipt
+
+ON_ITS_WAY = "Accepted for delivery."
+DELIVERED = "The recipient's system has it."
+RECALLED = "Taken back by its sender."
+NOT_CONFIRMED = (
+    "The recipient did not confirm it in time, or nothing could be delivered by this route. If it matters, ring the recipient."
+)
+
+
+def parcel(parcel: Parcel, recipient: Organisation, receipt: Receipt, look: Look, now: datetime, *, status: int) -> Answer:
+    """A parcel -> the Task its sender sees: on its way, acknowledged, taken back, or not confirmed in time.
+
+    What was withheld because of the person is told by neither word nor time: it is one that nobody confirmed.
+    """
+    code, since, words = _delivery(parcel, now)
+    body = {
+        "resourceType": "Task",
+        "id": parcel.id,
+        "meta": {"lastUpdated": since.isoformat()},
+        "status": code,
+        "businessStatus": {"text": words},
+        "intent": "order",
+        "code": {"text": "Delivery"},
+        "authoredOn": parcel.created_at.isoformat(),
+        "lastModified": since.isoformat(),
+        "owner": {"display": recipient.name},
+        "restriction": {"period": {"end": parcel.confirm_by.isoformat()}},
+    }
+    headers = (*receipt_header(receipt), ("Location", f"{look.base_url}/fhir/Task/{parcel.id}"))
+    return Answer(status, encode(body), headers, shows_records=False)
+
+
+def _delivery(parcel: Parcel, now: datetime) -> tuple[str, datetime, str]:
+    """(Task.status, since when, in words): of the states only those that tell nothing of the person."""
+    if parcel.state is ParcelState.ACKNOWLEDGED and parcel.settled_at is not None:
+        return "completed", parcel.settled_at, DELIVERED
+    if parcel.state is ParcelState.RECALLED and parcel.settled_at is not None:
+        return "cancelled", parcel.settled_at, RECALLED
+    if now >= parcel.confirm_by:
+        return "on-hold", parcel.confirm_by, NOT_CONFIRMED
+    return "requested", parcel.created_at, ON_ITS_WAY
