@@ -12,10 +12,16 @@ from tests.conformance.samples import Row
 HEAD = """# Conformance
 
 Written by `make conformance`: do not edit. First, every golden beside the maps and every answer that the families of the
-demonstration get from the gateway, before validators that are not ours. Each judge must also find three seeded faults, or the
-command fails. Then every published sample through `gateway map run`. A finding without a verdict in
-tests/conformance/verdicts.yaml makes the command fail, and so does a leaf of a sample that no map maps or ignores with a reason.
+demonstration get from the gateway, before validators that are not ours. Each judge must also find each of three seeded faults
+that it can see. Then every published sample through `gateway map run`. The command fails for a seeded fault not found, for a
+finding without a verdict in tests/conformance/verdicts.yaml, for an error whose verdict is not "advice" or "theirs", and for a
+leaf of a sample that no map maps and none ignores with a reason.
 """
+
+LOOKS = {
+    "medplum": "R4: elements and constraints, no bindings",
+    "fhir": "R4: elements and bindings to HL7's own lists",
+}
 
 
 class Judged(Protocol):
@@ -52,7 +58,7 @@ def _judges(judged: Sequence[Named], present: Sequence[str], absent: Sequence[st
         "| judge | looks at | errors | warnings |",
         "|---|---|---|---|",
         *(
-            f"| {judge} | {'R4, ' + profiles if judge == 'HAPI' else 'R4'} "
+            f"| {judge} | {LOOKS.get(judge, 'R4, ' + profiles)} "
             f"| {severities[judge, 'error'] + severities[judge, 'fatal']} | {severities[judge, 'warning']} |"
             for judge in present
         ),
