@@ -213,6 +213,11 @@ def _in_words(resource: dict[str, Any], others: Mapping[str, dict[str, Any]]) ->
         return f"{' '.join(name.get('given', []))} {name.get('family', '')}, born {resource.get('birthDate', '-')}, {where}"
     if resource["resourceType"] == "List":
         return str(resource.get("title", "see the resource"))
+    if resource["resourceType"] == "CareTeam":
+        reached = [resource.get("name"), *(one.get("value") for one in resource.get("telecom", []))]
+        return ", ".join(filter(None, [*map(_text, resource.get("category", [])), *reached]))
+    if resource["resourceType"] == "Consent":
+        return f"{_text(resource['category'][-1])} ({resource.get('provision', {}).get('type', 'unsaid')}, {resource['status']})"
     candidates = [resource.get(name) for name in ("code", "medicationCodeableConcept", "vaccineCode", "type", "reasonCode")]
     medication = others.get(resource.get("medicationReference", {}).get("reference", ""), {})
     candidates[0:0] = [medication.get("code")]

@@ -33,7 +33,7 @@ def test_known_to_all_four_shows_every_sources_state_and_record(world: World) ->
     assert kinds == {
         *("Patient", "AllergyIntolerance", "Condition", "Encounter", "EpisodeOfCare", "Flag", "Immunization", "Medication"),
         *("MedicationRequest", "MedicationStatement", "Observation", "Provenance", "QuestionnaireResponse"),
-        *("DiagnosticReport", "DocumentReference", "List", "ServiceRequest", "Specimen"),
+        *("CareTeam", "DiagnosticReport", "DocumentReference", "List", "ServiceRequest", "Specimen"),
     }
     sources = {resource["id"].split(".")[1] for resource in resources(answer) if resource["resourceType"] != "Patient"}
     assert sources == {"gp", "child-health", "local-authority", "childrens-centre"}
