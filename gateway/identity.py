@@ -60,12 +60,14 @@ class Identity:
         self.persons = persons
         self._demographics = demographics
         self._ages = ages
-        self._under_way: dict[tuple[NhsNumber, float], asyncio.Task[_Outcome | None]] = {}
+        self._under_way: dict[tuple[NhsNumber, float, str], asyncio.Task[_Outcome | None]] = {}
 
     async def trace(
-        self, key: NhsNumber | PersonId, *, now: datetime, correlation_id: str, again: bool = False
+        self, key: NhsNumber | PersonId, *, now: datetime, correlation_id: str, again: bool = False, whose: str = ""
     ) -> PatientIdentity | NotUsable:
         """`again`: whatever is stored, ask PDS: for a person a source's own lock protects.
+
+        `whose`: who asks, so that nobody spends the trace rate of all.
 
         Raises `TracerDown`, `StoreDown`.
         """
@@ -83,12 +85,12 @@ class Identity:
                 number = row.number
             alias = None
         elif row is None:
-            return await self._as_if(NotUsable("no-such-id", None), now, correlation_id)
+            return await self._as_if(NotUsable("no-such-id", None), now, correlation_id, whose)
         elif row.status != "live":
-            return await self._as_if(NotUsable("sealed", row.number), now, correlation_id)
+            return await self._as_if(NotUsable("sealed", row.number), now, correlation_id, whose)
         else:
             number, alias = row.number, key
-        outcome = await self._newest(number, row, now, correlation_id, again=again)
+        outcome = await self._newest(number, row, now, correlation_id, again=again, whose=whose)
         if isinstance(outcome, NotUsable):
             return outcome
         if outcome.traced.number != number:
@@ -98,7 +100,7 @@ class Identity:
         return identity_of(outcome.traced, outcome.person, alias, superseded, outcome.at, now - outcome.at >= self._ages.fresh)
 
     async def _newest(
-        self, number: NhsNumber, row: PersonRow | None, now: datetime, correlation_id: str, *, again: bool
+        self, number: NhsNumber, row: PersonRow | None, now: datetime, correlation_id: str, *, again: bool, whose: str
     ) -> _Outcome:
         stored = _stored(row)
         if again or (stored is not None and stored.traced.restricted):
@@ -108,47 +110,47 @@ class Identity:
             return stored
         if not -CLOCKS_APART < age < self._ages.stale:
             stored = None
-        outcome = await self._ask(number, row, now, correlation_id, WAIT_S if stored is None else BRIEF_WAIT_S)
+        outcome = await self._ask(number, row, now, correlation_id, WAIT_S if stored is None else BRIEF_WAIT_S, whose)
         if outcome is not None:
             return outcome
         if stored is not None:
             return stored
         raise TracerDown(reason="no trace token was free")
 
-    async def as_for_nobody(self, *, now: datetime, correlation_id: str) -> None:
+    async def as_for_nobody(self, *, now: datetime, correlation_id: str, whose: str = "") -> None:
         """Before an empty answer about a person whose trace was stored: PDS is asked about nobody.
 
         An unknown number has to be asked for, so with PDS down or its rate spent both are 503. Raises `TracerDown`.
         """
-        await self._as_if(NotUsable("unknown", None), now, correlation_id)
+        await self._as_if(NotUsable("unknown", None), now, correlation_id, whose)
 
-    async def _as_if(self, answer: NotUsable, now: datetime, correlation_id: str) -> NotUsable:
+    async def _as_if(self, answer: NotUsable, now: datetime, correlation_id: str, whose: str) -> NotUsable:
         """The answer is known; PDS is asked all the same, so that it takes as long and fails as often as any other."""
-        if await self._ask(NOBODY, None, now, correlation_id, WAIT_S) is None:
+        if await self._ask(NOBODY, None, now, correlation_id, WAIT_S, whose) is None:
             raise TracerDown(reason="no trace token was free")
         return answer
 
     async def _ask(
-        self, number: NhsNumber, row: PersonRow | None, now: datetime, correlation_id: str, wait_s: float
+        self, number: NhsNumber, row: PersonRow | None, now: datetime, correlation_id: str, wait_s: float, whose: str
     ) -> _Outcome | None:
         """One question to PDS for all who ask now, stored once. None: no token within `wait_s`."""
-        key = (number, wait_s)
+        key = (number, wait_s, whose)  # who has spent its share makes nobody else wait
         task = self._under_way.get(key)
         if task is None:
-            task = asyncio.create_task(self._settle(number, row, now, correlation_id, wait_s))
+            task = asyncio.create_task(self._settle(number, row, now, correlation_id, wait_s, whose))
             self._under_way[key] = task
             task.add_done_callback(lambda done: self._over(key, done))
         return await asyncio.shield(task)  # one caller who leaves takes nobody's answer along
 
-    def _over(self, key: tuple[NhsNumber, float], task: asyncio.Task[_Outcome | None]) -> None:
+    def _over(self, key: tuple[NhsNumber, float, str], task: asyncio.Task[_Outcome | None]) -> None:
         self._under_way.pop(key, None)
         if not task.cancelled():
             task.exception()  # seen, also when every caller has left
 
     async def _settle(
-        self, number: NhsNumber, row: PersonRow | None, now: datetime, correlation_id: str, wait_s: float
+        self, number: NhsNumber, row: PersonRow | None, now: datetime, correlation_id: str, wait_s: float, whose: str
     ) -> _Outcome | None:
-        if not await self.persons.take_trace_token(now, wait_s=wait_s):
+        if not await self.persons.take_trace_token(now, wait_s=wait_s, whose=whose):
             return None
         traced = await self._demographics.trace(number, correlation_id)
         if isinstance(traced, str):

@@ -41,6 +41,7 @@ from gateway.ports import Entry, NewWork
 from gateway.registry import Route
 from gateway.resource import name_of
 
+TRACES = "our-delivery"  # its own share of the trace rate
 LEASE_S = 90.0  # longer than a trace, a decision and a source's whole budget together
 AT_ONCE = 8
 TRIES = 3  # the facts may move under an attempt this often before it waits for its next
@@ -121,7 +122,7 @@ async def _attempt(parts: Parts, leased: LeasedParcel, route: Route, mandate: Ma
         return _End(ParcelState.HELD, NO_AGREEMENT, somebody=True)
     for _ in range(TRIES):
         # Traced anew: death, restriction and another practice count from the moment PDS says so.
-        identity = await parts.identity.trace(number, now=parts.now(), correlation_id=parcel.id, again=True)
+        identity = await parts.identity.trace(number, now=parts.now(), correlation_id=parcel.id, again=True, whose=TRACES)
         if isinstance(identity, NotUsable):
             return _nobody(identity)
         if identity.birth_date is not None and identity.birth_date != leased.content.birth_date:

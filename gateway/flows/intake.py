@@ -14,6 +14,7 @@ from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry, NewWork, ShelfRow, Suppression
 from gateway.registry import ActiveSource
 
+TRACES = "our-intake"  # its own share of the trace rate
 OLDER = "older than what is held"
 SHRINKS = "an extract without more than half of what is held"
 BIRTH_DATE = "birth-date-differs"
@@ -190,7 +191,7 @@ async def _whose(
     number = _number(parts, about.nhs_number)
     if number is None:
         return "nhs-number", None, None
-    identity = await parts.identity.trace(number, correlation_id="", now=parts.now())
+    identity = await parts.identity.trace(number, correlation_id="", now=parts.now(), whose=TRACES)
     if not isinstance(identity, PatientIdentity):
         return "not-traced", None, number
     if about.birth_date is not None and identity.birth_date is not None and about.birth_date != identity.birth_date:

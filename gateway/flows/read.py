@@ -78,10 +78,13 @@ async def _who(parts: Parts, request: AccessRequest) -> tuple[PatientIdentity | 
     """Trace and gather. A person whom a lock protects is never served from an old trace."""
     key = request.query.person
     assert key is not None  # only an auditor's question has no person, and that is another flow
-    identity = await parts.identity.trace(key, now=parts.now(), correlation_id=request.correlation_id)
+    whose = request.caller.system
+    identity = await parts.identity.trace(key, now=parts.now(), correlation_id=request.correlation_id, whose=whose)
     facts = await _facts(parts, identity, request)
     if facts.protected and isinstance(identity, PatientIdentity) and identity.stale:
-        identity = await parts.identity.trace(key, now=parts.now(), correlation_id=request.correlation_id, again=True)
+        identity = await parts.identity.trace(
+            key, now=parts.now(), correlation_id=request.correlation_id, again=True, whose=whose
+        )
         facts = await _facts(parts, identity, request)
     return identity, facts
 
@@ -102,6 +105,7 @@ async def _map(
     ready: list[MappedResource] = []  # chosen already
     failed: dict[str, SourceError] = {}
     since = monotonic()
+    until = since + parts.deadline_s  # of what is mapped in another process
     for source, record in fetched.records:
         context = contexts.get(source)
         if context is None:
@@ -109,7 +113,7 @@ async def _map(
         if record.schema == TOGETHER:
             if source not in failed:
                 try:
-                    async with asyncio.timeout(parts.deadline_s):
+                    async with asyncio.timeout(until - monotonic()):
                         found = await map_aside(
                             parts.aside, parts.accounts, parts.maps.hash, parts.registry.sources[source], record, context, permit
                         )
@@ -204,7 +208,9 @@ async def _denied(parts: Parts, recorded: Recorded[Deny]) -> bundle.Answer:
         return bundle.refused(recorded, 403)
     person, request = deny.facts.person_ref, deny.facts.request
     if isinstance(person, PatientIdentity) and person.traced_at < request.received_at:
-        await parts.identity.as_for_nobody(now=parts.now(), correlation_id=request.correlation_id)
+        await parts.identity.as_for_nobody(
+            now=parts.now(), correlation_id=request.correlation_id, whose=request.caller.system
+        )
     return bundle.denied(recorded, look(parts))
 
 

@@ -55,7 +55,9 @@ async def submit(parts: Parts, request: AccessRequest, submission: Submission) -
     terms = terms_of(route, request.caller.organisation.code, parts.policy)
     # PDS is asked whatever is stored: an accepted answer must not depend on whether the person was known here already.
     number, now = submission.content.number, parts.now()
-    identity = await parts.identity.trace(number, now=now, correlation_id=request.correlation_id, again=True)
+    identity = await parts.identity.trace(
+        number, now=now, correlation_id=request.correlation_id, again=True, whose=request.caller.system
+    )
     feeds = parts.registry.feeds()
     facts = await gather(identity, request, store=parts.facts, policy=parts.policy, feeds=feeds, now=parts.now())
     decision = decide_sending(facts, parts.policy, category, care_class, terms, recipient.code)

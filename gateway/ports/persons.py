@@ -49,6 +49,9 @@ class Persons(Protocol):
         """A change event: the stored trace may not be used again."""
         ...
 
-    async def take_trace_token(self, now: datetime, *, wait_s: float) -> bool:
-        """One token of the bucket that all workers share (default 5 a second); False after `wait_s` without one."""
+    async def take_trace_token(self, now: datetime, *, wait_s: float, whose: str = "") -> bool:
+        """One token of the bucket that all workers share (default 5 a second); False after `wait_s` without one.
+
+        `whose`: a client, or a work of our own, that never spends the half that is left to others.
+        """
         ...

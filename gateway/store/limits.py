@@ -7,7 +7,7 @@ sum over all workers never exceeds the rate, because a handful is paid for in fu
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, String, bindparam, case, delete, select
+from sqlalchemy import BigInteger, String, bindparam, case, delete, select, update
 
 from gateway.store.database import Call, Database, Statement, Work, insert, micros
 from gateway.store.tables import RATE
@@ -28,6 +28,11 @@ _TAKE = Statement(
         where=_START + bindparam("cost", type_=BigInteger) <= bindparam("latest", type_=BigInteger),
     ).returning(RATE.c.tat)
 )
+_BACK = Statement(
+    update(RATE)
+    .where(RATE.c.key == bindparam("at_key", type_=String))
+    .values(tat=RATE.c.tat - bindparam("cost", type_=BigInteger))
+)
 _TAT = Statement(select(RATE.c.tat).where(RATE.c.key == bindparam("key", type_=String)))
 _PURGE = Statement(delete(RATE).where(RATE.c.tat < _NOW))
 
@@ -44,6 +49,35 @@ class Bucket:
         cost, room = tokens * self.interval_us, self.depth * self.interval_us
         rows = yield Call(_TAKE, {"key": key, "now": now, "cost": cost, "latest": now + room + most_wait_us})
         return max(0, rows[0][0] - room - now) if rows else None
+
+    def give_back(self, key: str, *, tokens: int) -> Work[None]:
+        """Tokens taken in this transaction and not spent."""
+        yield Call(_BACK, {"at_key": key, "cost": tokens * self.interval_us})
+
+
+@dataclass(frozen=True, slots=True)
+class SharedBucket:
+    """A rate for several, of which nobody can spend everything: half of it is always left to those who spent less.
+
+    The upper half of the bucket is anybody's. Below that, each takes from a share of its own, worth half the rate.
+    """
+
+    whole: Bucket
+
+    def take(self, key: str, whose: str, *, now: int, most_wait_us: int, tokens: int) -> Work[int | None]:
+        """As `Bucket.take`."""
+        upper = Bucket(self.whole.interval_us, (self.whole.depth + 1) // 2)
+        if (yield from upper.take(key, now=now, tokens=tokens)) is not None:
+            return 0
+        share, own = Bucket(self.whole.interval_us * 2, max(1, self.whole.depth // 2)), f"{key}:{whose}"
+        own_us = yield from share.take(own, now=now, most_wait_us=most_wait_us, tokens=tokens)
+        if own_us is None:
+            return None
+        wait_us = yield from self.whole.take(key, now=now, most_wait_us=most_wait_us, tokens=tokens)
+        if wait_us is None:
+            yield from share.give_back(own, tokens=tokens)
+            return None
+        return max(own_us, wait_us)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from gateway.store import tombstones
 from gateway.store.database import Call, Database, Row, Statement, Work, insert, is_storable, maybe_micros, micros, moment
 from gateway.store.endings import Endings
 from gateway.store.keys import Keys
-from gateway.store.limits import Bucket
+from gateway.store.limits import Bucket, SharedBucket
 from gateway.store.log import Writer
 from gateway.store.sealing import open_number, opened, seal_number
 from gateway.store.subjects import raise_version
@@ -118,7 +118,7 @@ class StoredPersons:
         self._endings = endings
         self._writer = Writer(database, keys, clock=clock)
         self._handful = max(1, int(traces_per_second * _HAND_S))
-        self._hand, self._hand_until = 0, 0
+        self._hands: dict[str, tuple[int, int]] = {}  # whose -> tokens in hand, and until when they may be spent
         self._taking = asyncio.Lock()
         self._traces = Bucket(interval_us=round(1_000_000 / traces_per_second), depth=max(1, int(traces_per_second)))
 
@@ -154,22 +154,29 @@ class StoredPersons:
         """The trace may not be used again, whatever its age."""
         await self._database.write(_run(_EXPIRE, {"number_key": self._keys.number_key(number)}))
 
-    async def take_trace_token(self, now: datetime, *, wait_s: float) -> bool:
+    async def take_trace_token(self, now: datetime, *, wait_s: float, whose: str = "") -> bool:
         """A place in the shared bucket's line: taken only if it comes up within `wait_s`, and then waited for.
+
+        `whose`: a client, or a work of our own, that leaves others their half; "": takes from the whole.
 
         At rates of many a second a small handful is paid for at once, in one durable write, and soon spent (ADR 0009).
         """
         at = micros(now)
         async with self._taking:
-            if self._hand and at < self._hand_until:
-                self._hand -= 1
+            held, until = self._hands.get(whose, (0, 0))
+            if held and at < until:
+                self._hands[whose] = (held - 1, until)
                 return True
             for tokens in sorted({self._handful, 1}, reverse=True):
                 most_us = int(wait_s * 1e6)
-                taking = self._traces.take(_TRACE_BUCKET, now=at, most_wait_us=most_us, tokens=tokens)
+                if whose:
+                    shared = SharedBucket(self._traces)
+                    taking = shared.take(_TRACE_BUCKET, whose, now=at, most_wait_us=most_us, tokens=tokens)
+                else:
+                    taking = self._traces.take(_TRACE_BUCKET, now=at, most_wait_us=most_us, tokens=tokens)
                 wait_us = await self._database.write(taking)
                 if wait_us is not None:
-                    self._hand, self._hand_until = tokens - 1, at + wait_us + _HAND_KEEPS_US
+                    self._hands[whose] = (tokens - 1, at + wait_us + _HAND_KEEPS_US)
                     break
         if wait_us is None:
             return False

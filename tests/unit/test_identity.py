@@ -96,7 +96,7 @@ class FakePersons:
     async def expire(self, number: NhsNumber) -> None:
         raise NotImplementedError
 
-    async def take_trace_token(self, now: datetime, *, wait_s: float) -> bool:
+    async def take_trace_token(self, now: datetime, *, wait_s: float, whose: str = "") -> bool:
         self.waits.append(wait_s)
         self.tokens -= 1
         return self.tokens >= 0

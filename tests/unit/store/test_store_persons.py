@@ -154,6 +154,37 @@ async def test_the_trace_bucket_gives_a_second_its_worth_and_then_makes_wait(url
         await store.close()
 
 
+async def test_a_client_that_floods_leaves_others_half_of_the_trace_rate(url: str, keys: Keys) -> None:
+    store = await open_store(url, keys, name="t", traces_per_second=5)
+
+    async def asks(whose: str, at: timedelta, times: int) -> int:
+        return sum([await store.persons.take_trace_token(NOW + at, wait_s=0, whose=whose) for _ in range(times)])
+
+    try:
+        assert await asks("flood", timedelta(0), 20) == 5  # alone it may have all
+        flooded = patient = 0
+        for tenth in range(1, 101):
+            at = timedelta(milliseconds=100 * tenth)
+            flooded += await asks("flood", at, 5)
+            patient += await asks("patient", at, 1 if tenth % 5 == 0 else 0)  # two a second
+        assert patient == 20
+        assert 28 <= flooded <= 31  # the rate is spent, and no more of it
+    finally:
+        await store.close()
+
+
+async def test_a_flood_leaves_our_own_intake_its_share(url: str, keys: Keys) -> None:
+    store = await open_store(url, keys, name="t", traces_per_second=5)
+    try:
+        for tenth in range(50):
+            at = NOW + timedelta(milliseconds=100 * tenth)
+            for _ in range(5):
+                await store.persons.take_trace_token(at, wait_s=0, whose="flood")
+        assert await store.persons.take_trace_token(at + timedelta(milliseconds=200), wait_s=0.4, whose="our-intake")
+    finally:
+        await store.close()
+
+
 @pytest.fixture
 async def on_disk(tmp_path: Path, keys: Keys) -> AsyncIterator[tuple[Store, Path]]:
     store = await open_store(f"sqlite:///{tmp_path / 'g.db'}", keys, name="t")
