@@ -27,7 +27,7 @@ from gateway.api.middleware import Edge, Straight
 from gateway.connectors import CONNECTORS, DELIVERIES
 from gateway.connectors.apart import Apart
 from gateway.connectors.http import PooledHttp
-from gateway.connectors.room import Room
+from gateway.connectors.room import Room, large_blocks_go_back
 from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFound, StartupRefused
 from gateway.fetch import Fetch
 from gateway.flows.accounts import Accounts
@@ -64,6 +64,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
     store = await open_store(settings.database(), keys, name=settings.name, traces_per_second=settings.pds.per_second)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(store.close)
+        large_blocks_go_back()
         room = Room()
         https = _https(settings, room)
         for http in {id(http): http for http in https.values()}.values():

@@ -1,6 +1,6 @@
 """Large bodies are read, and their records mapped, in a process of their own, which gives way to every other.
 
-It runs at the lowest priority, so that a small read keeps its time whatever the other does. What was made comes back in pieces,
+It runs at a lower priority, so that a small read keeps its time whatever the other does. What was made comes back in pieces,
 and between two pieces everybody else has a turn. How many bytes may be here at once is the room's to say.
 Source: DESIGN, "The parts": adapters.
 """
@@ -15,10 +15,11 @@ from multiprocessing import get_context
 from typing import Any, Final
 
 from gateway.adapter import SourceUnavailable
-from gateway.connectors.room import Room
+from gateway.connectors.room import Held, Room, large_blocks_go_back
 
-_LOWEST: Final = 19
+_GIVES_WAY: Final = 10  # about a tenth of a core that others want as well; at 19 it would get next to nothing
 _PIECE: Final = 100  # records: about a millisecond of work
+_PIECES: Final = 40
 _TASKS: Final = 640  # bodies that one process reads before another takes its place, so that no memory stays taken
 
 
@@ -34,11 +35,11 @@ class Apart:
 
         Raises whatever `read` raises; `SourceUnavailable` when the process was lost.
         """
-        alone = self._room.holding()  # for this body, where no request holds it
+        request, alone = self._room.held(), self._room.holding()  # `alone`: for this body, where no request holds it
         try:
-            if not self._room.is_held():
+            if request is None:
                 await self._room.let_in(alone, len(body))
-            pieces = await self._read(read, body)
+            pieces = await self._read(read, body, request or alone)
             pieces.reverse()
             while pieces:
                 for item in pickle.loads(pieces.pop()):  # noqa: S301 - made by our own process from our own classes
@@ -53,13 +54,15 @@ class Apart:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    async def _read(self, read: Callable[[bytes], Iterable[Any]], body: bytes) -> list[bytes]:
+    async def _read(self, read: Callable[[bytes], Iterable[Any]], body: bytes, held: Held) -> list[bytes]:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                1, mp_context=get_context("spawn"), max_tasks_per_child=_TASKS, initializer=os.nice, initargs=(_LOWEST,)
+                1, mp_context=get_context("spawn"), max_tasks_per_child=_TASKS, initializer=_give_way
             )
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, _in_pieces, read, body)
+            work = self._pool.submit(_in_pieces, read, body)
+            held.stays_until(work)  # whoever gives up waiting does not end it, and it has the bytes
+            return await asyncio.wrap_future(work)
         except BrokenProcessPool:
             await self.close()
             raise SourceUnavailable("the process that reads large bodies was lost") from None
@@ -68,4 +71,11 @@ class Apart:
 def _in_pieces(read: Callable[[bytes], Iterable[Any]], body: bytes) -> list[bytes]:
     """In the other process: what `read` makes, pickled in pieces."""
     made = list(read(body))
-    return [pickle.dumps(made[start : start + _PIECE], pickle.HIGHEST_PROTOCOL) for start in range(0, len(made), _PIECE)]
+    size = min(_PIECE, max(1, len(made) // _PIECES))  # of few, each may be large
+    return [pickle.dumps(made[start : start + size], pickle.HIGHEST_PROTOCOL) for start in range(0, len(made), size)]
+
+
+def _give_way() -> None:
+    """In the other process, before all else."""
+    os.nice(_GIVES_WAY)
+    large_blocks_go_back()

@@ -6,25 +6,31 @@ Source: DESIGN, "The parts": adapters.
 """
 
 import asyncio
+import contextlib
+import ctypes
 from collections import deque
+from concurrent.futures import Future
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 IN_FLIGHT_BYTES: Final = 64_000_000
 LARGE_BYTES: Final = 256 * 1024  # what is smaller needs no leave
 TIMES: Final = 3
+_M_MMAP_THRESHOLD: Final = -3  # malloc.h of glibc
+_LARGE_BLOCK: Final = 1_000_000
 
 
 class Held:
     """What one request holds: `async with` it around all that may hold a large answer."""
 
-    __slots__ = ("_before", "_room", "taken")
+    __slots__ = ("_before", "_room", "_work", "taken")
 
     def __init__(self, room: "Room") -> None:
         self._room = room
         self.taken = 0
         self._before: Token[Held | None] | None = None
+        self._work: Future[Any] | None = None
 
     async def __aenter__(self) -> "Held":
         self._before = _HELD.set(self)
@@ -35,11 +41,20 @@ class Held:
             _HELD.reset(self._before)
         self.give_back()
 
+    def stays_until(self, work: Future[Any]) -> None:
+        """What is given back before this work has ended is there again only then."""
+        self._work = work
+
     def give_back(self) -> None:
         """All of it."""
-        if self.taken:
-            self._room.give(self.taken)
-            self.taken = 0
+        size, self.taken, work, room = self.taken, 0, self._work, self._room
+        if not size:
+            return
+        if work is None or work.done():
+            room.give(size)
+        else:
+            loop = asyncio.get_running_loop()
+            work.add_done_callback(lambda _: loop.is_closed() or loop.call_soon_threadsafe(room.give, size))
 
 
 _HELD: ContextVar[Held | None] = ContextVar("held", default=None)
@@ -56,10 +71,10 @@ class Room:
         """For one request."""
         return Held(self)
 
-    def is_held(self) -> bool:
-        """Whether a request has been let in with a large answer already."""
+    def held(self) -> Held | None:
+        """What this request holds, where it has been let in with a large answer already."""
         held = _HELD.get()
-        return held is not None and bool(held.taken)
+        return held if held is not None and held.taken else None
 
     async def take(self, size_bytes: int) -> None:
         """Waits until there is room for a large answer to this request. Outside a request, or for a small one: not at all."""
@@ -92,3 +107,12 @@ class Room:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
+
+
+def large_blocks_go_back() -> None:
+    """Large blocks go back to the system as soon as they are free. Else glibc keeps what was freed for the next, in each thread.
+
+    Source: mallopt(3), M_MMAP_THRESHOLD: setting it ends its growing. Another C library has no such call, and needs none.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)

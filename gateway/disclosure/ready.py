@@ -5,6 +5,7 @@ resource. `strip` says for which marks it was done, and disclosure refuses it fo
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import msgspec
@@ -19,7 +20,7 @@ Work: TypeAlias = tuple[tuple[Mark, tuple[tuple[str, ...], ...] | None], ...]
 UNKNOWN_LABEL = "unknown-label"
 
 _MARKS = frozenset(Mark)
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class Ready(Mapping[str, Any]):
