@@ -12,9 +12,14 @@ from types import CodeType
 from typing import Any, TypeAlias
 
 from gateway.mapping import walk
+from gateway.mapping.fixed import is_fixed, written
 from gateway.mapping.plan import BlockPlan, Built, Condition, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Way
+from gateway.mapping.r4 import PRIMITIVES
+from gateway.mapping.values import code, text
 
 Place: TypeAlias = tuple[int, tuple[Any, ...]]  # level, and the steps from there
+CODE = PRIMITIVES["code"]
+PERSON = "{'reference': f'Patient/{r.ctx.person}'}"  # written out rather than called: nearly every resource has it
 _ABSENT = {"many": "EMPTY", "ext_many": "EMPTY", "ext_one": "None"}  # what each gives where the field is not there
 WALK = {name: getattr(walk, name) for name in vars(walk) if not name.startswith("_") and callable(getattr(walk, name))}
 WALK["EMPTY"] = []  # read, never written to
@@ -48,7 +53,8 @@ def compile_lines(block: Built, code_file: str) -> Callable[[Any, Any], dict[str
 def _compiled(plan: MapPlan, block: BlockPlan) -> Compiled:
     writer = _Writer(block, plan.code_file)
     space = writer.written()
-    return Compiled(block, space.get("items"), space.get("wanted"), space["key"], space["build"], writer.leads, block.block.label, plan.title)
+    items, wanted = space.get("items"), space.get("wanted")
+    return Compiled(block, items, wanted, space["key"], space["build"], writer.leads, block.block.label, plan.title)
 
 
 class _Writer:
@@ -171,32 +177,49 @@ class _Writer:
                 if leaf.when is not None:
                     self.row(depth, f"{leaf.var} = None", leaf.pos.line)
                     self.row(depth, f"if {self.condition(leaf.when)}:", leaf.pos.line)
-                self.value(leaf.stream, leaf.var, depth + (leaf.when is not None), leaf.pos.line)
+                codes = self.bound_codes(leaf)
+                self.value(leaf.stream, leaf.var, depth + (leaf.when is not None), leaf.pos.line, codes)
                 self.guards(leaf.guards, leaf.var, leaf.stream.many, depth, leaf.pos.line)
 
-    def value(self, stream: Stream, var: str, depth: int, line: int) -> None:
+    def bound_codes(self, leaf: Leaf) -> str:
+        """The constant with the codes of a required binding that a line's value is held to; empty where it has none.
+
+        One of them, just as it stands there, is a code: `code` need not look at it.
+        """
+        found = [guard.argument for guard in leaf.guards if guard.name == "bound" and not leaf.stream.many]
+        return self.name("C", found[0]) if found and all(CODE.fullmatch(one) for one in found[0]) else ""
+
+    def value(self, stream: Stream, var: str, depth: int, line: int, codes: str = "") -> None:
         if stream.options:
             for number, option in enumerate(stream.options):
                 if number:
                     self.row(depth, f"if {var} is None:", line)
-                self.value(option, var, depth + bool(number), line)
+                self.value(option, var, depth + bool(number), line, codes)
         elif stream.is_constant:
             self.row(depth, f"{var} = {stream.constant!r}", line)
         elif stream.own:
             self.leads = self.leads or stream.own != "Patient"
-            self.row(depth, f"{var} = " + ("person(r)" if stream.own == "Patient" else f"own_ref(r, {stream.own!r})"), line)
+            self.row(depth, f"{var} = " + (PERSON if stream.own == "Patient" else f"own_ref(r, {stream.own!r})"), line)
         elif stream.context:
             self.row(depth, f"{var} = from_context(r, {stream.context!r})", line)
         elif stream.way is not None:
             if depth == self.base:
                 self.hold(stream.way, depth, line)
             self.row(depth, f"{var} = {self.way(stream.way, inline=True)}", line)
-        for use in stream.uses:
+        for number, use in enumerate(stream.uses):
             function = self.name("f_" + use.function.call.__name__, use.function.call)
             constants = "".join(", " + self.name("C", value) for value in use.constants)
             run = "r, " if use.function.takes_run else ""
             if stream.many:
                 self.row(depth, f"{var} = [y for x in {var} if (y := {function}({run}x{constants})) is not None]", line)
+            elif use.function.call is text:  # nearly always a text already, and a call costs more than what it does
+                self.row(depth, f"if {var}.__class__ is str:", line)
+                self.row(depth + 1, f"{var} = {var}.strip() or None", line)
+                self.row(depth, f"elif {var} is not None:", line)
+                self.row(depth + 1, f"{var} = {function}({var})", line)
+            elif codes and number == len(stream.uses) - 1 and use.function.call is code:
+                self.row(depth, f"if {var} is not None and ({var}.__class__ is not str or {var} not in {codes}):", line)
+                self.row(depth + 1, f"{var} = {function}({var})", line)
             else:
                 self.row(depth, f"if {var} is not None:", line)
                 self.row(depth + 1, f"{var} = {function}({run}{var}{constants})", line)
@@ -207,6 +230,9 @@ class _Writer:
             if many:
                 self.row(depth, f"for x in {var} or ():", line)
                 self.row(depth + 1, f"{guard.name}(x{argument})", line)
+            elif guard.name == "bound":
+                self.row(depth, f"if {var} is not None and {var} not in {argument[2:]}:", line)
+                self.row(depth + 1, f"bound({var}{argument})", line)
             else:
                 self.row(depth, f"if {var} is not None:", line)
                 self.row(depth + 1, f"{guard.name}({var}{argument})", line)
@@ -297,6 +323,10 @@ class _Writer:
             self.assemble(child, depth, path, governors)
             self.row(depth, f"if {self.made}:", line)
             self.row(depth + 1, f"{target}[{'_' + child.name!r}] = {self.made}", line)
+        elif leaf is None and not any(governors) and is_fixed(child):
+            self.row(depth, f"{place}(", line)
+            self.rows += written(child)
+            self.row(depth, f"){close}", line)
         elif leaf is None:
             around = governors
             if listed is not None:

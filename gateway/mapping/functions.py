@@ -100,7 +100,8 @@ __all__ = [
     "translate",
 ]
 
-_CODING_PARTS: Final = frozenset(("system", "version", "code", "display", "userSelected"))
+_CODING_PARTS: Final = {"system": str, "version": str, "code": str, "display": str, "userSelected": bool}
+_USUAL_CONCEPT: Final = frozenset(("coding", "text"))
 UCUM: Final = "http://unitsofmeasure.org"
 
 
@@ -151,9 +152,17 @@ def codeableSTU3(run: Run, value: CodeableConcept) -> CodeableConcept | None:  #
     if not isinstance(codings, list):
         codings = [codings]
     made: dict[str, Any] = {}
-    kept = [new for one in codings if (new := codingSTU3(run, one)) is not None]
+    kept = []
+    for one in codings:
+        new = _plain_coding(one) if one.__class__ is dict and _is_plain_coding(one) else codingSTU3(run, one)
+        if new is not None:
+            kept.append(new)
     if kept:
         made["coding"] = kept
+    if whole.keys() <= _USUAL_CONCEPT and (shown := whole.get("text", "")).__class__ is str:
+        if shown:
+            made["text"] = shown
+        return CodeableConcept(made) if made else None
     rest = {name: part for name, part in whole.items() if name != "coding"}
     if rest:
         made |= rewrite("CodeableConcept", rest, run) or {}
@@ -234,8 +243,8 @@ def reference(run: Run, value: Reference, targets: Targets) -> Reference | None:
             if ours:
                 made["reference"] = ours
     shown = whole.get("display")
-    if isinstance(shown, str) and shown.strip():
-        made["display"] = shown.strip()
+    if isinstance(shown, str) and (shown := shown.strip()):
+        made["display"] = shown
     return Reference(made) if made else None
 
 
@@ -250,7 +259,11 @@ def ref(run: Run, value: Primitive, block: str) -> Reference | None:
 
 def block_key(name: str, parts: tuple[str, ...]) -> str:
     """What an id is made from: the key's parts, behind the block's name where it has one."""
-    joined = "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts) if len(parts) > 1 else parts[0]
+    joined = parts[0]
+    if len(parts) > 1:
+        joined = "|".join(parts)
+        if "\\" in joined or joined.count("|") >= len(parts):
+            joined = "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
     return f"{name}/{joined}" if name else joined
 
 
@@ -321,13 +334,14 @@ SHARED: Final[Mapping[str, Function]] = {
 
 def _is_plain_coding(value: dict[str, Any]) -> bool:
     """Only the usual parts, each of its kind: nearly every coding there is."""
-    return value.keys() <= _CODING_PARTS and all(
-        part.__class__ is (bool if name == "userSelected" else str) for name, part in value.items()
-    )
+    for name, part in value.items():  # noqa: SIM110 - a generator costs more than what it does
+        if _CODING_PARTS.get(name) is not part.__class__:
+            return False
+    return True
 
 
 def _plain_coding(value: dict[str, Any]) -> Coding | None:
-    made = {name: part for name, part in value.items() if part != ""}
+    made = value.copy() if "" not in value.values() else {name: part for name, part in value.items() if part != ""}
     if "system" in made:
         made["system"] = system_in_r4(made["system"])
     if "code" in made:
@@ -337,6 +351,8 @@ def _plain_coding(value: dict[str, Any]) -> Coding | None:
 
 def _row(run: Run, value: Primitive, name: str) -> tuple[Text | None, CodeRow | None, CodeMap]:
     codes = run.codes[name]
+    if isinstance(value, str) and (row := codes.rows.get(value)) is not None:
+        return Text(row.source), row, codes
     found = text(value)
     if found is None:
         return None, None, codes
@@ -349,10 +365,9 @@ def _row(run: Run, value: Primitive, name: str) -> tuple[Text | None, CodeRow | 
 
 
 def _target(row: CodeRow) -> dict[str, str]:
-    made = {"system": row.system, "code": row.code}
     if row.display:
-        made["display"] = row.display
-    return made
+        return {"system": row.system, "code": row.code, "display": row.display}
+    return {"system": row.system, "code": row.code}
 
 
 def _description(extension: dict[str, Any]) -> dict[str, Any]:
