@@ -4,6 +4,7 @@ Everything here goes through the public doors: the `gateway` command and HTTP. N
 """
 
 import argparse
+import contextlib
 import csv
 import os
 import shutil
@@ -97,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             return 1
     signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
     try:
         with running(place):
             if not chosen.setup_only:
@@ -131,12 +133,11 @@ def running(place: Place) -> Iterator[None]:
         yield
     finally:
         for process in reversed(started):
-            process.terminate()
+            _signal_all(process, signal.SIGTERM)
         for process in started:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _signal_all(process, signal.SIGKILL)  # whatever of its group is left
 
 
 def journey(place: Place) -> None:
@@ -415,7 +416,13 @@ def _gateway(place: Place, *arguments: str) -> str:
 
 def _start(command: Sequence[str], place: Place, log: str) -> "subprocess.Popen[bytes]":
     with (place.folder / log).open("wb") as out:
-        return subprocess.Popen(command, env=place.environment, stdout=out, stderr=subprocess.STDOUT)
+        return subprocess.Popen(command, env=place.environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def _signal_all(process: "subprocess.Popen[bytes]", which: signal.Signals) -> None:
+    """To the process and all that it started: each of ours leads a group of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, which)
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path, *, want: int | None = None, seconds: float = 60) -> None:
@@ -464,6 +471,9 @@ def _say(line: str) -> None:
 
 
 def _stop(*_: object) -> None:
+    """Once: a second signal would end the stopping, and leave alive what is not stopped yet."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

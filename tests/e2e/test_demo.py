@@ -1,10 +1,12 @@
 """`make demo ONCE=1`: the journey as it is printed, compared with demo.golden.txt; and one clear line for a busy port."""
 
 import re
+import signal
 import socket
+import time
 from pathlib import Path
 
-from whole_place import Journey, begin_journey, free_ports, holds_a_number
+from whole_place import Journey, begin_journey, eventually, free_ports, holds_a_number
 
 GOLDEN = Path(__file__).resolve().parent / "demo.golden.txt"
 
@@ -38,3 +40,18 @@ def test_a_busy_port_gives_one_clear_line(tmp_path: Path) -> None:
         assert f"Port {busy} is busy" in line
         assert "GATEWAY_PORT=" in line
         assert not begun.folder.exists()
+
+
+def test_a_demonstration_that_is_told_twice_to_stop_leaves_nothing_running(tmp_path: Path) -> None:
+    begun = begin_journey(tmp_path / "demo", free_ports())
+    eventually(lambda: listens(begun.port + 100), seconds=30)  # its sandbox
+    begun.process.send_signal(signal.SIGTERM)
+    time.sleep(0.05)  # it is stopping now
+    begun.process.send_signal(signal.SIGTERM)
+    begun.process.communicate(timeout=30)
+    assert not listens(begun.port + 100)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
