@@ -20,6 +20,7 @@ from gateway.mapping.values import code, text
 Place: TypeAlias = tuple[int, tuple[Any, ...]]  # level, and the steps from there
 CODE = PRIMITIVES["code"]
 PERSON = "{'reference': f'Patient/{r.ctx.person}'}"  # written out rather than called: nearly every resource has it
+_BOXED = frozenset({"one", "many", "ext_one", "ext_many"})  # what asks for fields by name
 _ABSENT = {"many": "EMPTY", "ext_many": "EMPTY", "ext_one": "None"}  # what each gives where the field is not there
 WALK = {name: getattr(walk, name) for name in vars(walk) if not name.startswith("_") and callable(getattr(walk, name))}
 WALK["EMPTY"] = []  # read, never written to
@@ -68,6 +69,7 @@ class _Writer:
         self.count = 0
         self.leads = False
         self.shared: Counter[Place] = Counter()  # how many lines of this function read through each place
+        self.boxed: set[int] = set()  # levels known to have fields, in `b0` and so on
         self.base = 0  # depth of the statements that no condition guards
         self.held: dict[Place, str] = {}  # places read already, and the variable that has what is there
 
@@ -118,19 +120,26 @@ class _Writer:
 
     def way(self, way: Way, *, inline: bool = False) -> str:
         text, hops = f"i{way.level}", way.hops
+        sure = way.level in self.boxed and bool(hops) and hops[0][0] in _BOXED  # it has fields: asked before
+        text = f"b{way.level}" if sure else text
         for length in range(len(hops), 0, -1):
             known = self.held.get((way.level, hops[:length]))
             if known is not None:
-                text, hops = known, hops[length:]
+                text, hops, sure = known, hops[length:], False
                 break
-        for function, argument in hops:
-            if inline and function == "one":  # nearly every line does just this, and a call costs more than what it does
+        for place, (function, argument) in enumerate(hops):
+            if inline and sure and place == 0 and function == "one":
+                text = f"(one({text}, {argument!r}) if (y := {text}.get({argument!r})).__class__ is list else y)"
+            elif inline and function == "one":  # nearly every line does just this, and a call costs more than what it does
                 field = f"x.get({argument!r})"
                 text = f"(one(x, {argument!r}) if (x := {text}).__class__ is not dict or (y := {field}).__class__ is list else y)"
             elif inline and function in _ABSENT:  # most of what a map looks for is not there
                 part = argument if function == "many" else "extension"
                 given = repr(argument) if function == "many" else self.name("C", argument)
                 look = f"{function}(x, {given})"
+                if sure and place == 0:
+                    text = f"({function}({text}, {given}) if {part!r} in {text} else {_ABSENT[function]})"
+                    continue
                 text = f"({look} if (x := {text}).__class__ is not dict or {part!r} in x else {_ABSENT[function]})"
             elif argument is None:
                 text = f"{function}({text})"
@@ -153,6 +162,13 @@ class _Writer:
             options.append(" and ".join(parts))
         return "(" + ") or (".join(options) + ")"
 
+    def box(self, way: Way, depth: int, line: int) -> None:
+        """Whether an item has fields at all is asked once, by the first of several lines that read them."""
+        reads = sum(count for (level, hops), count in self.shared.items() if level == way.level and len(hops) == 1)
+        if reads > 1 and way.level not in self.boxed and way.hops and way.hops[0][0] in _BOXED:
+            self.row(depth, f"b{way.level} = i{way.level} if i{way.level}.__class__ is dict else box(i{way.level})", line)
+            self.boxed.add(way.level)
+
     def hold(self, way: Way, depth: int, line: int) -> None:
         """What several lines read through is read once, by the first of them."""
         for end in range(1, len(way.hops) + 1):
@@ -165,7 +181,7 @@ class _Writer:
 
     def values(self, node: Node, depth: int) -> None:
         """One statement or more for every line below a node: its value, or None."""
-        self.shared, self.held, self.base = Counter(_places(node)), {}, depth
+        self.shared, self.held, self.boxed, self.base = Counter(_places(node)), {}, set(), depth
         for child in _descend(node):
             leaf = child.leaf
             if isinstance(leaf, GroupLeaf):
@@ -204,6 +220,7 @@ class _Writer:
             self.row(depth, f"{var} = from_context(r, {stream.context!r})", line)
         elif stream.way is not None:
             if depth == self.base:
+                self.box(stream.way, depth, line)
                 self.hold(stream.way, depth, line)
             self.row(depth, f"{var} = {self.way(stream.way, inline=True)}", line)
         for number, use in enumerate(stream.uses):
@@ -265,7 +282,7 @@ class _Writer:
 
     def body(self, node: Node, depth: int, path: str) -> None:
         self.values(node, depth)
-        self.held = {}
+        self.held, self.boxed = {}, set()
         # the root of a resource is always made; an item of a list only by what the source says
         self.assemble(node, depth, path, ((_var_test(node),) if node.element is not None else ()), root=True)
 

@@ -11,6 +11,13 @@ REPEATS = "a field repeats where the field dictionary says it does not"
 NO_PARTS = "a text stands where the field dictionary has fields"
 
 
+def box(item: Any) -> dict[str, Any]:
+    """An item that is no object, for those who ask it for fields: it has none where it is absent, else it is refused."""
+    if item is not None:
+        _blank(item)
+    return {}
+
+
 def one(box: Any, name: str) -> Any:
     """The single value of a field; None where it is absent."""
     if box is None:
@@ -133,11 +140,6 @@ def only_one(made: Mapping[str, Any], names: Sequence[str], path: str) -> None:
     """At most one form of a choice element, or `Unusable`."""
     if sum(name in made or f"_{name}" in made for name in names) > 1:
         raise Unusable(f"{path} has more than one value")
-
-
-def person(run: Run) -> dict[str, str]:
-    """`= ref('Patient')`."""
-    return {"reference": f"Patient/{run.ctx.person}"}
 
 
 def own_ref(run: Run, label: str) -> dict[str, str] | None:

@@ -49,6 +49,10 @@ BOUND: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
+CODING: Final = frozenset({"system", "version", "code", "display"})
+CONCEPT: Final = frozenset({"coding", "text"})
+
+
 class NotMapped(Exception):
     """A record that cannot become R4; the text is constant."""
 
@@ -75,7 +79,7 @@ def python_cin(record: Mapping[str, Any], person: str, mint: Mint) -> list[Resou
     _put(fact, "valueCodeableConcept", _codeable(_text(record, "sex"), "bench-sex"))
     out = [fact]
     flags: list[Resource] = []
-    for referral in record.get("referrals") or ():
+    for referral in _boxes(record, "referrals"):
         began = _text(referral, "began")
         if _text(referral, "nfa") != "1":
             if began is None:
@@ -96,7 +100,7 @@ def python_cin(record: Mapping[str, Any], person: str, mint: Mint) -> list[Resou
             if period:
                 episode["period"] = period
             out.append(episode)
-        for plan in referral.get("plans") or ():
+        for plan in _boxes(referral, "plans"):
             start = _text(plan, "start")
             if _text(plan, "end") is not None:
                 continue
@@ -186,7 +190,7 @@ def python_allergy(record: Mapping[str, Any], person: str, mint: Mint) -> list[R
     if out["patient"] is None:
         raise NotMapped("AllergyIntolerance.patient is required")
     _put(out, "type", _bound(_text(record, "type"), "type"))
-    categories = [_bound(one, "category") for one in record.get("category") or ()]
+    categories = [_bound(one, "category") for one in _several(record, "category")]
     if categories:
         out["category"] = categories
     code = _stu3(record.get("code"))
@@ -195,16 +199,20 @@ def python_allergy(record: Mapping[str, Any], person: str, mint: Mint) -> list[R
     out["code"] = code
     _put(out, "onsetDateTime", _moment(_text(record, "onsetDateTime")))
     _put(out, "recordedDate", _moment(_text(record, "assertedDate")))
-    recorder = record.get("recorder") or {}
-    if recorder.get("display"):
-        out["recorder"] = {"display": recorder["display"].strip()}
-    notes = [{"text": text} for one in record.get("note") or () if (text := _text(one, "text")) is not None]
+    recorder = record.get("recorder")
+    if recorder is not None:
+        if not isinstance(recorder, dict):
+            raise NotMapped("a value of another kind")
+        shown_as = _text(recorder, "display")
+        if shown_as is not None:
+            out["recorder"] = {"display": shown_as}
+    notes = [{"text": text} for one in _boxes(record, "note") if (text := _text(one, "text")) is not None]
     if notes:
         out["note"] = notes
     reactions = []
-    for one in record.get("reaction") or ():
+    for one in _boxes(record, "reaction"):
         reaction: Resource = {}
-        shown = [concept for part in one.get("manifestation") or () if (concept := _stu3(part)) is not None]
+        shown = [concept for part in _several(one, "manifestation") if (concept := _stu3(part)) is not None]
         if not shown:
             raise NotMapped("AllergyIntolerance.reaction.manifestation is required")
         reaction["manifestation"] = shown
@@ -223,6 +231,23 @@ def _text(box: Mapping[str, Any], name: str) -> str | None:
     if not isinstance(value, str):
         raise NotMapped("a value of another kind")
     return value.strip() or None
+
+
+def _several(box: Mapping[str, Any], name: str) -> list[Any]:
+    value = box.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise NotMapped("a value of another kind")
+    return value
+
+
+def _boxes(box: Mapping[str, Any], name: str) -> list[Any]:
+    found = _several(box, name)
+    for one in found:
+        if not isinstance(one, dict):
+            raise NotMapped("a value of another kind")
+    return found
 
 
 def _put(box: Resource, name: str, value: Any) -> None:
@@ -300,17 +325,20 @@ def _refers(value: Any, prefix: str) -> bool:
 
 
 def _stu3(value: Any) -> Resource | None:
-    if not isinstance(value, dict):
+    if value is None:
         return None
+    if not isinstance(value, dict) or not value.keys() <= CONCEPT:
+        raise NotMapped("an element that R4 does not have")
     codings = []
-    for one in value.get("coding") or ():
-        coding = {name: one[name].strip() for name in ("system", "version", "code", "display") if isinstance(one.get(name), str)}
+    for one in _boxes(value, "coding"):
+        if not one.keys() <= CODING:
+            raise NotMapped("an element that R4 does not have")
+        coding = {name: text for name in one if (text := _text(one, name)) is not None}
         if "system" in coding:
             coding["system"] = SYSTEMS.get(coding["system"], coding["system"])
         codings.append(coding)
     out: Resource = {"coding": codings} if codings else {}
-    if value.get("text"):
-        out["text"] = value["text"]
+    _put(out, "text", _text(value, "text"))
     return out or None
 
 
