@@ -5,8 +5,7 @@ manifest names a `connector`, by that connector. The gateway owns deadline, bulk
 labels and provenance.
 """
 
-import pickle
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -16,10 +15,10 @@ from gateway.errors import SourceContractBroken, SourceError, SourceRefused, Sou
 from gateway.model import PatientIdentity, Purpose
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Provider
+from gateway.resource import together
 
 __all__ = [
     "LOCKED_AT_SOURCE",
-    "TOGETHER",
     "Acknowledgement",
     "Adapter",
     "Arrival",
@@ -45,7 +44,6 @@ __all__ = [
     "PatientIdentity",
     "Provider",
     "Purpose",
-    "Sealed",
     "Shelf",
     "ShelfRecord",
     "SourceContractBroken",
@@ -89,26 +87,6 @@ class SourceRecord:
     about: Claim
     locked: bool = False  # the source's own lock on this item: outranks every permit
     not_early_years: bool = False  # no parent agreed that this item goes on to early years: policy stops it there
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """Records of one answer, about one person, that stay bytes until they are mapped, in the process that reads apart."""
-
-    records: bytes
-    count: int
-
-
-TOGETHER: Final = "together"  # the schema of a `SourceRecord` whose data is `Sealed`
-_AT_ONCE: Final = 1_000
-
-
-def together(records: Sequence[SourceRecord]) -> Iterator[SourceRecord]:
-    """Records about one person -> a few that hold them all: for a `read` that is run apart."""
-    for start in range(0, len(records), _AT_ONCE):
-        some = tuple(records[start : start + _AT_ONCE])
-        data = Sealed(pickle.dumps(some, pickle.HIGHEST_PROTOCOL), len(some))
-        yield SourceRecord(schema=TOGETHER, data=data, where=some[0].where, as_of=some[0].as_of, about=some[0].about)
 
 
 @dataclass(frozen=True, slots=True)

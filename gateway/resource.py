@@ -4,16 +4,23 @@ It is encoded from the struct, in the one form resources leave in: compact UTF-8
 decimals with the digits they came with. A digest over those bytes proves a copy in any order of keys.
 """
 
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+TOGETHER: Final = "together"  # the schema of a record whose data is `Packed`
+Record = TypeVar("Record", bound="DataclassInstance")  # `gateway.adapter.SourceRecord`
+_AT_ONCE: Final = 1_000
 _PLACES = tuple(f"entry {place}" for place in range(256))
 Probe: TypeAlias = Callable[[Any], Any]  # a tuple
 
@@ -87,6 +94,22 @@ class Several:
         """The locator of one of them."""
         place = self.places[number]
         return _PLACES[place] if place < len(_PLACES) else f"entry {place}"
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Records of one answer, about one person, that stay bytes until they are mapped, in the process that reads apart."""
+
+    records: bytes
+    count: int
+
+
+def together(records: Sequence[Record]) -> Iterator[Record]:
+    """Source records about one person -> a few that hold them all: for what is read in a process of its own."""
+    for start in range(0, len(records), _AT_ONCE):
+        some = tuple(records[start : start + _AT_ONCE])
+        packed = Packed(pickle.dumps(some, pickle.HIGHEST_PROTOCOL), len(some))
+        yield replace(some[0], schema=TOGETHER, data=packed, locked=False, not_early_years=False)
 
 
 def instant(text: str | None, otherwise: datetime) -> datetime:

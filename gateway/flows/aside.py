@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gateway.adapter import ReadApart, Sealed, SourceRecord, SourceUnavailable
+from gateway.adapter import ReadApart, SourceRecord, SourceUnavailable
 from gateway.disclosure import Ready, readied
 from gateway.flows.accounts import REFUSED, SAMPLE, Accounts
 from gateway.mapping import Accounting, Context, MapResult, Maps, map_record, remade
 from gateway.model import MappedResource, Mark, Permit, RefusedRecord
 from gateway.registry import ActiveSource
-from gateway.resource import name_of
+from gateway.resource import Packed, name_of
 
 MintApart = Callable[[str, str, str], Callable[[], Callable[[str, str], str]]]
 OTHER_RULES: Final = "the mappings on disk are others than those in use: start the gateway again"
@@ -70,7 +70,7 @@ async def map_aside(
     permit: Permit,
 ) -> tuple[list[MappedResource], list[RefusedRecord]]:
     """Records kept together -> their resources, made ready for this permit. Raises `SourceError`."""
-    sealed: Sealed = record.data
+    packed: Packed = record.data
     query = permit.facts.request.query
     name = source.settings.name
     order = _Order(
@@ -83,11 +83,11 @@ async def map_aside(
         query.types,
         query.resource_id if query.interaction == "read" else None,
         source.settings.drift == "refuse",
-        accounts.turns(name, sealed.count),
+        accounts.turns(name, packed.count),
     )
     made: list[MappedResource] = []
     refused: list[RefusedRecord] = []
-    async for item in aside.apart(order, sealed.records):
+    async for item in aside.apart(order, packed.records):
         if isinstance(item, _Summary):
             refused += item.refused
             accounts.add(source, item.counted, item.unknown_codes)

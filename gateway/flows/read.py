@@ -7,7 +7,6 @@ from datetime import timedelta
 from time import monotonic
 
 from gateway import bundle, mapping
-from gateway.adapter import TOGETHER
 from gateway.audit import record_decision, record_disclosure
 from gateway.consent import decide
 from gateway.disclosure import Page, disclose_in_turns
@@ -33,7 +32,7 @@ from gateway.model import (
 )
 from gateway.plan import plan
 from gateway.ports import NewWork
-from gateway.resource import name_of
+from gateway.resource import TOGETHER, name_of
 
 TRIES = 3  # the facts may move under a request this often before we give up
 WRONG_PERSON_DUE = timedelta(days=1)
@@ -208,9 +207,7 @@ async def _denied(parts: Parts, recorded: Recorded[Deny]) -> bundle.Answer:
         return bundle.refused(recorded, 403)
     person, request = deny.facts.person_ref, deny.facts.request
     if isinstance(person, PatientIdentity) and person.traced_at < request.received_at:
-        await parts.identity.as_for_nobody(
-            now=parts.now(), correlation_id=request.correlation_id, whose=request.caller.system
-        )
+        await parts.identity.as_for_nobody(now=parts.now(), correlation_id=request.correlation_id, whose=request.caller.system)
     return bundle.denied(recorded, look(parts))
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from adapters.gp import answer
 from adapters.gp.record import OTHER, SCHEMAS, UNREADABLE, pieces, split
-from gateway.adapter import TOGETHER, SourceContractBroken, SourceUnavailable
+from gateway.adapter import SourceContractBroken, SourceUnavailable
 from gateway.connectors.apart import Apart
 from gateway.connectors.room import Room
+from gateway.resource import TOGETHER
 from tests.perf.gp_record import structured
 
 pytestmark = pytest.mark.anyio
