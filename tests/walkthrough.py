@@ -51,7 +51,7 @@ def live(text: str, folder: Path, *, pds: str, port: int) -> str:
         script += [f"printf '%s\\n' {shlex.quote(MARK + line)}", command]
     env = {**environment(), **own}
     done = subprocess.run(
-        ["bash", "-c", "\n".join(script)], cwd=folder, env=env, text=True, stdout=subprocess.PIPE, check=False, timeout=120
+        ["bash", "-c", "\n".join(script)], cwd=folder, env=env, text=True, stdout=subprocess.PIPE, check=False, timeout=300
     )
     said = iter(re.split(f"^{MARK}", done.stdout, flags=re.MULTILINE)[1:])
 
