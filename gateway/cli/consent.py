@@ -44,17 +44,26 @@ def import_(file: Annotated[Path, typer.Argument(help="CSV: " + ",".join(COLUMNS
 
 
 @app.command()
-def withdraw(scope: Annotated[str, typer.Argument(help="the scope to withdraw: " + ", ".join(SCOPES))]) -> None:
-    """Withdraw one scope for the person whose NHS number is read from standard input. It acts on the next read."""
+def withdraw(
+    scope: Annotated[str, typer.Argument(help="the scope to withdraw: " + ", ".join(SCOPES))],
+    given_by: Annotated[str | None, typer.Option(help="whose, as given_by was recorded; needed where several gave it")] = None,
+) -> None:
+    """Withdraw one scope for the person whose NHS number is read from standard input. It acts on the next read.
+
+    Nobody's word closes another's: where several people gave or refused this scope, say whose is withdrawn.
+    """
     if scope not in SCOPES:
         fail(f"scope is one of {', '.join(SCOPES)}")
     text = typer.get_text_stream("stdin").readline().strip()
 
-    async def work(store: Store, held: Settings) -> int:
+    async def work(store: Store, held: Settings) -> int | None:
         try:
             number = nhs_number.parse(text, allow_test=held.mode == "sandbox")
         except nhs_number.NotAnNhsNumber:
             fail("standard input: not an NHS number")
-        return await store.consents.withdraw(number, scope, datetime.now(UTC))
+        return await store.consents.withdraw(number, scope, datetime.now(UTC), given_by=given_by)
 
-    typer.echo(f"{stored.run(work)} consents withdrawn.")
+    closed = stored.run(work)
+    if closed is None:
+        fail("several people gave or refused this scope: say whose is withdrawn with --given-by; nothing was changed")
+    typer.echo(f"{closed} consents withdrawn.")

@@ -83,7 +83,9 @@ class Consents(Protocol):
         evidence: str,
     ) -> str: ...
 
-    async def withdraw(self, number: NhsNumber, scope: str, at: datetime) -> int: ...
+    async def withdraw(self, number: NhsNumber, scope: str, at: datetime, *, given_by: str | None = None) -> int | None:
+        """Close what one giver has open of a scope; how many rows. None: nobody was named, there are several, nothing closed."""
+        ...
 
 
 class PolicyActivation(Protocol):

@@ -36,6 +36,18 @@ async def test_nobody_traced_reads_nobodys_rows(store: Store) -> None:
     assert (facts.version, facts.consents, facts.relationships, facts.locks) == (0, frozenset(), frozenset(), frozenset())
 
 
+async def test_one_givers_withdrawal_leaves_what_another_gave(store: Store) -> None:
+    await consent(store, "share-centres", "permit", NOW - DAY, by="Mother")
+    await consent(store, "share-centres", "permit", NOW - DAY, by="Father")
+    assert await store.consents.withdraw(CHILD, "share-centres", NOW) is None  # whose?
+    assert await store.consents.withdraw(CHILD, "share-centres", NOW, given_by="a stranger") == 0
+    assert (await read(store)).consents == {ConsentFact("share-centres", "permit")}
+    assert await store.consents.withdraw(CHILD, "share-centres", NOW, given_by=" mother ") == 1
+    assert (await read(store)).consents == {ConsentFact("share-centres", "permit")}
+    assert await store.consents.withdraw(CHILD, "share-centres", NOW) == 1  # one giver is left
+    assert (await read(store)).consents == frozenset()
+
+
 async def test_the_active_policy_is_read_with_the_facts_of_anybody(store: Store) -> None:
     assert (await read(store)).policy is None
     await store.policy_activation.activate("aa", at=NOW, by="x")
