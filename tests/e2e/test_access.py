@@ -8,7 +8,7 @@ import pytest
 from whole_place import NHS_NUMBER, World, resources, shape
 
 from sandbox import demo
-from sandbox.demo import GP, VISITOR, WORKER
+from sandbox.demo import CENTRE, GP, VISITOR, WORKER
 from sandbox.families import BY_KEY
 
 AMARA = BY_KEY["amara"].nhs_number
@@ -41,7 +41,9 @@ def test_metadata_says_what_works_and_all_it_says_works(world: World) -> None:
         if name in ("AuditEvent", "Patient") or not codes:
             continue
         for parameter in (one["name"] for one in resource["searchParam"]):
-            asked = [(asker, world.get(asker, f"/fhir/{name}?{parameter}={patient['id']}")) for asker in (VISITOR, WORKER)]
+            asked = [
+                (asker, world.get(asker, f"/fhir/{name}?{parameter}={patient['id']}")) for asker in (VISITOR, WORKER, CENTRE)
+            ]
             asker, found = next((one for one in asked if one[1].status_code == 200), asked[0])  # no role may ask for all of them
             assert found.status_code == 200, (name, parameter)
             assert {one["resourceType"] for one in resources(found)} <= {name}
