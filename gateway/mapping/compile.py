@@ -12,7 +12,7 @@ from types import CodeType
 from typing import Any, TypeAlias
 
 from gateway.mapping import walk
-from gateway.mapping.fixed import is_fixed, written
+from gateway.mapping.fixed import each_coding_is_bound, is_fixed, written
 from gateway.mapping.plan import BlockPlan, Built, Condition, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Way
 from gateway.mapping.r4 import PRIMITIVES
 from gateway.mapping.values import code, text
@@ -246,7 +246,8 @@ class _Writer:
             argument = "" if guard.argument is None else f", {self.name('C', guard.argument)}"
             if many:
                 self.row(depth, f"for x in {var} or ():", line)
-                self.row(depth + 1, f"{guard.name}(x{argument})", line)
+                test = f"if x not in {argument[2:]}: " if guard.name == "bound" else ""
+                self.row(depth + 1, f"{test}{guard.name}(x{argument})", line)
             elif guard.name == "bound":
                 self.row(depth, f"if {var} is not None and {var} not in {argument[2:]}:", line)
                 self.row(depth + 1, f"bound({var}{argument})", line)
@@ -311,7 +312,8 @@ class _Writer:
         for name, names in node.choices:
             self.row(depth, f"only_one({made}, {names!r}, {f'{path}.{name}'!r})", node.pos.line)
         for guard in node.guards:
-            self.row(depth, f"if {made}:", node.pos.line)
+            seen = f" and 'coding' not in {made}" if guard.name == "bound_concept" and each_coding_is_bound(node, guard) else ""
+            self.row(depth, f"if {made}{seen}:", node.pos.line)
             self.row(depth + 1, f"{guard.name}({made}, {self.name('C', guard.argument)})", node.pos.line)
         self.made = made
 

@@ -1,8 +1,8 @@
-"""Elements of constants alone: written into the function as they stand, since no record changes them."""
+"""What is known of a map before any record comes: elements of constants alone, written as they stand, and needless checks."""
 
 from collections.abc import Iterator
 
-from gateway.mapping.plan import Leaf, Node
+from gateway.mapping.plan import Guard, Leaf, Node
 
 
 def is_fixed(node: Node) -> bool:
@@ -31,6 +31,12 @@ def written(node: Node) -> Iterator[tuple[str, int]]:
             yield from _value(entry)
         yield "],", node.pos.line
     yield "}", node.pos.line
+
+
+def each_coding_is_bound(node: Node, guard: Guard) -> bool:
+    """True where every coding of a concept has been held to the very codes that the concept is held to."""
+    codings = [child for child in node.children.values() if child.name == "coding"]
+    return bool(codings) and all(child.leaf is None and guard in child.guards for child in codings)
 
 
 def _value(child: Node) -> Iterator[tuple[str, int]]:

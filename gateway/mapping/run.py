@@ -1,11 +1,13 @@
 """Maps loaded and run: a source's record -> R4 resources with their labels, or a refusal that never holds a value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from types import TracebackType
 from typing import Any, Final
+
+import msgspec
 
 from gateway.adapter import SourceRecord
 from gateway.mapping.accounting import Accounting, account, account_r4
@@ -85,14 +87,15 @@ class Maps:
         return [self.codes[name].concept_map() for name in sorted(self.codes)]
 
 
-@dataclass(frozen=True, slots=True)
-class MapResult:
+class MapResult(msgspec.Struct, frozen=True):
     """What became of one record. `accounting` only when asked for."""
 
     resources: tuple[MappedResource, ...]
     refused: tuple[RefusedRecord, ...]
     accounting: Accounting | None
-    unknown_codes: Mapping[str, int] = field(default_factory=dict)  # code map -> codes of the record that it does not know
+    unknown_codes: Mapping[str, int] = msgspec.field(
+        default_factory=dict
+    )  # code map -> codes of the record that it does not know
 
 
 @dataclass(slots=True)
@@ -115,7 +118,7 @@ def map_record(maps: Maps, adapter: str, record: SourceRecord, ctx: Context, *, 
     run = Run(ctx, maps.own_codes.get(ctx.source, maps.codes))
     resources: list[MappedResource] = []
     refused_records: list[RefusedRecord] = []
-    outcome = Outcome()
+    outcome = Outcome() if account else None  # only the accounting asks for it
     leading = False
     for loaded in found:
         leading = leading or loaded.leads
@@ -127,7 +130,7 @@ def map_record(maps: Maps, adapter: str, record: SourceRecord, ctx: Context, *, 
             for block in loaded.blocks:
                 if block.leads is leads:
                     _run_block(loaded.plan, block, record, run, idents, resources, refused_records, outcome)
-    made = _accounting(maps, adapter, record, outcome) if account else None
+    made = _accounting(maps, adapter, record, outcome) if outcome is not None else None
     return MapResult(tuple(resources), tuple(refused_records), made, run.unknown_codes)
 
 
@@ -161,17 +164,23 @@ def _run_block(
     idents: dict[int, str],
     resources: list[MappedResource],
     refused: list[RefusedRecord],
-    outcome: Outcome,
+    outcome: Outcome | None,
 ) -> None:
     source, where = run.ctx.source, record.where
     items: Any = [record.data]
     if block.items is not None:
-        items, reason = _guarded(plan, partial(block.items, record.data))
+        try:
+            items, reason = block.items(record.data), ""
+        except Unusable as error:
+            items, reason = None, _located(plan, error.reason, error.__traceback__)
+        except UNREADABLE as error:
+            items, reason = None, _located(plan, UNEXPECTED, error.__traceback__)
     if items is None:
         refused.append(RefusedRecord(source, where, reason))
-        outcome.refused.append((block, None))
+        if outcome is not None:
+            outcome.refused.append((block, None))
         return
-    if not items:
+    if not items and outcome is not None:
         outcome.left_out.append((block, None))
     label = block.label
     several = block.items is not None and len(items) > 1
@@ -182,16 +191,18 @@ def _run_block(
         except Unusable as error:
             made, reason = None, _located(plan, error.reason, error.__traceback__)
         except UNREADABLE as error:
-            made, reason = None, _located(plan, "a value of a kind that no line expects", error.__traceback__)
+            made, reason = None, _located(plan, UNEXPECTED, error.__traceback__)
         if made is not None:
             resources.append(made)
-            outcome.made.append((block, item))
+            if outcome is not None:
+                outcome.made.append((block, item))
         elif reason:
             refused.append(RefusedRecord(source, place, reason))
-            outcome.refused.append((block, item))
+            if outcome is not None:
+                outcome.refused.append((block, item))
             if block.items is None:
                 run.own.pop(label, None)
-        else:
+        elif outcome is not None:
             outcome.left_out.append((block, item))
 
 
@@ -244,24 +255,13 @@ def _own_ids(loaded: LoadedMap, record: SourceRecord, run: Run, idents: dict[int
     """Ids of the blocks without `each`, so that lines before them can refer to them; kept, so that each is made once."""
     for block in loaded.blocks:
         if block.items is None:
-
-            def ident(block: Compiled = block) -> str | None:
-                wanted = block.wanted is None or block.wanted(record.data, record.data)
-                return _ident(block, record.data, record.data, run) if wanted else None
-
-            made, _ = _guarded(loaded.plan, ident)
-            if made is not None:
-                run.own[block.label] = idents[id(block)] = made
-
-
-def _guarded(plan: MapPlan, call: Callable[[], Any]) -> tuple[Any, str]:
-    """A call -> its result and no reason, or None and the reason with the mapping's own line."""
-    try:
-        return call(), ""
-    except Unusable as error:
-        return None, _located(plan, error.reason, error.__traceback__)
-    except UNREADABLE as error:
-        return None, _located(plan, UNEXPECTED, error.__traceback__)
+            try:
+                if block.wanted is not None and not block.wanted(record.data, record.data):
+                    continue
+                made = _ident(block, record.data, record.data, run)
+            except (Unusable, *UNREADABLE):
+                continue  # the block itself is refused for it, in its turn
+            run.own[block.label] = idents[id(block)] = made
 
 
 def _located(plan: MapPlan, reason: str, trace: TracebackType | None) -> str:

@@ -225,7 +225,8 @@ def _strptime(given: str, form: str) -> clock.datetime:
     if found is not None:  # several times faster than strptime, which goes on with whatever does not fit this
         try:
             if found.re.groups == 3:
-                return clock.datetime(int(found["year"]), int(found["month"]), int(found["day"]))  # noqa: DTZ001 - as below
+                year, month, day = found.group("year", "month", "day")
+                return clock.datetime(int(year), int(month), int(day))  # noqa: DTZ001 - as below
             parts = {name: int(part) for name, part in found.groupdict().items()}
             return clock.datetime(**parts)  # type: ignore[arg-type]  # noqa: DTZ001 - the zone is the caller's
         except (ValueError, TypeError):
