@@ -36,7 +36,9 @@ class Compiled:
     key: Callable[[Any, Any], tuple[Any, ...]]
     build: Callable[[Any, Any, Any], dict[str, Any]]
     leads: bool  # to another block of the same record
-    label: str  # as the file writes it; this and the next are asked for with every record
+    type: str  # of the resource; this and those below are asked for with every record
+    name: str  # the block's own, where it has one
+    label: str  # as the file writes the two
     title: str  # of the map, as Provenance names it
 
 
@@ -55,7 +57,10 @@ def _compiled(plan: MapPlan, block: BlockPlan) -> Compiled:
     writer = _Writer(block, plan.code_file)
     space = writer.written()
     items, wanted = space.get("items"), space.get("wanted")
-    return Compiled(block, items, wanted, space["key"], space["build"], writer.leads, block.block.label, plan.title)
+    own = block.block
+    return Compiled(
+        block, items, wanted, space["key"], space["build"], writer.leads, block.root.type, own.name, own.label, plan.title
+    )
 
 
 class _Writer:

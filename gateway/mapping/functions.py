@@ -117,11 +117,14 @@ def translate(run: Run, value: Primitive, name: str) -> Code | None:
 
 def codeable(run: Run, value: Primitive, name: str) -> CodeableConcept | None:
     """A source code -> the target coding, then the source's own."""
-    found, row, codes = _row(run, value, name)
-    if found is None:
-        return None
-    if row is None:
-        return CodeableConcept({"text": found})
+    codes = run.codes[name]
+    row = codes.rows.get(value) if isinstance(value, str) else None
+    if row is None:  # blank, in need of trimming, or unknown
+        found, row, _ = _row(run, value, name)
+        if found is None:
+            return None
+        if row is None:
+            return CodeableConcept({"text": found})
     own = {"system": codes.source_system, "code": row.source}
     if row.source_display:
         own["display"] = row.source_display

@@ -216,7 +216,7 @@ def _made(
             return None
         ident = _ident(block, record.data, item, run)
     body, label = block.build(run, record.data, item), block.plan
-    made: dict[str, Any] = {"resourceType": label.root.type, "id": ident}
+    made: dict[str, Any] = {"resourceType": block.type, "id": ident}
     if label.profile:
         meta = body.pop("meta", None)
         made["meta"] = {"profile": [label.profile], **meta} if meta else {"profile": [label.profile]}
@@ -241,7 +241,7 @@ def _ident(block: Compiled, record: Any, item: Any, run: Run) -> str:
         if part.__class__ is not str or not part or part != part.strip():
             parts = tuple([_key_part(value) for value in parts])
             break
-    return run.ctx.mint(block.plan.root.type, block_key(block.plan.block.name, parts))
+    return run.ctx.mint(block.type, block_key(block.name, parts))
 
 
 def _key_part(value: Any) -> str:
