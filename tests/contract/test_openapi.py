@@ -25,7 +25,7 @@ def test_the_committed_description_is_what_the_code_says(name):
 def test_every_route_is_described_and_every_description_has_a_route():
     parts = SimpleNamespace(types=lambda: frozenset({"Patient", "Flag"}), caller=SimpleNamespace(), base_url="http://x")
     edge = create(parts, SimpleNamespace(body_bytes=1))  # type: ignore[arg-type]
-    routes = [route for route in edge._app.routes if isinstance(route, Route)]
+    routes = [route for route in edge._app.app._whole.routes if isinstance(route, Route)]
     served = {
         (re.sub(r"{[^}]+}", "{}", route.path), method) for route in routes for method in route.methods or () if method != "HEAD"
     }

@@ -39,7 +39,7 @@ def live(**changes: object) -> SimpleNamespace:
         "adapters": None,
         "proxy": None,
         "public_base": lambda: "https://gateway.example.nhs.uk",
-        "pds": SimpleNamespace(base_url="https://pds"),
+        "pds": SimpleNamespace(base_url="https://pds", sign_in=None),
         "sds": None,
         "sources": {},
     }
@@ -55,7 +55,11 @@ def test_fit_live_settings_are_not_refused():
     [
         ({"public_base": lambda: "http://gateway"}, "GATEWAY_BASE_URL"),
         ({"adapters": "folder"}, "GATEWAY_ADAPTERS"),
-        ({"pds": SimpleNamespace(base_url="http://127.0.0.1")}, "pds.base_url"),
+        ({"pds": SimpleNamespace(base_url="http://127.0.0.1", sign_in=None)}, "pds.base_url"),
+        (
+            {"pds": SimpleNamespace(base_url="https://p", sign_in=SimpleNamespace(token_url="http://t"))},
+            "pds.sign_in.token_url",
+        ),
         ({"sds": SimpleNamespace(base_url="http://127.0.0.1")}, "sds.base_url"),
         ({"sources": {"gp": SimpleNamespace(options={"ssp": "http://127.0.0.1/ssp"}, deliver={})}}, "sources.gp.options.ssp"),
         (

@@ -73,6 +73,8 @@ def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years
         return False
     kin = {"gp": "registered-practice", "health-visitor": "caseload"}.get(who)
     home = {"gp": "gp-practice", "health-visitor": "community-health"}.get(who)
+    if kin and why == "BTG" and here.has_case_reference:  # the reason; neither relationship nor consent, and locks as ever
+        return here.organisation_kind == home and category in HEALTH and care_class in {"identity", "operational", "health"}
     if kin and why in CARE and kin in what:
         if here.organisation_kind == home and category in HEALTH and care_class in {"identity", "operational", "health"}:
             return True
@@ -164,7 +166,7 @@ def oracle_keeps(here, mark):
         "locating": not here.protected,
         "third-party": enquiry,
         "intelligence": enquiry,
-        "opinion": here.purpose in CARE | {"S17", "S47"} and here.role_group in {"gp", "health-visitor", "social-worker"},
+        "opinion": here.purpose in CARE | {"BTG", "S17", "S47"} and here.role_group in {"gp", "health-visitor", "social-worker"},
         "not-for-family": here.purpose not in {"FAMRQT", "PATRQT"},
     }[mark]
 
