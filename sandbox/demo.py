@@ -249,7 +249,7 @@ def _audit(place: Place, http: httpx.Client) -> None:
         if event["resourceType"] != "AuditEvent":
             continue
         who: dict[str, Any] = next((agent for agent in event.get("agent", []) if agent.get("requestor")), {})
-        if not who:
+        if "name" not in who:
             continue  # who recorded a consent or a link is another question
         purpose = ", ".join(coding["code"] for item in event.get("purposeOfEvent", []) for coding in item.get("coding", []))
         print(f"   event     {who.get('name', '-')} for {purpose or '-'}: {event.get('outcomeDesc', '-')}")

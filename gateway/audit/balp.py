@@ -56,9 +56,10 @@ def _described(body: Mapping[str, Any]) -> str:
 
 
 def _agents(body: Mapping[str, Any], gateway: str) -> list[dict[str, Any]]:
+    unnamed = "the gateway's operator" if body["kind"] == "administration" else "unknown"
     client = {
         "type": {"coding": [{"system": _DCM, "code": "110153", "display": "Source Role ID"}]},
-        "who": {"identifier": {"value": body["system"]}, "display": body["system"]} if body["system"] else {"display": "unknown"},
+        "who": {"identifier": {"value": body["system"]}, "display": body["system"]} if body["system"] else {"display": unnamed},
         "requestor": False,
     }
     if body["address"]:
