@@ -18,7 +18,9 @@ DRIP_S = 0.25
 HUGE_BYTES = 96_000_000
 
 WIRE = frozenset({"slow", "drip", "reset", "500", "429", "401", "bad-json", "html", "truncated", "huge", "down"})
-CONTENT = frozenset({"wrong-child", "other-birth-date", "duplicates", "one-bad", "20-mb", "64-kb"})  # the simulator itself answers wrongly
+CONTENT = frozenset(
+    {"wrong-child", "other-birth-date", "duplicates", "one-bad", "20-mb", "64-kb"}
+)  # the simulator itself answers wrongly
 SPINE = {  # refusals of GP Connect 1.6.2 by their own names: status and Spine code; "" for a body that is no FHIR
     "invalid-nhs-number": (400, "INVALID_NHS_NUMBER"),
     "invalid-demographics": (400, "INVALID_PATIENT_DEMOGRAPHICS"),

@@ -1,5 +1,7 @@
 """The simulator's search behaves as PDS's is documented to: whole names, wildcards, history, refusals, one person or none."""
 
+import itertools
+
 import pytest
 
 from sandbox import crowd
@@ -53,7 +55,7 @@ def test_the_crowd_has_numbers_that_hold_and_twins_at_one_address() -> None:
     assert len({person.nhs_number for person in people}) == 400
     twins = [
         (one, two)
-        for one, two in zip(people, people[1:], strict=False)
+        for one, two in itertools.pairwise(people)
         if one.family == two.family and one.birth_date == two.birth_date and crowd.address(one) == crowd.address(two)
     ]
     assert len(twins) > 5

@@ -98,7 +98,10 @@ def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years
             return category not in {"access-log"} | BY_CONSENT_ALONE
         if why == "S17" and category in CENTRE:
             return "share-authority" in given_ and care_class not in {"safeguarding", "special"}
-        return why == "S17" and category in {"demographics", "immunisations", "child-health-reviews", "social-care-record"} | WARNINGS
+        return (
+            why == "S17"
+            and category in {"demographics", "immunisations", "child-health-reviews", "social-care-record"} | WARNINGS
+        )
     return False
 
 
