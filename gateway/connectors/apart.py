@@ -2,7 +2,7 @@
 
 It runs at a lower priority, so that a small read keeps its time whatever the other does. What was made comes back in pieces,
 and between two pieces everybody else has a turn. How many bytes may be here at once is the room's to say.
-Source: DESIGN, "The parts": adapters.
+See docs/architecture.md, "Large bodies, apart".
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 What was downloaded is held as bytes, as records and as resources, so it counts three times. Who has been let in once is not
 made to wait again within the same request: two that wait for each other would both wait for ever.
-Source: DESIGN, "The parts": adapters.
+See docs/architecture.md, "Large bodies, apart".
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Large records are mapped, taken out of and encoded in the process that read them: what comes back is ready to be decided on.
 
 Nothing of a decision is made there. Mappings are loaded there from the same files, and their hash is compared with ours: another
-process never maps by other rules. Source: DESIGN, "The parts": adapters.
+process never maps by other rules. See docs/architecture.md, "Large bodies, apart".
 """
 
 import pickle

@@ -31,7 +31,7 @@ def at(figures: Sequence[Figure], name: str, *, concurrency: int = 16, delay_ms:
 
 
 def summary(figures: Sequence[Figure], more: Mapping[str, float]) -> dict[str, float]:
-    """Medians at concurrency 16 with sources at 0 ms -> the ratios DESIGN speaks of."""
+    """Medians at concurrency 16 with sources at 0 ms -> the ratios of docs/performance.md."""
     cpu = {name: median([f.cpu_ms for f in at(figures, name)]) for name in ("gateway", "lean", "floor", "naive")}
     found: dict[str, float] = {
         **{f"cpu_ms_{name}": round(value, 3) for name, value in cpu.items()},
