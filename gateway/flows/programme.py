@@ -19,6 +19,7 @@ from gateway.errors import StartupRefused
 from gateway.model import Resource
 
 FILE: Final = "healthy-child-programme.toml"
+APART: Final = timedelta(weeks=3)  # no schedule gives two doses of one vaccine nearer to each other
 GRACE: Final = timedelta(weeks=4)  # an appointment later than this is overdue
 VISIT_TYPES: Final = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ChildHealthEncounterType-1"
 _AGE: Final = re.compile(r"([0-9]{1,3})(d|wk|mo|y)")
@@ -151,19 +152,41 @@ def doses_of(programme: Programme, born: date, on: date, given: Sequence[Resourc
             continue
         by = due + GRACE
         held = [each for each in given if _is_of(each, dose.vaccine)]
-        done = sorted((each for each in held if each.get("status") == "completed"), key=_when)
-        days = {_when(each) for each in done}
         refused = [each for each in held if each.get("status") == "not-done" and _number(each) in (None, dose.number)]
+        said, evidence = _said_of(dose.number, [each for each in held if each.get("status") == "completed"])
         state: State
-        if len(days) >= dose.number:
+        if said == "done":
             state = "done"
         elif refused and on >= due:
-            state = "not-given"
+            state, evidence = "not-given", refused
         else:
-            state = _awaited(on, due, by, can_say=can_say)
-        evidence = done[dose.number - 1 : dose.number] if state == "done" else refused if state == "not-given" else []
+            state = _awaited(on, due, by, can_say=can_say and said is None)
         items.append(Item(dose.vaccine.id, dose.vaccine.title, dose.number, state, due, by, _names(evidence)))
     return sorted(items, key=lambda item: (item.due, item.id, item.dose))
+
+
+def _said_of(number: int, done: Sequence[Resource]) -> tuple[Literal["done", "doubtful"] | None, Sequence[Resource]]:
+    """What records of one vaccine say of one dose of it, and which of them.
+
+    One giving is often told twice, by a practice and by child health, and not always with the same day: days less than three
+    weeks apart are one dose. A number that a record states outweighs its place in the row; where the two disagree, and where a
+    record has no day, it is doubtful whether this dose was given.
+    """
+    givings: list[list[Resource]] = []
+    for each in sorted((each for each in done if _day(each)), key=lambda each: (_day(each), each["id"])):
+        first = _day(givings[-1][0]) if givings else None
+        day = _day(each)
+        if first is not None and day is not None and day - first < APART:
+            givings[-1].append(each)
+        else:
+            givings.append([each])
+    stated = next((records for records in givings if number in map(_number, records)), None)
+    if stated is not None:
+        return "done", stated
+    if len(givings) >= number:
+        counted = givings[number - 1]
+        return ("done", counted) if {_number(each) for each in counted} == {None} else ("doubtful", [])
+    return ("doubtful", []) if len(done) > sum(map(len, givings)) else (None, [])
 
 
 def _awaited(on: date, due: date, by: date, *, can_say: bool) -> State:
@@ -199,9 +222,12 @@ def _codings(concepts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]
             yield str(coding.get("system")), str(coding.get("code"))
 
 
-def _when(given: Resource) -> str:
-    """The day it was given; two records of one day and vaccine, from two sources, are one dose."""
-    return str(given.get("occurrenceDateTime", given.get("occurrenceString", "")))[:10]
+def _day(given: Resource) -> date | None:
+    """The day it was given, where the record has a whole one."""
+    try:
+        return date.fromisoformat(str(given.get("occurrenceDateTime", ""))[:10])
+    except ValueError:
+        return None
 
 
 def _names(found: Sequence[Resource]) -> tuple[str, ...]:

@@ -93,10 +93,36 @@ def test_doses_are_counted_by_the_days_they_were_given_on() -> None:
     first, again = jab("1082441000000108", "2025-10-27"), jab("1082441000000108", "2025-10-27T10:00:00Z", id="other-source")
     found = doses(BORN, date(2025, 12, 1), first, again)
     assert (found["six-in-one", 1].state, found["six-in-one", 2].state) == ("done", "due")
-    assert found["six-in-one", 1].evidence == ("Immunization/1082441000000108-2025-10-27",)
+    assert found["six-in-one", 1].evidence == ("Immunization/1082441000000108-2025-10-27", "Immunization/other-source")
     found = doses(BORN, date(2025, 12, 1), first, jab("1082451000000106", "2025-11-24"))
     assert found["six-in-one", 2].state == "done"
     assert found["six-in-one", 3].state == "not-yet-due"
+
+
+def test_one_dose_told_by_two_sources_with_days_that_differ_is_one_dose() -> None:
+    told = [jab("1082441000000108", day, protocolApplied=[{"doseNumberPositiveInt": 1}]) for day in ("2025-10-27", "2025-10-28")]
+    found = doses(BORN, LATER, *told)
+    assert (found["six-in-one", 1].state, found["six-in-one", 2].state) == ("done", "overdue")
+    assert doses(BORN, LATER, jab("1082441000000108", "2025-10-27"), jab("1082441000000108", "2025-11-16"))[
+        "six-in-one", 2
+    ].state == ("overdue")  # twenty days: told twice, and never two doses
+
+
+def test_where_records_disagree_about_which_dose_it_was_or_have_no_day_nobody_can_say() -> None:
+    one = jab("1082441000000108", "2025-10-27", protocolApplied=[{"doseNumberPositiveInt": 1}])
+    same = jab("1082441000000108", "2025-12-27", protocolApplied=[{"doseNumberPositiveInt": 1}])
+    assert doses(BORN, LATER, one, same)["six-in-one", 2].state == "cannot-say"
+    assert doses(BORN, LATER, jab("1082441000000108", "2025-10-27", protocolApplied=[{"doseNumberPositiveInt": 2}]))[
+        "six-in-one", 1
+    ].state == ("cannot-say")
+    undated = jab("1082441000000108", "") | {"occurrenceString": "unknown"}
+    found = doses(BORN, LATER, one, undated)
+    assert (found["six-in-one", 1].state, found["six-in-one", 2].state) == ("done", "cannot-say")
+
+
+def test_a_dose_whose_number_is_stated_is_that_dose() -> None:
+    second = jab("1082441000000108", "2025-12-27", protocolApplied=[{"doseNumberPositiveInt": 2}])
+    assert doses(BORN, LATER, second)["six-in-one", 2].state == "done"
 
 
 def test_a_vaccine_is_known_by_every_disease_it_is_against_too() -> None:
