@@ -30,10 +30,10 @@ from gateway.connectors.http import PooledHttp
 from gateway.connectors.room import Room, large_blocks_go_back
 from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFound, StartupRefused
 from gateway.fetch import Fetch
+from gateway.flows import programme
 from gateway.flows.accounts import Accounts
 from gateway.flows.aside import Aside
 from gateway.flows.parts import Parts
-from gateway.flows.programme import load_programme
 from gateway.flows.shelving import SourceLocalIds, SourceShelf
 from gateway.flows.upkeep import Standing
 from gateway.identity import Ages, Identity
@@ -115,7 +115,7 @@ def _parts(
         facts=store.facts,
         log=store.log,
         shelf=store.shelf,
-        programme=load_programme(settings.mappings or files("mappings")),
+        programme=_programme(settings.mappings),
         protections=store.protections,
         suppressions=store.suppressions,
         crosswalk=store.crosswalk,
@@ -202,6 +202,12 @@ def _maps(settings: Settings) -> mapping.Maps:
 
 def _own_codes(settings: Settings) -> Mapping[str, Path]:
     return {name: Path(str(one.options["code_maps"])) for name, one in settings.sources.items() if "code_maps" in one.options}
+
+
+def _programme(chosen: Path | None) -> programme.Programme:
+    """A site's own mappings seldom bring a programme of their own: without one the shipped one holds."""
+    own = chosen is not None and (chosen / programme.FILE).is_file()
+    return programme.load_programme(chosen if own and chosen is not None else files("mappings"))
 
 
 def _maps_in(chosen: Path | None, own: Mapping[str, Path]) -> mapping.Maps:
