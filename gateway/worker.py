@@ -72,7 +72,7 @@ class Worker:
     async def _deliveries(self) -> None:
         for source in self._parts.registry.sources.values():
             if source.intake is not None:
-                await self._take(source)
+                await self._once(partial(self._take, source))  # what one source sends must not keep the others waiting
 
     async def _take(self, source: ActiveSource) -> None:
         taker = source.intake

@@ -44,6 +44,8 @@ def read_submission(resource_type: str, body: bytes, *, allow_test: bool) -> Sub
         raise TooLarge(reason="submission-too-deep")
     if _has(resource, _ANYWHERE):
         raise InvalidParameter(reason="modifier-not-understood", expression=resource_type)
+    if resource.get("doNotPerform", False) is not False:  # left out, it would turn to its opposite
+        raise _wrong("modifier-not-understood", resource_type, "doNotPerform")
     _refuse_invalid(resource_type, resource)
     person, recipient = SENDABLE[resource_type]
     patient, others = _contained(resource_type, resource)
@@ -72,8 +74,8 @@ def _refuse_invalid(resource_type: str, resource: Mapping[str, Any]) -> None:
 def _contained(resource_type: str, resource: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Any]]:
     """The contained Patient, and at most one PractitionerRole; nothing else is read, so nothing else is taken."""
     held = resource.get("contained", [])
-    patients = [one for one in held if one["resourceType"] == "Patient"]
-    others = [one for one in held if one["resourceType"] == "PractitionerRole"]
+    patients = [one for one in held if one.get("resourceType") == "Patient"]
+    others = [one for one in held if one.get("resourceType") == "PractitionerRole"]
     if len(patients) != 1 or len(others) > 1 or len(held) != len(patients) + len(others) or not patients[0].get("id"):
         raise _wrong("one-patient-and-whom-to-ring", resource_type, "contained")
     return patients[0], others

@@ -100,7 +100,7 @@ def _record(
             return BadRow(line, local_id, NOT_VALID)
     try:
         born = _day(cells["birth_date"])
-    except ValueError:
+    except (ValueError, OverflowError):
         return BadRow(line, local_id, NO_DATE)
     return LocalRecord(
         source=source,

@@ -1,6 +1,7 @@
 """ZIP archives as the drops take them: bytes -> members, each within its cap, or the whole refused."""
 
 import io
+import lzma
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ TOO_MUCH: Final = "an archive that unpacks to more than this source takes"
 LOCKED: Final = "an archive under a password"
 
 _ENCRYPTED = 0x1
+# Each was raised by a damaged archive; zipfile names none of them
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, LookupError, MemoryError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def unpacked(body: bytes, *, cap_bytes: int = CAP_BYTES) -> list[Member]:
                     raise SourceContractBroken(TOO_MUCH)
                 members.append(Member(info.filename, _written(info), content))
             return members
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError):
+    except _DAMAGED:
         raise SourceContractBroken(NOT_ZIP) from None
 
 

@@ -23,6 +23,7 @@ from gateway.connectors.drop import decoded
 from gateway.connectors.returns_shape import spelt
 from gateway.connectors.sql_tables import Table, TableRows, Tables, tidied
 
+LONGEST_NAME: Final = 120  # of a file; more than any table's, less than any file system's
 UNKNOWN: Final = "not a bundle of the tables this source sends"
 LACKS_TABLE: Final = "a bundle that lacks a table"
 TWO_TABLES: Final = "one table twice in a bundle"
@@ -77,7 +78,7 @@ def read_bundle(tables: Tables, body: bytes, *, whole: bool) -> Bundle:
     if whole and not lists:
         raise SourceContractBroken(NO_LIST)
     for line in lists:
-        if members.get(line["file"]) != (int(line["rows"]) if line["rows"].isdecimal() else -1, line["sha256"].lower()):
+        if members.get(line["file"]) != (_count(line["rows"]), line["sha256"].lower()):
             raise SourceContractBroken(NOT_AS_LISTED)
     if lists and len(lists) != len(members) - 1:
         raise SourceContractBroken(NOT_AS_LISTED)
@@ -99,6 +100,8 @@ def gather(folder: Path, zone: str) -> Path | None:
         return None  # still being written
     lines = [dict(zip(map(spelt, header), row, strict=True)) for _, row in cells]
     paths = [folder / line.get("file", "") for line in lines]
+    if any(path.name != line.get("file") or len(path.name) > LONGEST_NAME for path, line in zip(paths, lines, strict=True)):
+        return None  # only plain names: what a list says is nobody's path
     if not paths or any(path.parent != folder or path.suffix.lower() != ".csv" or not _plain(path) for path in paths):
         return None
     if sum(path.stat().st_size for path in paths) > archive.CAP_BYTES:
@@ -121,6 +124,11 @@ def gather(folder: Path, zone: str) -> Path | None:
     for path in (*paths, listed):
         path.unlink(missing_ok=True)
     return made
+
+
+def _count(text: str) -> int:
+    """A list's number of rows; -1, which no table has, for what is none."""
+    return int(text) if text.isdecimal() and len(text) < 12 else -1
 
 
 def _plain(path: Path) -> bool:

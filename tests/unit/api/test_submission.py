@@ -116,3 +116,15 @@ def test_a_test_number_is_refused_where_people_are_served() -> None:
 def test_hostile_bodies_are_refused(body: bytes, error: type[GatewayError]) -> None:
     with pytest.raises(error):
         read(body)
+
+
+def test_a_request_not_to_do_something_is_refused_and_never_sent_as_one_to_do_it() -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        read({**REFERRAL, "doNotPerform": True})
+    assert refused.value.reason == "modifier-not-understood"
+    assert read({**REFERRAL, "doNotPerform": False}).type == "ServiceRequest"
+
+
+def test_a_contained_resource_without_a_type_is_refused() -> None:
+    with pytest.raises(GatewayError):
+        read({**REFERRAL, "contained": [PATIENT, {"id": "x"}]})
