@@ -66,5 +66,5 @@ def _healed(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is said of the whole run is asked last."""
-    items.sort(key=lambda item: "over_the_whole_run" in item.name)
+    """What is said of the whole run is asked last; before it, what ends somebody for good, with all that others told of them."""
+    items.sort(key=lambda item: ("over_the_whole_run" in item.name, "is_sealed" in item.name))

@@ -163,6 +163,8 @@ def test_a_person_invalidated_later_is_sealed_and_the_number_starts_anew_if_it_e
     assert shape(by_id)[0] == 200
     assert resources(by_id) == []
     world.heal()
+    assert resources(world.find(VISITOR, petra), "Patient") == []  # who cared for her was linked to the number that died
+    world.relate("caseload", petra, VISITOR.organisation, starts=today())
     (anew,) = resources(world.find(VISITOR, petra), "Patient")
     assert anew["id"] != patient["id"]
     assert resources(world.get(VISITOR, f"/fhir/Immunization?patient={patient['id']}")) == []
