@@ -45,7 +45,7 @@ async def test_a_delivery_survives_every_kill_and_is_made_once(tmp_path: Path) -
     here = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = await asyncio.to_thread(subprocess.run, command, env=here, check=True, capture_output=True, text=True, timeout=120)
     killed_at_work = int(done.stdout)
-    assert killed_at_work > KILLS // 3, "too few of the killed had begun to deliver"
+    assert killed_at_work > KILLS // 8, "too few of the killed had begun to deliver"
     world = await _world(tmp_path, life=KILLS + 1)
     try:
         for life in range(3):
