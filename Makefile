@@ -51,9 +51,10 @@ conformance: .venv/ready ## goldens and answers before validators that are not o
 openapi: .venv/ready ## write openapi/ anew from the code
 	@$(V)/gateway openapi --write openapi
 
-node: ## install the public FHIR client of tests marked node (needs nodejs, npm)
+node: ## install the public FHIR client and the two validators of tests marked node (needs nodejs, npm)
 	@command -v npm >/dev/null || { echo "npm is missing: apt-get install nodejs npm"; exit 1; }
 	@npm ci --prefix tests/e2e/node --silent --no-audit --no-fund
+	@npm ci --prefix tests/conformance/node --silent --no-audit --no-fund
 
 lock: ## write requirements.lock anew (needs uv); names no registry
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock

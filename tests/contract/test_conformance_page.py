@@ -50,7 +50,7 @@ def test_an_error_is_cleared_by_no_verdict_of_a_warning():
 @pytest.mark.node
 def test_both_judges_of_npm_find_every_seeded_fault_that_they_can_see():
     if shutil.which("node") is None or not (judges.HERE / "node" / "node_modules").is_dir():
-        pytest.skip("the validators are not here: make conformance (needs nodejs, npm and a package registry)")
+        pytest.skip("the validators are not here: make node (needs nodejs, npm)")
     verdicts = [run.Verdict(**row) for row in ROWS]
     assert run.missed_by(("medplum", "fhir"), judges.node(SEEDED), verdicts) == []
     assert len(run.missed_by(("medplum", "fhir"), (), verdicts)) == 5, "a judge that says nothing has missed all it can see"

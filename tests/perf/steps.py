@@ -94,7 +94,7 @@ async def _measured(numbers: list[str], rounds: int) -> dict[str, float]:
 
         for n in range(60):
             await once(n)
-        for name in ("_who", "decide", "record_decision", "plan", "_map", "disclose", "record_disclosure"):
+        for name in ("_who", "decide", "record_decision", "plan", "_map", "disclose_in_turns", "record_disclosure"):
             setattr(flow, name, timed(name, getattr(flow, name)))
         bundle.answer = timed("bundle.answer", bundle.answer)
         real_fetch = parts.fetch

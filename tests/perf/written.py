@@ -18,7 +18,7 @@ STEPS = {
     "fetch: whose it is": "fetch: whose each resource is",
     "fetch": "fetch, whole",
     "_map": "map",
-    "disclose": "disclose",
+    "disclose_in_turns": "disclose",
     "record_disclosure": "record the disclosure",
     "bundle.answer": "answer",
     "whole line": "the whole line",
