@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TOGETHER: Final = "together"  # the schema of a record whose data is `Packed`
 Record = TypeVar("Record", bound="DataclassInstance")  # `gateway.adapter.SourceRecord`
 _AT_ONCE: Final = 1_000
-_PLACES = tuple(f"entry {place}" for place in range(256))
+_PLACES = tuple(f"entry {place}" for place in range(256))  # nearly every place there is
 Probe: TypeAlias = Callable[[Any], Any]  # a tuple
 
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
@@ -94,6 +94,10 @@ class Several:
         """The locator of one of them."""
         place = self.places[number]
         return _PLACES[place] if place < len(_PLACES) else f"entry {place}"
+
+    def where_each(self) -> list[str]:
+        """The locator of each."""
+        return [_PLACES[place] if place < 256 else f"entry {place}" for place in self.places]
 
 
 @dataclass(frozen=True, slots=True)

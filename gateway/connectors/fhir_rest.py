@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote_plus, urlencode, urljoin, urlsplit
 
 import msgspec
@@ -40,6 +40,7 @@ from gateway.errors import StartupRefused
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
 from gateway.resource import Several, Typed, instant
 
+Records: TypeAlias = tuple[Sequence[SourceRecord], bool]  # and whether the source added an OperationOutcome
 SCHEMA: Final = "fhir-r4"
 CAP_BYTES: Final = 8_000_000  # of all pages of one search
 PAGES: Final = 20
@@ -54,6 +55,7 @@ _ABOUT = ("subject", "patient", "beneficiary", "for")  # where R4 types name the
 _OF_NOBODY = frozenset(  # types that are about no patient, and come along with what is
     ("Organization", "Practitioner", "PractitionerRole", "Location", "HealthcareService", "Medication", "Substance", "Endpoint")
 )
+_AGAIN_AFTER = 63  # answers read piece by piece before one is tried whole again
 _NEVER = frozenset(("Patient", "OperationOutcome"))  # evidence, and a warning: no records
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -88,6 +90,7 @@ class FhirRest:
         self._searches = read_searches(manifest)
         self._gives = frozenset(manifest.gives)
         self._reader = mapping.Reader(self._gives - _NEVER)
+        self._piece_by_piece = 0  # so many answers more are not tried whole
         self._budget_s = source.budget_s
         self._tools = tools
         base_url = source.options.get("base_url")
@@ -102,27 +105,40 @@ class FhirRest:
         for search in self._searches:
             if "*" not in want.types and not search.types & want.types:
                 continue
-            async for bundle in self._pages(search, patient, want, ends):
-                records, outcome = several_of(bundle, self._gives, self._tools.now())
+            async for records, outcome in self._pages(search, patient, want, ends):
                 warned = warned or outcome
                 for record in records:
                     yield record
         yield SourceFacts(warnings=(("", "source-outcome"),) if warned else ())
 
-    async def _pages(self, search: Search, patient: PatientIdentity, want: Want, ends: float) -> AsyncIterator[Mapping[str, Any]]:
+    async def _pages(self, search: Search, patient: PatientIdentity, want: Want, ends: float) -> AsyncIterator[Records]:
         number, left = patient.number.value, CAP_BYTES
         headers = {**_HEADERS, "X-Correlation-ID": want.correlation_id}
         form = search.body.replace(_NUMBER_ENCODED, number.encode())
         answer = await self._ask("POST", f"{self._base_url}{search.type}/_search", headers, form, ends, left)
         for _ in range(PAGES):
             left -= len(answer.body)
-            bundle = read_bundle(answer.body, self._reader)
-            yield bundle
-            following = _next(bundle)
+            records, outcome, links = self._read(answer.body)
+            yield records, outcome
+            following = _next(links)
             if following is None:
                 return
             answer = await self._ask("GET", self._followed(following, number), headers, None, ends, left)
         raise SourceContractBroken("more pages than one person's record can fill")
+
+    def _read(self, body: bytes) -> tuple[Sequence[SourceRecord], bool, Any]:
+        """An answer -> its records, whether it warns, its links. Raises `SourceContractBroken`."""
+        whole = None
+        if self._piece_by_piece:
+            self._piece_by_piece -= 1
+        else:
+            whole = read_structs(body, self._reader)
+            if whole is None:  # a source that sends what is read plain does so in every answer
+                self._piece_by_piece = _AGAIN_AFTER
+        if whole is not None:
+            return of_structs(whole.entry, self._tools.now()), False, whole.link
+        bundle = read_bundle(body, self._reader)
+        return (*several_of(bundle, self._gives, self._tools.now()), bundle.get("link"))
 
     async def _ask(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, ends: float, left: int
@@ -192,8 +208,48 @@ def parse(body: bytes) -> Mapping[str, Any]:
     return found
 
 
+def read_structs(body: bytes, reader: mapping.Reader) -> Any | None:
+    """A Bundle whose resources are all of the usual shape, read at once; None: piece by piece."""
+    return reader.read_all(body)
+
+
+def of_structs(entries: Sequence[Any], now: datetime) -> Sequence[SourceRecord]:
+    """Its entries -> records, the resources about one person in one. No Patient is among them: whose each is, it says itself.
+
+    Raises `SourceContractBroken` for one that does not.
+    """
+    of_nobody = Several([], [], [])
+    about: dict[str, Several] = {}
+    shape: type[msgspec.Struct] | None = None
+    number: str | None = None
+    names_nobody, kind, name, here = False, "", "", of_nobody
+    for place, entry in enumerate(entries, start=1):
+        form = entry.resource
+        if form.__class__ is not shape:
+            shape, kind = form.__class__, str(form.__struct_config__.tag)
+            names_nobody, name = kind in _OF_NOBODY, mapping.naming(kind) or ""
+        if names_nobody:
+            together = of_nobody
+        else:
+            stated = mapping.number_of(getattr(form, name, UNSET))
+            if stated is None:
+                raise SourceContractBroken(UNKEYED)
+            if stated != number:  # nearly always the one before
+                number, here = stated, about.setdefault(stated.replace(" ", ""), Several([], [], []))
+            together = here
+        meta = form.meta
+        together.resources.append(Typed(form, kind, entry.met))
+        together.places.append(place)
+        together.updated.append(None if meta is UNSET or meta.lastUpdated is UNSET else meta.lastUpdated)
+    claims = {Claim(nhs_number=number): several for number, several in about.items()}
+    records = [SourceRecord(SCHEMA, several, "entries", now, claim) for claim, several in claims.items()]
+    if of_nobody.resources:
+        records.append(SourceRecord(SCHEMA, of_nobody, "entries", now, _only(set(claims))))
+    return records
+
+
 def read_bundle(body: bytes, reader: mapping.Reader) -> Mapping[str, Any]:
-    """The same, with every resource typed that can be."""
+    """A Bundle with every resource typed that can be. Raises `SourceContractBroken`."""
     try:
         envelope = _decode_envelope(body)
         entries = []
@@ -346,8 +402,7 @@ def _updated(resource: Mapping[str, Any]) -> str | None:
     return text if text.__class__ is str else None
 
 
-def _next(bundle: Mapping[str, Any]) -> str | None:
-    links = bundle.get("link")
+def _next(links: Any) -> str | None:
     for link in links if links.__class__ is list else ():
         if link.__class__ is dict and link.get("relation") == "next" and link.get("url").__class__ is str:
             url: str = link["url"]

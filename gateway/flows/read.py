@@ -32,7 +32,7 @@ from gateway.model import (
 )
 from gateway.plan import plan
 from gateway.ports import NewWork
-from gateway.resource import TOGETHER, name_of
+from gateway.resource import TOGETHER
 
 TRIES = 3  # the facts may move under a request this often before we give up
 WRONG_PERSON_DUE = timedelta(days=1)
@@ -96,7 +96,6 @@ async def _map(
     parts: Parts, identity: PatientIdentity, fetched: Fetched, permit: Permit
 ) -> tuple[Sequence[MappedResource], Sequence[SourceReport], Sequence[RefusedRecord]]:
     """Every record by its source's maps; other requests get their turn in between, and large records another process."""
-    request = permit.facts.request
     person = identity.alias or identity.person or ""
     contexts: dict[str, mapping.Context] = {}
     mapped: list[MappedResource] = []
@@ -130,13 +129,9 @@ async def _map(
         if monotonic() - since > YIELD_S:
             await asyncio.sleep(0)
             since = monotonic()
-    wanted = request.query.types
-    chosen = [item for item in mapped if name_of(item.body)[0] in wanted]
-    if request.query.interaction == "read":
-        chosen = [item for item in chosen if item.body["id"] == request.query.resource_id]
     reports = [_unmapped(report, failed[report.source]) if report.source in failed else report for report in fetched.reports]
-    chosen += ready
-    return [item for item in chosen if item.source not in failed] if failed else chosen, reports, refused
+    mapped += ready
+    return [item for item in mapped if item.source not in failed] if failed else mapped, reports, refused
 
 
 def _unmapped(report: SourceReport, error: SourceError) -> SourceReport:

@@ -11,7 +11,7 @@ from gateway.mapping.rewrite import encode, parse
 from gateway.mapping.run import R4_SCHEMA, MapResult, Maps, map_record, remade
 from gateway.mapping.shape import shape_faults
 from gateway.mapping.tree import Fault, MappingFaults
-from gateway.mapping.typed import Reader, person_of
+from gateway.mapping.typed import Reader, naming, number_of, person_of
 
 __all__ = [
     "R4_SCHEMA",
@@ -29,6 +29,8 @@ __all__ = [
     "encode",
     "load",
     "map_record",
+    "naming",
+    "number_of",
     "parse",
     "person_of",
     "public_path",

@@ -45,6 +45,7 @@ class Lane:
 
     def rewrite(self, record: SourceRecord, run: Run) -> MappedResource:
         """A source's R4 resource -> ours, labelled. Raises `Unusable`."""
+        self._begin(run)
         return self._one(record.data, run, record.where, record.as_of, record)
 
     def rewrite_several(self, record: SourceRecord, run: Run) -> tuple[list[MappedResource], list[RefusedRecord]]:
@@ -53,21 +54,24 @@ class Lane:
         made: list[MappedResource] = []
         refused: list[RefusedRecord] = []
         moments: dict[str | None, datetime] = {}
-        for number, (resource, updated) in enumerate(zip(several.resources, several.updated, strict=True)):
+        self._begin(run)
+        for resource, where, updated in zip(several.resources, several.where_each(), several.updated, strict=True):
             as_of = moments.get(updated)
             if as_of is None:
                 as_of = moments[updated] = instant(updated, record.as_of)
             try:
-                made.append(self._one(resource, run, several.where(number), as_of, record))
+                made.append(self._one(resource, run, where, as_of, record))
             except Unusable as error:
-                refused.append(RefusedRecord(run.ctx.source, several.where(number), error.reason))
+                refused.append(RefusedRecord(run.ctx.source, where, error.reason))
             except UNREADABLE:  # one odd record is refused like any other; the rest of the answer goes on
-                refused.append(RefusedRecord(run.ctx.source, several.where(number), ODD))
+                refused.append(RefusedRecord(run.ctx.source, where, ODD))
         return made, refused
 
+    def _begin(self, run: Run) -> None:
+        run.listed, run.ours = self.extensions, {"reference": f"Patient/{run.ctx.person}"}
+
     def _one(self, resource: Resource, run: Run, where: str, as_of: datetime, record: SourceRecord) -> MappedResource:
-        run.listed, run.met_unlisted, run.patient = self.extensions, False, None
-        run.ours = run.ours or {"reference": f"Patient/{run.ctx.person}"}
+        run.met_unlisted, run.patient = False, None
         body: Typed | dict[str, Any]
         if resource.__class__ is Typed:
             body = rewrite_typed(resource, run)

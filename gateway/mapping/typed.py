@@ -96,11 +96,24 @@ class Reader:
     def __init__(self, types: Iterable[str]) -> None:
         forms = [_form(name) for name in sorted(types) if index().is_resource(name)]
         self._met: list[tuple[type, Any]] = []
-        self._decoder = (
-            msgspec.json.Decoder(Union[tuple(forms)], dec_hook=self._hook, float_hook=Decimal)  # noqa: UP007 - made of a list
-            if forms
-            else None
-        )
+        self._decoder = self._bundles = None
+        if forms:
+            any_of: Any = Union[tuple(forms)]  # noqa: UP007 - made of a list
+            self._decoder = msgspec.json.Decoder(any_of, dec_hook=self._hook, float_hook=Decimal)
+            self._bundles = msgspec.json.Decoder(_bundle(any_of, self._met), dec_hook=self._hook, float_hook=Decimal)
+
+    def read_all(self, body: bytes) -> Any | None:
+        """A Bundle -> its `entry`s, each with the struct of its `resource` and what was `met` in it, and its `link`.
+
+        None where any one of its resources has to be read plain: it is read piece by piece.
+        """
+        self._met.clear()
+        if self._bundles is None:
+            return None
+        try:
+            return self._bundles.decode(body)
+        except (msgspec.DecodeError, RecursionError, ValueError):
+            return None
 
     def read(self, raw: msgspec.Raw) -> Typed | None:
         """A resource's bytes -> the resource, or None: read it plain."""
@@ -140,14 +153,18 @@ def rewrite_typed(resource: Typed, run: Run) -> Typed | dict[str, Any]:
     own = form.id
     if own is UNSET:
         raise Unusable("the resource has no id")
-    kind = resource.kind
-    form.id = run.ctx.mint(kind, own)
-    naming, others, nothing = _links(form.__class__)
+    naming, names, others, nothing = _links(form.__class__)
+    form.id = run.ctx.mint(resource.kind, own)
     if naming is not None:
-        _about(form, naming, run)
+        link = getattr(form, naming)
+        if link is not UNSET and link.reference == run.usual and _is_bare(link):  # as in the resource before it
+            run.patient = run.usual[8:]
+            setattr(form, naming, run.ours)
+        else:
+            _about(form, naming, run)
     found = others(form)
     if found != nothing:
-        for name, link in zip(_links_named(form.__class__), found, strict=False):  # of one name, probe reads it twice
+        for name, link in zip(names, found, strict=False):  # of one name, probe reads it twice
             if link is not UNSET:
                 setattr(form, name, _linked(link, run))
     meta = form.meta
@@ -164,10 +181,6 @@ def _about(form: Any, naming: str, run: Run) -> None:
         setattr(form, naming, run.ours)
         return
     text = link.reference
-    if text.__class__ is str and text == run.usual and _is_bare(link):  # as in the resource before it
-        run.patient = run.usual[8:]
-        setattr(form, naming, run.ours)
-        return
     run.patient = patient_in(text)
     ours = _linked(link, run)
     if ours is UNSET or "reference" not in ours:
@@ -182,12 +195,16 @@ def _about(form: Any, naming: str, run: Run) -> None:
 def person_of(resource: Typed) -> tuple[str | None, Any]:
     """By which NHS number and which reference a resource names its patient; of a patient it does not name, neither."""
     link = getattr(resource.form, naming(resource.kind) or "", UNSET)
-    if link is UNSET:
-        return None, None
-    identifier = link.identifier
+    return (None, None) if link is UNSET else (number_of(link), link.reference)
+
+
+def number_of(link: Any) -> str | None:
+    """The NHS number that a reference to a patient carries."""
+    identifier = UNSET if link is UNSET else link.identifier
     if identifier is UNSET or identifier.system != NHS_NUMBER or identifier.value is UNSET:
-        return None, link.reference
-    return identifier.value, link.reference
+        return None
+    number: str = identifier.value
+    return number
 
 
 def patient_in(reference: Any) -> str:
@@ -254,21 +271,32 @@ def naming(type_: str) -> str | None:
 
 
 @cache
-def _links(form: type[msgspec.Struct]) -> tuple[str | None, Probe, tuple[Any, ...]]:
+def _links(form: type[msgspec.Struct]) -> tuple[str | None, tuple[str, ...], Probe, tuple[Any, ...]]:
     """A struct -> the field that names the person; its other references, read at once, and what that reads where none is."""
-    names = _links_named(form)
-    others, nothing = probe(names)
-    return naming(str(form.__struct_config__.tag)), others, nothing
-
-
-@cache
-def _links_named(form: type[msgspec.Struct]) -> tuple[str, ...]:
     type_ = str(form.__struct_config__.tag)
-    of_type = index().elements(type_)
-    return tuple(
-        name
-        for name in form.__struct_fields__
-        if of_type[name].type == "Reference" and not of_type[name].many and name != naming(type_)
+    of_type, person = index().elements(type_), naming(type_)
+    names = tuple(
+        name for name in form.__struct_fields__ if of_type[name].type == "Reference" and not of_type[name].many and name != person
+    )
+    others, nothing = probe(names)
+    return person, names, others, nothing
+
+
+def _bundle(any_of: Any, met: list[tuple[type, Any]]) -> type[msgspec.Struct]:
+    """A Bundle of such resources. What the hook met since the entry before is this entry's."""
+
+    def is_read(self: Any) -> None:
+        self.met = tuple(met)  # also where there is none: an entry may bring an element of this name
+        met.clear()
+
+    entry = msgspec.defstruct("Entry", [("resource", any_of), ("met", Any, ())], namespace={"__post_init__": is_read}, gc=False)
+    listed: Any = GenericAlias(list, entry)
+    return msgspec.defstruct(
+        "Bundle",
+        [("entry", listed, msgspec.field(default_factory=list)), ("link", Any, None)],
+        tag_field="resourceType",
+        tag="Bundle",
+        gc=False,
     )
 
 

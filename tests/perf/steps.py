@@ -99,8 +99,8 @@ async def _measured(numbers: list[str], rounds: int) -> dict[str, float]:
         bundle.answer = timed("bundle.answer", bundle.answer)
         real_fetch = parts.fetch
         object.__setattr__(parts, "fetch", timed("fetch", real_fetch.__call__))
-        fhir_rest.read_bundle = timed("fetch: parse", fhir_rest.read_bundle)
-        fhir_rest.several_of = timed("fetch: whose it is", fhir_rest.several_of)
+        fhir_rest.read_structs = timed("fetch: parse", fhir_rest.read_structs)
+        fhir_rest.of_structs = timed("fetch: whose it is", fhir_rest.of_structs)
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from gateway import mapping
 from gateway.adapter import (
     Claim,
     HttpAnswer,
@@ -279,3 +280,43 @@ def test_settings_without_a_base_url_are_refused_at_start(base_url: str | None):
 def test_a_bundle_in_a_file_is_read_without_a_source():
     records = list(fhir_rest.read_file(manifest(), "b.json", said(patient(), observation()).body))
     assert [record.where for record in records] == ["entry 2"]
+
+
+def test_an_answer_read_at_once_and_one_read_piece_by_piece_give_the_same():
+    extension = [{"url": "urn:x", "valueReference": {"reference": "Organization/1"}}]
+    resources = [
+        observation("o1", meta={"lastUpdated": "2026-03-01T09:30:00Z"}, performer=[{"reference": "Practitioner/7"}]),
+        observation("o2", subject={"identifier": {"system": NHS, "value": "999 000 0107"}}, extension=extension),
+        {"resourceType": "Organization", "id": "1", "name": "A clinic"},
+        observation("o3", code={"id": "c", "text": "Weight"}),
+    ]
+    body, reader = said(*resources).body, mapping.Reader(frozenset(manifest().gives))
+    whole = fhir_rest.read_structs(body, reader)
+    assert whole is not None
+    at_once = fhir_rest.of_structs(whole.entry, NOW)
+    in_pieces, _ = fhir_rest.several_of(fhir_rest.read_bundle(body, reader), frozenset(manifest().gives), NOW)
+    assert [seen(record) for record in at_once] == [seen(record) for record in in_pieces]
+    assert [len(record.data.resources) for record in at_once] == [3, 1]
+
+
+def seen(record: SourceRecord) -> tuple[Any, ...]:
+    several = record.data
+    resources = [(one.kind, one.plain(), one.met) for one in several.resources]
+    return record.about, record.as_of, resources, several.places, several.updated
+
+
+def test_an_entry_cannot_bring_what_only_the_reader_finds():
+    reader = mapping.Reader(frozenset(manifest().gives))
+    body = json.dumps({"resourceType": "Bundle", "entry": [{"met": [["x", {}]], "resource": observation()}]}).encode()
+    whole = fhir_rest.read_structs(body, reader)
+    assert whole is not None
+    assert [entry.met for entry in whole.entry] == [()]
+    last = json.dumps({"resourceType": "Bundle", "entry": [{"resource": observation(), "met": [["x", {}]]}]}).encode()
+    assert fhir_rest.read_structs(last, reader).entry[0].met == ()  # type: ignore[union-attr]
+
+
+async def test_a_source_whose_answers_are_not_of_the_usual_shape_is_read_all_the_same_every_time():
+    odd = observation("o1", valueString="")  # an empty text is read plain
+    for _ in range(2):
+        records, _ = await ask(FakeHttp(said(odd, observation("o2"))))
+        assert [record.data["id"] for record in records] == ["o1", "o2"]
