@@ -3,6 +3,8 @@
 GatewayError                     what a caller is told: status, R4 issue-type, Spine code, constant public text
 ├── BadRequest 400               the request cannot be read (nothing of it is echoed)
 │   ├── InvalidParameter         a search parameter, header or NHS number with a value we refuse
+│   │   ├── PersonNeeded         a search that names nobody in a way we can find them
+│   │   └── UnusableText         text with characters that no screen shows, or that turn its direction
 │   ├── NotSupported             an interaction, parameter or modifier we do not offer (strict handling)
 │   └── CursorRefused            a paging link that is stale, altered or somebody else's
 ├── TooLarge 413
@@ -63,6 +65,18 @@ class InvalidParameter(BadRequest):
 class InvalidNhsNumber(InvalidParameter):
     spine_code = "INVALID_NHS_NUMBER"
     public_text = "The identifier is not a valid NHS number."
+
+
+class PersonNeeded(InvalidParameter):
+    issue_code = "required"
+    public_text = (
+        "A person is found by NHS number or by an id of this gateway, and by nothing else: a Patient by identifier or _id, "
+        "other types by patient:identifier or patient."
+    )
+
+
+class UnusableText(InvalidParameter):
+    public_text = "A text holds a control character or a mark that turns the direction of reading. Send it without."
 
 
 class NotSupported(BadRequest):

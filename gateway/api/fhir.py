@@ -1,7 +1,7 @@
 """The FHIR endpoints: HTTP -> step 1, step 2, a flow -> HTTP. Every way out of here leaves an event in the log."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from gateway.api.capability import capability
-from gateway.api.reading import Asked, Reading, media_type, read_request, read_sending
+from gateway.api.reading import NAMED, Asked, Reading, media_type, read_request, read_sending
 from gateway.api.submission import SENDABLE, read_submission
 from gateway.bundle import Answer, outcome
 from gateway.caller import authenticate
@@ -36,7 +36,9 @@ from gateway.model import AccessRequest, Caller
 
 JSON = frozenset({"application/fhir+json", "application/json"})
 FORM = "application/x-www-form-urlencoded"
+OURS = "gateway-"  # how the headers of this gateway begin
 _encode = msgspec.json.encode
+_SINGLE = frozenset({"content-type", "if-none-exist", "x-correlation-id", "x-request-id"})
 
 
 class Fhir:
@@ -52,8 +54,9 @@ class Fhir:
         try:
             caller = await authenticate(_authorization(request), _address(request), parts.caller)
             if _is_delivery(request):
-                return await self._delivery(request, caller, started)
-            asked = await self._asked(request)
+            headers = _headers(request)
+                return await self._delivery(request, headers, caller, started)
+            asked = await self._asked(request, headers)
             access = read_request(asked, caller, _reading(parts), parts.now())
             answer = await _flow(access)(parts, access)
             return await _leave(answer, media_type(asked.headers, asked.query), started, parts)
@@ -64,7 +67,7 @@ class Fhir:
         """GET /fhir/metadata: for everyone; an Authorization header is not looked at."""
         parts = self._parts
         try:
-            media = media_type(dict(request.headers), request.scope["query_string"])
+            media = media_type(_headers(request), request.scope["query_string"])
         except GatewayError as error:
             return await self._failed(error, request, None, monotonic())
         return Response(_encode(capability(parts.base_url, parts.types(), parts.takes())), media_type=media)
@@ -73,16 +76,16 @@ class Fhir:
         """A route or method that does not exist: recorded and answered like every other refusal."""
         return await self._failed(error, request, None, monotonic())
 
-    async def _delivery(self, request: Request, caller: Caller, started: float) -> Response:
+    async def _delivery(self, request: Request, headers: Mapping[str, str], caller: Caller, started: float) -> Response:
         """POST of what is to be delivered, or its sender's question of what became of it."""
         parts, state = self._parts, request.scope["state"]
         segments = request.scope["path"].removeprefix("/fhir/").split("/")
         ids = {"request_id": state["request_id"], "correlation_id": state["correlation_id"]}
-        asked = Asked(segments, request.scope["query_string"], b"", dict(request.headers), **ids)
+        asked = Asked(segments, request.scope["query_string"], b"", headers, **ids)
         media = media_type(asked.headers, asked.query)
         if request.method == "GET":
             return await _leave(await parcel_state(parts, caller, segments[1], **ids), media, started, parts)
-        if request.headers.get("content-type", "").split(";")[0].strip().lower() not in JSON:
+        if headers.get("content-type", "").split(";")[0].strip().lower() not in JSON:
             raise UnsupportedMedia(reason="fhir-json-expected")
         body = await self._body(request)
         # In a thread: the first look at a type loads its model, which would hold up everybody.
@@ -90,21 +93,19 @@ class Fhir:
         access = read_sending(asked, caller, submission.type, submission.content.number, parts.now())
         return await _leave(await submit(parts, access, submission), media, started, parts)
 
-    async def _asked(self, request: Request) -> Asked:
+    async def _asked(self, request: Request, headers: Mapping[str, str]) -> Asked:
         segments = [part for part in request.scope["path"].removeprefix("/fhir").split("/") if part]
         form = b""
         if request.method == "POST":
             if not segments or segments[-1] != "_search":
                 raise MethodNotAllowed(reason="post-only-for-search")
-            if request.headers.get("content-type", "").split(";")[0].strip().lower() != FORM:
+            if headers.get("content-type", "").split(";")[0].strip().lower() != FORM:
                 raise UnsupportedMedia(reason="search-form-expected")
             form = await self._body(request)
         elif segments and segments[-1] == "_search":
             raise MethodNotAllowed(reason="search-is-post")
         state = request.scope["state"]
-        return Asked(
-            segments, request.scope["query_string"], form, dict(request.headers), state["request_id"], state["correlation_id"]
-        )
+        return Asked(segments, request.scope["query_string"], form, headers, state["request_id"], state["correlation_id"])
 
     async def _body(self, request: Request) -> bytes:
         held = bytearray()
@@ -172,6 +173,19 @@ def _authorization(request: Request) -> str | None:
 
 
 def _address(request: Request) -> str:
+def _headers(request: Request) -> Mapping[str, str]:
+    """Headers by name; of those that are lists (Accept, Prefer) all that was sent.
+
+    Raises `BadRequest` for one of ours, or one that R4 or HTTP has once, sent twice: two readers would take different ones.
+    """
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        if name in headers and (name in _SINGLE or name.startswith(OURS)):
+            raise BadRequest(reason="header-repeated", expression=NAMED.get(name))
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
     """The caller's network address as the server saw it; a proxy's header is read only when uvicorn pins that proxy."""
     return request.client.host if request.client else ""
 

@@ -13,11 +13,20 @@ from datetime import UTC, datetime, timedelta
 from gateway import nhs_number
 from gateway.api import form
 from gateway.bundle import unpack_cursor
-from gateway.errors import CursorRefused, InvalidNhsNumber, InvalidParameter, NotAcceptable, NotFound, NotSupported
+from gateway.errors import (
+    CursorRefused,
+    InvalidNhsNumber,
+    InvalidParameter,
+    NotAcceptable,
+    NotFound,
+    NotSupported,
+    PersonNeeded,
+)
 from gateway.model import AccessRequest, Caller, PersonId, Purpose, Query
 from gateway.nhs_number import NhsNumber
 
 PERMISSION_TO_VIEW = "gateway-permission-to-view"  # MIG's rule: asked of the person at the point of view, for this view only
+NAMED = {PERMISSION_TO_VIEW: "Gateway-Permission-To-View", "content-type": "Content-Type", "if-none-exist": "If-None-Exist"}
 VIEWED = frozenset({"Patient", "Encounter", "Immunization"})  # what the programme is worked out from
 FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _PERSON = re.compile(r"[a-z2-7]{26}", re.ASCII)
@@ -104,12 +113,12 @@ def _query(path: list[str], values: dict[str, list[str]], strict: bool, reading:
             return _audit_search(values, strict, reading)
         case ["Patient", person, "$everything"]:
             count, types = _count(values, reading), _types(values, reading)
-            _leftover(values, strict)
-            return _digested(Query("everything", _person(person), types, count=count, strict=strict))
+            unused = _leftover(values, strict)
+            return _digested(Query("everything", _person(person), types, count=count, strict=strict, not_used=unused))
         case ["Patient", person, "$healthy-child-programme"]:
-            _leftover(values, strict)
-            types = VIEWED & reading.types
-            return _digested(Query("everything", _person(person), types, strict=strict, view="healthy-child-programme"))
+            unused, types = _leftover(values, strict), VIEWED & reading.types
+            view = "healthy-child-programme"
+            return _digested(Query("everything", _person(person), types, strict=strict, view=view, not_used=unused))
         case [name] | [name, "_search"]:
             return _type_search(_type(name, reading), values, strict, reading)
         case [name, whole]:
@@ -124,19 +133,21 @@ def _patient_search(values: dict[str, list[str]], strict: bool, reading: Reading
     else:
         who = _number(_one(values, frozenset({"identifier"})), reading)
     count = _count(values, reading)
-    _leftover(values, strict)
-    return _digested(Query("search", who, frozenset({"Patient"}), count=count, strict=strict))
+    unused = _leftover(values, strict)
+    return _digested(Query("search", who, frozenset({"Patient"}), count=count, strict=strict, not_used=unused))
 
 
 def _type_search(name: str, values: dict[str, list[str]], strict: bool, reading: Reading) -> Query:
     given = [key for key in values if key in _PATIENT_ID or key in _PATIENT_IDENTIFIER]
+    if not given:
+        raise PersonNeeded(reason="patient-needed", expression="patient")
     if len(given) != 1:
         raise InvalidParameter(reason="one-patient-needed", expression="patient")
     value = values.pop(given[0])[0]
     who: NhsNumber | PersonId = _number(value, reading) if given[0] in _PATIENT_IDENTIFIER else _person(value)
     count = _count(values, reading)
-    _leftover(values, strict)
-    return _digested(Query("search", who, frozenset({name}), count=count, strict=strict))
+    unused = _leftover(values, strict)
+    return _digested(Query("search", who, frozenset({name}), count=count, strict=strict, not_used=unused))
 
 
 def _read(name: str, whole: str, strict: bool) -> Query:
@@ -237,7 +248,7 @@ def _number(value: str, reading: Reading) -> NhsNumber:
 def _one(values: dict[str, list[str]], names: frozenset[str]) -> str:
     for name in names & values.keys():
         return values.pop(name)[0]
-    raise InvalidParameter(reason="identifier-needed", expression=min(names))
+    raise PersonNeeded(reason="identifier-needed", expression=min(names))
 
 
 def _count(values: dict[str, list[str]], reading: Reading) -> int | None:
@@ -249,23 +260,28 @@ def _count(values: dict[str, list[str]], reading: Reading) -> int | None:
     return min(int(text), reading.page_count)
 
 
-def _leftover(values: dict[str, list[str]], strict: bool) -> None:
+def _leftover(values: dict[str, list[str]], strict: bool) -> int:
+    """What no interaction here reads -> how many, to be said in the answer. Raises `NotSupported`; of it only R4's own names."""
     for name in values:
-        if name.split(":")[0] in _REFUSED_ALWAYS or name.split(":")[0] in ("patient", "subject", "identifier"):
-            raise NotSupported(reason="parameter-not-offered")
+        stem = name.split(":")[0]
+        if stem in _REFUSED_ALWAYS or stem in ("patient", "subject", "identifier"):
+            raise NotSupported(reason="parameter-not-offered", expression=stem)
     if values and strict:
         raise NotSupported(reason="unknown-parameter")
+    return len(values)
 
 
 def _prefers_strict(headers: Mapping[str, str]) -> bool:
-    return "handling=strict" in headers.get("prefer", "").replace(" ", "").lower().split(",")[0].split(";")
+    """RFC 7240 section 2: preferences are a list, and of one that is said twice the first counts."""
+    said = headers.get("prefer", "").replace(" ", "").lower().replace(";", ",").split(",")
+    return next((one for one in said if one.startswith("handling=")), "") in ("handling=strict", 'handling="strict"')
 
 
 def _permission_to_view(headers: Mapping[str, str]) -> bool:
     """Asserted for this one request, and gone with it. Raises `InvalidParameter` for any other word."""
     said = headers.get(PERMISSION_TO_VIEW)
     if said is not None and said.strip() != "given":
-        raise InvalidParameter(reason="permission-to-view", expression="Gateway-Permission-To-View")
+        raise InvalidParameter(reason="permission-to-view", expression=NAMED[PERMISSION_TO_VIEW])
     return said is not None
 
 
@@ -284,4 +300,5 @@ def _digested(query: Query) -> Query:
         digest,
         query.audit,
         query.view,
+        query.not_used,
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gateway import nhs_number
 from gateway.caller.jose import Broken, strict_json
-from gateway.errors import BadRequest, InvalidNhsNumber, InvalidParameter, TooLarge
+from gateway.errors import BadRequest, InvalidNhsNumber, InvalidParameter, TooLarge, UnusableText
 from gateway.model import Content, Submission
 
 MOST_BYTES: Final = 65_536
@@ -25,12 +25,16 @@ SENDABLE: Final[Mapping[str, tuple[str, str]]] = {  # R4 type -> (element of the
 _WORD = re.compile(r"[\x21-\x7e]{1,200}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _ANYWHERE = frozenset({"implicitRules", "modifierExtension"})
+# FHIR R4 string: no code point below U+0020 but tab and line ends. What else no screen shows, or shows in another order than it
+# is stored: C1, the embeddings, overrides and isolates of Unicode TR 9, half of a pair, and what is no character at all.
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def read_submission(resource_type: str, body: bytes, *, allow_test: bool) -> Submission:
     """The body of a POST -> what is to be delivered, to whom, about whom.
 
-    Raises `TooLarge`, `BadRequest` (not strict JSON, or not this type), `InvalidParameter` with the element, `InvalidNhsNumber`.
+    Raises `TooLarge`, `BadRequest` (not strict JSON, or not this type), `InvalidParameter` with the element, `InvalidNhsNumber`,
+    `UnusableText` with where in the resource the text stands.
     """
     if len(body) > MOST_BYTES:
         raise TooLarge(reason="submission-too-large")
@@ -47,6 +51,9 @@ def read_submission(resource_type: str, body: bytes, *, allow_test: bool) -> Sub
     if resource.get("doNotPerform", False) is not False:  # left out, it would turn to its opposite
         raise _wrong("modifier-not-understood", resource_type, "doNotPerform")
     _refuse_invalid(resource_type, resource)
+    unseen = _unseen(resource, resource_type)  # after R4 had its word: so the names in it are R4's, and nothing is echoed
+    if unseen is not None:
+        raise UnusableText(reason="characters-unseen", expression=unseen)
     person, recipient = SENDABLE[resource_type]
     patient, others = _contained(resource_type, resource)
     if resource.get(person, {}).get("reference") != f"#{patient['id']}":
@@ -123,6 +130,17 @@ def _has(value: Any, names: frozenset[str]) -> bool:
     if isinstance(value, dict):
         return bool(names & value.keys()) or any(_has(part, names) for part in value.values())
     return isinstance(value, list) and any(_has(part, names) for part in value)
+
+
+def _unseen(value: Any, path: str) -> str | None:
+    """Where a text stands that holds what `_UNSEEN` says, as FHIRPath would name it; None: nowhere."""
+    if isinstance(value, str):
+        return path if _UNSEEN.search(value) else None
+    if isinstance(value, dict):
+        parts = [(f"{path}.{name}", part) for name, part in value.items()]
+    else:
+        parts = [(f"{path}[{place}]", part) for place, part in enumerate(value)] if isinstance(value, list) else []
+    return next((found for where, part in parts if (found := _unseen(part, where)) is not None), None)
 
 
 def _wrong(reason: str, resource_type: str, name: str) -> InvalidParameter:

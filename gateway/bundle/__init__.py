@@ -49,6 +49,7 @@ HELP = (
 OUTCOME_URL = "urn:uuid:5d3a1c5e-52a5-4c0f-9f0e-3f1a7c3e9b10"  # always this one, so that alike answers stay alike to the byte
 VIEW_URL = "urn:uuid:7c0b1f52-6e0b-4c5e-8f3a-2d9b6a41c00"  # and its place: what is worked out when asked has no address
 MORE_EVENTS = "There are more events than these, the newest. Narrow the dates, or name a caller or an outcome, to see the others."
+NOT_USED = "{} of the parameters sent mean nothing here and were not used. The self link shows what was asked."
 _AS_FOR_NOBODY = (SourceState.NOTHING, SourceState.STALE)
 _ENTRY = b'{"fullUrl":%b%b","resource":%b,"search":{"mode":"match"}}'
 
@@ -176,6 +177,8 @@ def _bundle(
 ) -> Answer:
     issues = [source_issue(report, names) for report in reports]
     issues += [warning_issue(report, area, code, names) for report in reports for area, code in report.warnings]
+    if request.query.not_used:  # a number, since a name is the caller's own text
+        issues.append(issue_of("warning", "not-supported", NOT_USED.format(request.query.not_used)))
     issues += [*more, issue_of("information", "informational", HELP)]
     tags = [
         {
@@ -204,13 +207,15 @@ def _self_link(request: AccessRequest, look: Look) -> str:
     """The question as we understood it. A person asked for by NHS number is not named: no number is ever in a URL of ours."""
     query = request.query
     person = query.person if isinstance(query.person, str) else None
+    counted = [f"_count={query.count}"] if query.count is not None else []
     if query.view:
         return f"{look.base_url}/fhir/Patient/{person}/${query.view}"
     if query.interaction == "everything":
-        return f"{look.base_url}/fhir/Patient/{person}/$everything?_type={','.join(sorted(query.types))}"
-    name = min(query.types)
-    by = ("_id" if name == "Patient" else "patient") + f"={person}" if person else ""
-    return f"{look.base_url}/fhir/{name}" + (f"?{by}" if by else "")
+        path, asked = f"Patient/{person}/$everything", [f"_type={','.join(sorted(query.types))}", *counted]
+    else:
+        path = name = min(query.types)
+        asked = [("_id" if name == "Patient" else "patient") + f"={person}", *counted] if person else counted
+    return f"{look.base_url}/fhir/{path}" + (f"?{'&'.join(asked)}" if asked else "")
 
 
 def _is_hidden(disclosure: Disclosure) -> bool:

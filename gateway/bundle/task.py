@@ -8,6 +8,10 @@ from gateway.model import Organisation, Parcel, ParcelState, Receipt
 ON_ITS_WAY = "Accepted for delivery."
 DELIVERED = "The recipient's system has it."
 RECALLED = "Taken back by its sender."
+FREE_TEXT = (
+    "What is written in free text, and who sends it, may be left out of what the recipient gets. If the words matter, ring the "
+    "recipient."
+)
 NOT_CONFIRMED = (
     "The recipient did not confirm it in time, or nothing could be delivered by this route. If it matters, ring the recipient."
 )
@@ -31,6 +35,7 @@ def parcel(parcel: Parcel, recipient: Organisation, receipt: Receipt, look: Look
         "lastModified": since.isoformat(),
         "owner": {"display": recipient.name},
         "restriction": {"period": {"end": parcel.confirm_by.isoformat()}},
+        "note": [{"text": FREE_TEXT}],  # of every parcel: of whom it is left out is not the sender's to know
     }
     headers = (*receipt_header(receipt), ("Location", f"{look.base_url}/fhir/Task/{parcel.id}"))
     return Answer(status, encode(body), headers, shows_records=False)

@@ -1,5 +1,6 @@
 """`gateway map write`: R4 resources written in a recipient's own shape; and what other commands of maps say of outward ones."""
 
+import re
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from gateway.mapping.outward.cases import write_cases
 from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.plan import MapPlan
 
+_ORGANISATION = re.compile(r"ods:[A-Z0-9]{3,12}|gss:[A-Z][0-9]{8}|dfe-urn:[0-9]{6}", re.ASCII)
+
 
 def write(
     adapter: Annotated[str, typer.Argument(help="an adapter's name: gp, child_health, childrens_centre, local_authority")],
@@ -33,6 +36,9 @@ def write(
 
     The person is a synthetic one. Exit 0 when it was written, 1 when it was refused, 2 when the file or the schema is unusable.
     """
+    for name, code in (("--sender", sender), ("--recipient", recipient)):
+        if not _ORGANISATION.fullmatch(code):
+            fail(f"{name} is an organisation's code: ods:A99902, gss:E08999901 or dfe-urn:199901", code=UNUSABLE)
     maps = load_maps(mappings)
     if (adapter, schema) not in maps.outward:
         known = ", ".join(f"{name} {one}" for name, one in maps.outward)

@@ -8,6 +8,8 @@ import typer
 
 from gateway.cli.say import fail
 
+READS = "system/*.rs"
+
 
 def command(
     key: Annotated[Path, typer.Option(help="the client's private key, as `gateway key new` writes it")],
@@ -18,14 +20,16 @@ def command(
     subject: Annotated[str, typer.Option(help="staff id: an SDS user id, system|id, or the organisation's own")],
     subject_name: Annotated[str, typer.Option(help="name of the person at the keyboard")] = "Synthetic User",
     case_reference: Annotated[str | None, typer.Option(help="the case of the purpose; for BTG the reason, in words")] = None,
-    scope: Annotated[str, typer.Option(help="SMART scopes, separated by spaces")] = "system/*.rs",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="SMART scope, or several with spaces (repeat); default system/*.rs")
+    ] = None,
     server: Annotated[str, typer.Option(help="base of the gateway", envvar="GATEWAY_BASE_URL")] = "http://127.0.0.1:8000",
     as_json: Annotated[bool, typer.Option("--json", help="print the whole token response")] = False,
 ) -> None:
     """Exchange a client assertion for an access token and print it, for `curl -H "Authorization: Bearer ..."`."""
     from gateway.outside.token_client import Asked, NoToken, exchange, read_key
 
-    asked = Asked(client, organisation, role, purpose, subject, subject_name, case_reference, scope)
+    asked = Asked(client, organisation, role, purpose, subject, subject_name, case_reference, " ".join(scope or [READS]))
     try:
         said = exchange(server, asked, read_key(key))
     except NoToken as why:

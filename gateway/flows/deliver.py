@@ -35,6 +35,7 @@ from gateway.model import (
     Query,
     RefusedRecord,
     SourceReport,
+    Resource,
     SourceState,
 )
 from gateway.ports import Entry, NewWork
@@ -52,6 +53,9 @@ NO_AGREEMENT = "no agreement lets its recipient have it any more"
 NO_MANDATE = "its mandate is over"
 NOT_READ = "what was to be delivered cannot be read as R4"
 NOT_WRITTEN = "what was to be delivered does not fit the recipient's form"
+LEFT_OUT = (
+    "Free text, names and telephone numbers were left out here. Ask your organisation's information governance lead for them."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,7 @@ async def _attempt(parts: Parts, leased: LeasedParcel, route: Route, mandate: Ma
             parts.maps,
             route.manifest.name,
             route.table.schema,
-            [item.body for item in disclosure.resources],
+            _worded(route, disclosure),
             _context(parts, parcel, mandate, disclosure),
         )
         if written.data is None:
@@ -189,13 +193,25 @@ def _resources(
 
 def _context(parts: Parts, parcel: Parcel, mandate: Mandate, disclosure: Disclosure) -> WriteContext:
     """Of a protected person even who sends tells where they are: then only what kind of organisation it is."""
-    permit, sender = disclosure.permit.value, parts.policy.organisation(parcel.sender)
-    hidden = permit.facts.protected or Mark.LOCATING in permit.strip
+    sender = parts.policy.organisation(parcel.sender)
     kind = sender.kind.value if sender is not None else ""
     return WriteContext(
         number=disclosure.identity.number,
+def _worded(route: Route, disclosure: Disclosure) -> Sequence[Resource]:
+    """What was disclosed; where free text had to stay here, with a constant word that it did, so that nobody takes it for all."""
+    bodies = [item.body for item in disclosure.resources]
+    if not _hidden(disclosure):
+        return bodies
+    return [{**body, "note": [{"text": LEFT_OUT}]} if name_of(body)[0] in route.table.types else body for body in bodies]
+
+
+def _hidden(disclosure: Disclosure) -> bool:
+    permit = disclosure.permit.value
+    return permit.facts.protected or Mark.LOCATING in permit.strip
+
+
         recipient=mandate.organisation,
-        sender=kind if hidden else parcel.sender,
+        sender=kind if _hidden(disclosure) else parcel.sender,
         as_of=parcel.created_at,
         key=parcel.id,
     )

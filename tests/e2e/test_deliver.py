@@ -233,8 +233,9 @@ def test_of_a_protected_child_the_locating_facts_stay_here_and_the_concern_arriv
     (taken,) = at(world, "front-door", parcel)
     document = etree.fromstring(taken["body"].encode())
     assert document.findtext("Child/NHSNumber") == BY_KEY["kiran"].nhs_number
-    assert document.findtext("Referral/Concern/Text") == "Unexplained bruises"
-    for gone in ("RXX99", "Meadowvale", "Hazel", "01632", "Tuesdays"):
+    assert (document.findtext("Referral/Request"), document.findtext("Referral/Urgency")) == ("CP", "same-day")
+    assert "left out" in (document.findtext("Referral/Note/Text") or "")
+    for gone in ("RXX99", "Meadowvale", "Hazel", "01632", "Tuesdays", "bruises"):
         assert gone not in taken["body"]
     assert document.findtext("Referrer/OrganisationCode") == "community-health"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.bundle.task import FREE_TEXT
 from gateway.errors import (
     AlreadySent,
     InvalidParameter,
@@ -21,7 +22,7 @@ from gateway.errors import (
     SourceTimedOut,
     TracerDown,
 )
-from gateway.flows.deliver import BACKOFF_S, LEASE_S, deliver, due, remind
+from gateway.flows.deliver import BACKOFF_S, LEASE_S, LEFT_OUT, deliver, due, remind
 from gateway.flows.parcel_state import parcel_state
 from gateway.flows.submit import submit
 from gateway.model import LeasedParcel, Parcel, ParcelState, Purpose
@@ -268,13 +269,39 @@ async def test_of_a_protected_child_nothing_that_locates_is_sent(world: World, l
         world.tracer.people[CHILD.value] = place.child(restricted=True)
     asked = await place.request(world, "health", Purpose.MASH, "ServiceRequest")
     ring = {"resourceType": "PractitionerRole", "telecom": [{"system": "phone", "value": "01632 960001"}]}
-    body = place.submission("ServiceRequest", place.AUTHORITY, "C-1", code=place.CONCERN, contained=[ring])
+    told = {
+        "code": {"coding": [{**place.CONCERN["coding"][0], "display": "Seen at 1 Haven Lane"}], "text": "Seen at 1 Haven Lane"},
+        "category": [{"text": "Seen at 1 Haven Lane"}],
+        "reasonCode": [{"text": "Seen at 1 Haven Lane"}, {"coding": [{"code": "x", "display": "Seen at 1 Haven Lane"}]}],
+        "note": [{"text": "Seen at 1 Haven Lane"}],
+        "priority": "stat",
+    }
+    body = place.submission("ServiceRequest", place.AUTHORITY, "C-1", contained=[ring], **told)
     await submit(world.parts, asked, body)
     assert await tried(world) is ParcelState.ACKNOWLEDGED
     (document,) = world.taker.taken.values()
-    assert document["Referral"]["Concern"] == [{"Text": "New to the area"}]
+    assert (document["Referral"]["Request"], document["Referral"]["Urgency"]) == ("CP", "same-day")  # what is coded goes
     assert document["Referrer"] == {"OrganisationCode": "community-health"}
-    assert "Note" not in document["Referral"]
+    assert document["Referral"]["Note"] == [{"Text": LEFT_OUT}]
+    assert "Concern" not in document["Referral"]
+    assert "Haven" not in json.dumps(document)
+
+
+async def test_of_a_protected_child_a_practice_is_told_what_is_coded_and_that_words_were_left_out(world: World) -> None:
+    await world.store.protections.add_locks("authority", {CHILD: frozenset({"address-lock"})}, NOW)
+    code = {"coding": [{"system": "urn:s", "code": "involved", "display": "At the refuge"}], "text": "At the refuge"}
+    await told(world, code=code, description="At the refuge")
+    assert await tried(world) is ParcelState.ACKNOWLEDGED
+    (task,) = world.taker.taken.values()
+    assert (task["code"], task["note"]) == ({"coding": [{"system": "urn:s", "code": "involved"}]}, [{"text": LEFT_OUT}])
+    assert "refuge" not in json.dumps(task)
+
+
+async def test_every_sender_is_told_alike_that_free_text_may_be_left_out(world: World) -> None:
+    open_, _ = await sent(world, name="open"), await tried(world)
+    await world.store.protections.add_locks("authority", {CHILD: frozenset({"refuge"})}, NOW)
+    protected = await sent(world, name="protected")
+    assert open_[1]["note"] == protected[1]["note"] == [{"text": FREE_TEXT}]
 
 
 # ------------------------------------------------------------------------------------------------- what is the same for all

@@ -20,6 +20,7 @@ from gateway.errors import (
     NotSupported,
     TooLarge,
 )
+    PersonNeeded,
 from gateway.model import Caller, Coding, Organisation, OrganisationKind, Purpose, Query, Staff
 from gateway.nhs_number import NhsNumber
 
@@ -220,3 +221,46 @@ def test_any_other_word_for_permission_to_view_is_refused_and_not_taken_for_yes(
     with pytest.raises(InvalidParameter) as refused:
         read("Flag", f"patient={PERSON}", headers={"gateway-permission-to-view": word})
     assert refused.value.expression == "Gateway-Permission-To-View"
+
+
+def test_parameters_that_mean_nothing_are_counted_and_under_strict_handling_refused():
+    assert read("Flag", f"patient={PERSON}&colour=red&size=9").not_used == 2
+    assert read("Patient", f"_id={PERSON}&name=x").not_used == 1
+    assert read(f"Patient/{PERSON}/$everything", "colour=red").not_used == 1
+    assert read(f"Patient/{PERSON}/$healthy-child-programme", "colour=red").not_used == 1
+    assert read("Flag", f"patient={PERSON}").not_used == 0
+    with pytest.raises(NotSupported):
+        read("Flag", f"patient={PERSON}&colour=red", headers={"prefer": "respond-async, handling=strict"})
+
+
+@pytest.mark.parametrize(
+    ("said", "strict"),
+    [
+        ("handling=strict", True),
+        ("respond-async, handling=strict", True),
+        ("return=minimal; handling=strict", True),
+        ("handling=lenient, handling=strict", False),
+        ("nothandling=strict", False),
+        ("", False),
+    ],
+)
+def test_a_preference_is_found_wherever_it_stands_in_the_list(said, strict):
+    assert read("Flag", f"patient={PERSON}", headers={"prefer": said}).strict is strict
+
+
+@pytest.mark.parametrize(
+    ("path", "query"), [("Patient", "name=Smith"), ("Patient", "birthdate=2024-01-01"), ("Flag", "code=x"), ("Flag", "")]
+)
+def test_whoever_names_nobody_is_told_how_a_person_is_found(path, query):
+    with pytest.raises(PersonNeeded) as refused:
+        read(path, query)
+    assert "NHS number" in refused.value.public_text
+    assert refused.value.expression in ("identifier", "patient")
+
+
+def test_an_element_of_r4_that_is_not_offered_is_named_and_a_callers_own_word_is_not():
+    with pytest.raises(NotSupported) as known:
+        read("Flag", f"patient={PERSON}&_include:iterate=*")
+    with pytest.raises(NotSupported) as unknown:
+        read("Flag", f"patient={PERSON}&secret=1", headers={"prefer": "handling=strict"})
+    assert (known.value.expression, unknown.value.expression) == ("_include", None)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.api.submission import MOST_BYTES, read_submission
-from gateway.errors import BadRequest, GatewayError, InvalidNhsNumber, InvalidParameter, TooLarge
+from gateway.errors import BadRequest, GatewayError, InvalidNhsNumber, InvalidParameter, TooLarge, UnusableText
 
 PATIENT = {
     "resourceType": "Patient",
@@ -128,3 +128,39 @@ def test_a_request_not_to_do_something_is_refused_and_never_sent_as_one_to_do_it
 def test_a_contained_resource_without_a_type_is_refused() -> None:
     with pytest.raises(GatewayError):
         read({**REFERRAL, "contained": [PATIENT, {"id": "x"}]})
+
+
+@pytest.mark.parametrize("odd", ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\u202e", "\u202a", "\u2066", "\u2069", "\uffff"])
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda text: {"note": [{"text": "fine"}, {"text": text}]}, "ServiceRequest.note[1].text"),
+        (lambda text: {"reasonCode": [{"text": text}]}, "ServiceRequest.reasonCode[0].text"),
+        (lambda text: {"requester": {"display": text}}, "ServiceRequest.requester.display"),
+        (
+            lambda text: {"contained": [PATIENT, {**RING, "practitioner": {"display": text}}]},
+            "ServiceRequest.contained[1].practitioner.display",
+        ),
+    ],
+)
+def test_text_that_no_screen_shows_as_it_is_stored_is_refused_with_its_place_alone(change: Any, where: str, odd: str) -> None:
+    with pytest.raises(UnusableText) as refused:
+        read({**REFERRAL, **change(f"a se{odd}cret")})
+    assert refused.value.expression == where
+    assert "cret" not in f"{refused.value} {refused.value.public_text}"
+
+
+def test_half_of_a_pair_is_no_text() -> None:
+    with pytest.raises(InvalidParameter):
+        read({**REFERRAL, "note": [{"text": "\ud800"}]})
+
+
+def test_line_ends_tabs_and_other_scripts_are_text() -> None:
+    told = "Une mère\ttold us:\r\n- مرحبا \u200fשלום \U0001f469\u200d\U0001f466"
+    assert read({**REFERRAL, "note": [{"text": told}]}).content.resource["note"] == [{"text": told}]
+
+
+def test_a_name_that_is_none_of_r4_is_never_part_of_a_place() -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        read({**REFERRAL, "Jane Doe": "\x00"})
+    assert refused.value.expression == "ServiceRequest"
