@@ -35,10 +35,10 @@ from gateway.flows.submit import PARCEL, submit
 from gateway.model import AccessRequest, Caller
 
 JSON = frozenset({"application/fhir+json", "application/json"})
-FORM = "application/x-www-form-urlencoded"
 OURS = "gateway-"  # how the headers of this gateway begin
-_encode = msgspec.json.encode
+FORM = "application/x-www-form-urlencoded"
 _SINGLE = frozenset({"content-type", "if-none-exist", "x-correlation-id", "x-request-id"})
+_encode = msgspec.json.encode
 
 
 class Fhir:
@@ -53,8 +53,8 @@ class Fhir:
         parts, started, caller = self._parts, monotonic(), None
         try:
             caller = await authenticate(_authorization(request), _address(request), parts.caller)
-            if _is_delivery(request):
             headers = _headers(request)
+            if _is_delivery(request):
                 return await self._delivery(request, headers, caller, started)
             asked = await self._asked(request, headers)
             access = read_request(asked, caller, _reading(parts), parts.now())
@@ -166,13 +166,6 @@ def _reading(parts: Parts) -> Reading:
     return Reading(parts.types(), parts.allow_test_numbers, parts.page_count, parts.open)
 
 
-def _authorization(request: Request) -> str | None:
-    """The one Authorization header; two are none, for two readers would take different ones."""
-    given = request.headers.getlist("authorization")
-    return given[0] if len(given) == 1 else None
-
-
-def _address(request: Request) -> str:
 def _headers(request: Request) -> Mapping[str, str]:
     """Headers by name; of those that are lists (Accept, Prefer) all that was sent.
 
@@ -186,6 +179,13 @@ def _headers(request: Request) -> Mapping[str, str]:
     return headers
 
 
+def _authorization(request: Request) -> str | None:
+    """The one Authorization header; two are none, for two readers would take different ones."""
+    given = request.headers.getlist("authorization")
+    return given[0] if len(given) == 1 else None
+
+
+def _address(request: Request) -> str:
     """The caller's network address as the server saw it; a proxy's header is read only when uvicorn pins that proxy."""
     return request.client.host if request.client else ""
 

@@ -34,8 +34,8 @@ from gateway.model import (
     PatientIdentity,
     Query,
     RefusedRecord,
-    SourceReport,
     Resource,
+    SourceReport,
     SourceState,
 )
 from gateway.ports import Entry, NewWork
@@ -52,10 +52,10 @@ NO_ROUTE = "its way of delivery is not set any more"
 NO_AGREEMENT = "no agreement lets its recipient have it any more"
 NO_MANDATE = "its mandate is over"
 NOT_READ = "what was to be delivered cannot be read as R4"
-NOT_WRITTEN = "what was to be delivered does not fit the recipient's form"
 LEFT_OUT = (
     "Free text, names and telephone numbers were left out here. Ask your organisation's information governance lead for them."
 )
+NOT_WRITTEN = "what was to be delivered does not fit the recipient's form"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +191,6 @@ def _resources(
     return map_submitted(parts.submitted, leased.content.resource, context, category, care_class, leased.parcel.created_at)
 
 
-def _context(parts: Parts, parcel: Parcel, mandate: Mandate, disclosure: Disclosure) -> WriteContext:
-    """Of a protected person even who sends tells where they are: then only what kind of organisation it is."""
-    sender = parts.policy.organisation(parcel.sender)
-    kind = sender.kind.value if sender is not None else ""
-    return WriteContext(
-        number=disclosure.identity.number,
 def _worded(route: Route, disclosure: Disclosure) -> Sequence[Resource]:
     """What was disclosed; where free text had to stay here, with a constant word that it did, so that nobody takes it for all."""
     bodies = [item.body for item in disclosure.resources]
@@ -210,6 +204,12 @@ def _hidden(disclosure: Disclosure) -> bool:
     return permit.facts.protected or Mark.LOCATING in permit.strip
 
 
+def _context(parts: Parts, parcel: Parcel, mandate: Mandate, disclosure: Disclosure) -> WriteContext:
+    """Of a protected person even who sends tells where they are: then only what kind of organisation it is."""
+    sender = parts.policy.organisation(parcel.sender)
+    kind = sender.kind.value if sender is not None else ""
+    return WriteContext(
+        number=disclosure.identity.number,
         recipient=mandate.organisation,
         sender=kind if _hidden(disclosure) else parcel.sender,
         as_of=parcel.created_at,

@@ -18,9 +18,9 @@ from gateway.errors import (
     NotAcceptable,
     NotFound,
     NotSupported,
+    PersonNeeded,
     TooLarge,
 )
-    PersonNeeded,
 from gateway.model import Caller, Coding, Organisation, OrganisationKind, Purpose, Query, Staff
 from gateway.nhs_number import NhsNumber
 
