@@ -1,17 +1,25 @@
 """`gateway crosswalk`: local ids and the verified NHS numbers they belong to."""
 
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.cli import stored
-from gateway.cli.say import fail
-from gateway.flows.identify import AWAITING
-from gateway.ports import CrosswalkRow
+from gateway import matching
+from gateway.cli import crosswalk_rows, stored
+from gateway.cli.crosswalk_rows import Line
+from gateway.cli.custodian import custodian_of
+from gateway.cli.local_counts import of_locks, opened
+from gateway.flows.identify import HELD_TWICE, Custodian
+from gateway.flows.linking import OTHER_NUMBER, Linking, link, sift
+from gateway.ports import NewWork
 from gateway.settings import Settings
 from gateway.store import Store
+
+URGENT, SOON = timedelta(days=1), timedelta(days=5)
 
 app = typer.Typer(help="Local ids and the verified NHS numbers they belong to.", no_args_is_help=True)
 
@@ -25,30 +33,63 @@ def main() -> None:
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV: local_id,nhs_number and optionally birth_date,verified_on,verified_by")],
     source: Annotated[str, typer.Option(help="the settings name of the source whose ids these are")],
+    moved_by: Annotated[
+        str, typer.Option("--moved-by", help="who decided that ids verified for another number move to this file's: for the log")
+    ] = "",
 ) -> None:
-    """Read a CSV of verified matches into the crosswalk, all or nothing."""
+    """Read a CSV of verified matches into the crosswalk. Good rows go in; each refused row is told and is somebody's task.
 
-    async def work(store: Store, held: Settings) -> int:
-        if source not in held.sources:
-            fail(f"no source of this name is set: there are {', '.join(sorted(held.sources))}")
-        rows = [
-            CrosswalkRow(
-                source=source,
-                local_id=row["local_id"],
-                number=stored.number(file, line, row["nhs_number"], held),
-                birth_date=stored.day(file, line, row.get("birth_date", "")),
-                verified_on=stored.day(file, line, row.get("verified_on", "")) or datetime.now(UTC).date(),
-                verified_by=row.get("verified_by", "") or "import",
-            )
-            for line, row in stored.rows(file, ("local_id", "nhs_number"))
-        ]
-        new = [row for row in rows if await store.crosswalk.number_of(source, row.local_id) != row.number]
-        if new and await store.shelf.delivered_at(source) is not None:
-            # What the last delivery said of these people's locks was not heard: protected until the next one says it again.
-            # Before the link: no instant in which a copy can be read and its lock is not known.
-            waiting = {row.number: frozenset({AWAITING}) for row in new}
-            await store.protections.add_locks(source, waiting, datetime.now(UTC))
-        await store.crosswalk.put(rows)  # each link with its own event, in the same transaction
-        return len(rows)
+    Exit 0 when every row is in, 1 when some are refused (the others are in) or the file cannot be read, 2 for settings that
+    cannot be used.
+    """
 
-    typer.echo(f"{stored.run(work)} rows are in the crosswalk of {source}.")
+    async def work(store: Store, held: Settings) -> bool:
+        custodian, now = custodian_of(held, source), datetime.now(UTC)
+        lines = crosswalk_rows.read(file, source, today=now.date(), allow_test=held.mode == "sandbox")
+        linking = Linking(store.crosswalk, store.protections, store.shelf, lambda: datetime.now(UTC))
+        rows = list({line.local_id: line.link for line in lines if line.link is not None}.values())
+        sifted = await sift(linking, rows, moves=bool(moved_by))
+        reasons = {line.number: why for line in lines if (why := line.reason or sifted.refused.get(line.local_id, ""))}
+        tasks = _tasks(custodian, lines, reasons, sifted.twice, now)
+        made, heard = await link(linking, sifted.wanted, by=moved_by)
+        kinds = {task.kind for task in tasks}
+        items = Counter({kind: await store.work.open([task for task in tasks if task.kind == kind], now) for kind in kinds})
+        for line in lines:
+            if line.number in reasons:
+                typer.echo(f"{file.name}, line {line.number}: {reasons[line.number]}", err=True)
+        same = len(lines) - len(reasons) - made
+        typer.echo(f"{len(lines)} rows of {file.name}: {made} linked, {same} unchanged, {len(reasons)} refused. {opened(+items)}")
+        for said in of_locks(source, heard):
+            typer.echo(said)
+        return not reasons
+
+    if not stored.run(work):
+        raise typer.Exit(1)
+
+
+def _tasks(
+    custodian: Custodian, lines: Sequence[Line], reasons: Mapping[int, str], twice: frozenset[str], now: datetime
+) -> Sequence[NewWork]:
+    """What a person has to decide: one task for an id and a reason, however many rows there are."""
+    found: dict[str, NewWork] = {}
+    for line in lines:
+        reason = reasons.get(line.number, HELD_TWICE if line.local_id in twice else "")
+        if not reason:
+            continue
+        kind, owner, due = _whose(custodian, reason)
+        where = line.local_id or f"line {line.number}"
+        key = f"{kind}:{custodian.source}:{where}:{reason}"
+        local_ref = line.local_id if reason == HELD_TWICE else f"line {line.number}, {line.local_id}".removesuffix(", ")
+        found.setdefault(key, NewWork(kind, reason, custodian.source, owner, now + due, key, local_ref=local_ref))
+    return list(found.values())
+
+
+def _whose(custodian: Custodian, reason: str) -> tuple[str, str, timedelta]:
+    """(kind, owner, how soon) of a task."""
+    if reason == matching.BURIED:
+        return "guardian", custodian.guardian, URGENT
+    if reason == HELD_TWICE:
+        return "held-twice", custodian.owner, URGENT
+    if reason == OTHER_NUMBER:
+        return "match", custodian.owner, URGENT
+    return "bad-row", custodian.owner, SOON

@@ -1,21 +1,25 @@
 """`gateway identity`: a custodian's people to NHS numbers, and what people must settle."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Literal, TypeVar, cast
+from typing import Annotated, TypeVar
 
 import typer
 
 from gateway import nhs_number
 from gateway.cli import stored
+from gateway.cli.custodian import custodian_of
+from gateway.cli.local_counts import Staged, of_locks, opened, settled
 from gateway.cli.local_records import BadRow, Survey, records, survey
 from gateway.cli.say import fail
 from gateway.connectors.http import PooledHttp
 from gateway.errors import TracerDown
 from gateway.flows.identify import Custodian, Matcher, Progress, identify, in_words, resolve
+from gateway.flows.linking import Heard
 from gateway.identity import Ages, Identity
 from gateway.outside.pds import Pds
 from gateway.ports import LocalRecord, NewWork
@@ -47,14 +51,18 @@ def import_(
     """Take in a custodian's people and find each one's NHS number: numbers given are traced, others are searched for.
 
     Every chunk is durable: stopped at any instant, the same command goes on. A row that cannot be used becomes a work item.
+    Exit 0 when every row is taken in and settled or on the work list, 1 when the file cannot be read or PDS is away, 2 for
+    settings that cannot be used.
     """
     surveyed = survey(file)
 
     async def work(store: Store, held: Settings) -> None:
-        taken = await _stage(store, held, file, surveyed, source)
-        typer.echo(taken)
+        staged = await _stage(store, held, file, surveyed, source)
+        typer.echo(staged.said(file.name, surveyed.rows))
         if not stage_only:
-            await _match(store, held, source, ids)
+            await _match(store, held, source, ids, staged.opened)
+        else:
+            typer.echo(opened(staged.opened))
 
     stored.run(work, long=True)
 
@@ -64,7 +72,7 @@ def match(source: Of, ids: Ids = "person") -> None:
     """Go on with the people of one source who have no outcome yet."""
 
     async def work(store: Store, held: Settings) -> None:
-        await _match(store, held, source, ids)
+        await _match(store, held, source, ids, Counter())
 
     stored.run(work, long=True)
 
@@ -141,19 +149,20 @@ def resolve_(
     typer.echo(f"Settled: {outcome}.")
 
 
-async def _stage(store: Store, held: Settings, file: Path, surveyed: Survey, source: str) -> str:
+async def _stage(store: Store, held: Settings, file: Path, surveyed: Survey, source: str) -> Staged:
     """The rows of the file that are not staged yet -> staged, in chunks of which each is durable."""
-    custodian = _custodian(held, source, "person")
+    custodian = custodian_of(held, source, "person")
     now = datetime.now(UTC)
     cursor = await store.local_records.begin(source, surveyed.digest, now)
     rows = records(file, surveyed, source, after=cursor, allow_test=held.mode == "sandbox")
-    bad = 0
+    staged = Staged(before=cursor)
     while chunk := list(islice(rows, CHUNK)):
         good = [row for row in chunk if isinstance(row, LocalRecord)]
         work = [_bad_row(row, custodian, now) for row in chunk if isinstance(row, BadRow)]
-        cursor, bad = cursor + len(chunk), bad + len(work)
-        await store.local_records.stage(source, surveyed.digest, good, work, cursor=cursor, at=now)
-    return f"{surveyed.rows} rows of {file.name} are taken in" + (f", {bad} of them onto the work list." if bad else ".")
+        cursor += len(chunk)
+        done = await store.local_records.stage(source, surveyed.digest, good, work, cursor=cursor, at=now)
+        staged.add(len(good), len(work), done)
+    return staged
 
 
 def _bad_row(row: BadRow, custodian: Custodian, now: datetime) -> NewWork:
@@ -169,7 +178,8 @@ def _bad_row(row: BadRow, custodian: Custodian, now: datetime) -> NewWork:
     )
 
 
-async def _match(store: Store, held: Settings, source: str, ids: str) -> None:
+async def _match(store: Store, held: Settings, source: str, ids: str, items: Counter[str]) -> None:
+    """`items`: kinds of work items that were opened on the way here."""
     began, last = monotonic(), -TOLD_EVERY_S
 
     def told(progress: Progress) -> None:
@@ -181,7 +191,9 @@ async def _match(store: Store, held: Settings, source: str, ids: str) -> None:
     progress = await _with_pds(store, held, source, ids, lambda matcher: identify(matcher, told=told))
     counts = await store.local_records.counts(source)
     said = ", ".join(f"{counts[name]} {name}" for name in sorted(counts)) or "nobody"
-    typer.echo(f"{progress.linked} newly linked. Of {source} in all: {said}.")
+    typer.echo(f"{settled(progress)} {opened(items + progress.opened)} Of {source} in all: {said}.")
+    for line in of_locks(source, Heard(progress.protected, progress.awaiting)):
+        typer.echo(line)
     if progress.down:
         fail("PDS does not answer just now. Nothing is lost: run `gateway identity match` later")
 
@@ -196,7 +208,7 @@ def _line(progress: Progress, seconds: float) -> str:
 
 async def _with_pds(store: Store, held: Settings, source: str, ids: str, act: Callable[[Matcher], Awaitable[T]]) -> T:
     """The same tracer, rate and rules as a request has."""
-    custodian = _custodian(held, source, ids)
+    custodian = custodian_of(held, source, ids)
     pds = Pds(held.pds, PooledHttp(tls=None if held.pds.tls is None else held.pds.tls.context()))
     ages = Ages(timedelta(seconds=held.trace_fresh_s), timedelta(seconds=held.trace_stale_s))
     matcher = Matcher(
@@ -217,14 +229,3 @@ async def _with_pds(store: Store, held: Settings, source: str, ids: str, act: Ca
         fail("PDS does not answer just now: try again shortly")
     finally:
         await pds.close()
-
-
-def _custodian(held: Settings, source: str, ids: str) -> Custodian:
-    if source not in held.sources:
-        fail(f"no source of this name is set: there are {', '.join(sorted(held.sources))}")
-    if ids not in ("person", "member"):
-        fail("--ids is person or member")
-    settings = held.sources[source]
-    owner = settings.steward or f"records of {settings.custodian}"
-    guardian = settings.guardian or f"Caldicott Guardian of {settings.custodian}"
-    return Custodian(source, cast(Literal["person", "member"], ids), owner, guardian)

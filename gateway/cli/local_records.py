@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,10 +29,12 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "upn": ("upn",),
 }
 NEEDED: Final = ("local_id", "birth_date")
+IDS: Final = frozenset(("local_id", "upn", "nhs_number"))
 NO_ID: Final = "no local id"
 TWICE: Final = "the same local id in more than one row"
 NO_DATE: Final = "a birth date that is none"
 RAGGED: Final = "another number of columns than the header"
+NOT_PRINTED: Final = "a character that is not printed"
 LONGEST: Final = 200  # characters of a cell
 _GENDERS: Final = {"m": "male", "male": "male", "1": "male", "f": "female", "female": "female", "2": "female"}
 _DOUBTS: Final = {"": "", "n": "", "no": "", "0": "", "false": "", "actual": "", "expected": "expected", "unborn": "expected"}
@@ -76,9 +79,10 @@ def survey(path: Path) -> Survey:
 def records(path: Path, surveyed: Survey, source: str, *, after: int, allow_test: bool) -> Iterator[LocalRecord | BadRow]:
     """The rows behind the first `after`, in their order."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        for place, row in enumerate(csv.DictReader(file, strict=True)):
+        reader = csv.DictReader(file, strict=True)
+        for place, row in enumerate(reader):
             if place >= after:
-                yield _record(row, place + 2, surveyed, source, allow_test=allow_test)
+                yield _record(row, reader.line_num, surveyed, source, allow_test=allow_test)
 
 
 def _record(
@@ -86,7 +90,9 @@ def _record(
 ) -> LocalRecord | BadRow:
     cells = {ours: str(row.get(theirs) or "").strip() for ours, theirs in surveyed.columns.items()}
     local_id = cells["local_id"][:LONGEST]
-    if None in row or None in row.values() or any(len(cell) > LONGEST or "\0" in cell for cell in cells.values()):
+    if any(is_odd(column, cell) for column, cell in cells.items()):
+        return BadRow(line, "", NOT_PRINTED)
+    if None in row or None in row.values() or any(len(cell) > LONGEST for cell in cells.values()):
         return BadRow(line, local_id, RAGGED)
     if not local_id:
         return BadRow(line, "", NO_ID)
@@ -114,6 +120,11 @@ def _record(
         postcode=cells.get("postcode", ""),
         upn=cells.get("upn", ""),
     )
+
+
+def is_odd(column: str, cell: str) -> bool:
+    """Whether a cell holds what nobody typed: an id, anything that is not printed; another cell, a control character."""
+    return not cell.isprintable() and (column in IDS or any(unicodedata.category(letter) == "Cc" for letter in cell))
 
 
 def _day(text: str) -> date | None:

@@ -16,11 +16,13 @@ from uuid import uuid4
 from gateway import matching
 from gateway.adapter import Clock
 from gateway.errors import TracerDown
+from gateway.flows.linking import Heard, Linking, hear, hold_back
 from gateway.identity import WAIT_S, Identity
 from gateway.matching import Verdict
 from gateway.model import PatientIdentity
 from gateway.nhs_number import NhsNumber
 from gateway.ports import (
+    Chunk,
     Crosswalk,
     CrosswalkKind,
     CrosswalkRow,
@@ -35,7 +37,6 @@ from gateway.ports import (
     WorkList,
 )
 
-AWAITING: Final = "awaiting-next-delivery"
 HELD_TWICE: Final = "another local record of this source is linked to this person"
 PROGRAM: Final = "gateway identity match"  # who verified, where nobody did by hand
 CHUNK_S: Final = 10.0  # what a killed process may lose
@@ -84,6 +85,9 @@ class Progress:
     linked: int = 0
     questions: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    opened: Counter[str] = field(default_factory=Counter)  # kind of work item -> how many are new
+    protected: int = 0  # newly linked people whom a delivered lock protects
+    awaiting: int = 0  # newly linked people who are protected by doubt until the next delivery
     down: bool = False  # PDS stopped answering; run again
 
     def ends_in(self) -> timedelta:
@@ -103,8 +107,11 @@ async def identify(matcher: Matcher, *, told: Callable[[Progress], None]) -> Pro
     while chunk := await matcher.records.pending(source, size):
         settled = await _chunk(matcher, chunk, progress)
         if settled:
-            await _protect(matcher, settled)
-            progress.linked += await matcher.records.settle(settled, matcher.now(), by=PROGRAM)
+            done, heard = await _settle(matcher, settled, by=PROGRAM)
+            progress.linked += done.records
+            progress.opened.update(done.opened)
+            progress.protected += heard.protected
+            progress.awaiting += heard.awaiting
             progress.settled += len(settled)
             progress.outcomes.update(one.outcome for one in settled)
             fruitless = 0
@@ -137,8 +144,7 @@ async def resolve(matcher: Matcher, item: str, *, by: str, outcome: str, number:
             return "the birth date is not that of the record: have the record put right and import it again"
         verdict = Verdict("Match", "settled by a person", identity.number)
         settled = replace(_settled(matcher, record, verdict), links=_links(matcher, record, identity.number, by, "work-list"))
-        await _protect(matcher, [settled])
-        await matcher.records.settle([settled], matcher.now(), by=by, dug_up=True)
+        await _settle(matcher, [settled], by=by, dug_up=True)
     await matcher.work.close(item, by=by, outcome=outcome, at=matcher.now())
     return None
 
@@ -249,22 +255,12 @@ def _guardians(matcher: Matcher, record: LocalRecord) -> NewWork:
     return replace(task, owner=matcher.custodian.guardian, due=matcher.now() + _DUE[True])
 
 
-async def _protect(matcher: Matcher, settled: Sequence[Settled]) -> None:
-    """What the last delivery said of these people's locks was not heard: protected until the next one says it again.
-
-    Before the link: no instant in which a copy can be read and its lock is not known.
-    """
-    source = matcher.custodian.source
-    if await matcher.shelf.delivered_at(source) is None:
-        return
-    fresh = [
-        link.number
-        for one in settled
-        for link in one.links
-        if link.kind != "upn" and await matcher.crosswalk.number_of(source, link.local_id) != link.number
-    ]
-    if fresh:
-        await matcher.protections.add_locks(source, {number: frozenset({AWAITING}) for number in fresh}, matcher.now())
+async def _settle(matcher: Matcher, settled: Sequence[Settled], *, by: str, dug_up: bool = False) -> tuple[Chunk, Heard]:
+    """One chunk, durable, with what deliveries said before of those who are linked by it."""
+    linking = Linking(matcher.crosswalk, matcher.protections, matcher.shelf, matcher.now)
+    fresh = await hold_back(linking, [link for one in settled for link in one.links])
+    done = await matcher.records.settle(settled, matcher.now(), by=by, dug_up=dug_up)
+    return done, await hear(linking, fresh)
 
 
 def in_words(ends_in: timedelta, now: datetime) -> str:

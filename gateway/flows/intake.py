@@ -31,6 +31,7 @@ class _Sorted:
     doubts: dict[str, int] = field(default_factory=dict)  # reason -> how many
     expired: int = 0  # traces that may not be used again
     losses: list[Suppression] = field(default_factory=list)
+    unlinked: list[Arrival] = field(default_factory=list)  # with locks, of a local id that nobody had linked
 
 
 async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals: Sequence[Arrival]) -> str:
@@ -53,6 +54,7 @@ async def intake_each(parts: Parts, source: ActiveSource, taken: Sequence[Taken]
     ends: list[str | None] = []  # the reason why a delivery is set aside, for each
     losses: list[Suppression] = []
     locks: dict[NhsNumber, frozenset[str]] = {}
+    unlinked: list[Arrival] = []
     for delivery, arrivals in taken:
         if delivery.fault is not None:
             reason = delivery.fault
@@ -62,6 +64,7 @@ async def intake_each(parts: Parts, source: ActiveSource, taken: Sequence[Taken]
             continue
         sorted_ = await _sort(parts, source, delivery, arrivals)
         losses += sorted_.losses
+        unlinked += sorted_.unlinked
         for number, kinds in sorted_.locks.items():
             locks[number] = locks.get(number, frozenset()) | kinds
         put.append((sorted_.rows, _entry(parts, source, "success", _told(delivery, sorted_))))
@@ -75,6 +78,7 @@ async def intake_each(parts: Parts, source: ActiveSource, taken: Sequence[Taken]
     if losses:
         await parts.suppressions.put(losses)
     await parts.shelf.put_each(put, owed)
+    await _linked_meanwhile(parts, source, unlinked)
     # Each waits for the disk on its own, so together they wait about as long as one does.
     moves = (asyncio.to_thread(_ended, delivery, reason) for (delivery, _), reason in zip(taken, ends, strict=True))
     return await asyncio.gather(*moves)
@@ -101,8 +105,23 @@ async def _snapshot(parts: Parts, source: ActiveSource, delivery: Delivery, arri
         await parts.protections.assert_locks(source.settings.name, sorted_.locks, delivery.as_of, snapshot=True)
     entry = _entry(parts, source, "success", _told(delivery, sorted_))
     await parts.shelf.replace(source.settings.name, sorted_.rows, delivery.as_of, entry)
+    await _linked_meanwhile(parts, source, sorted_.unlinked)
     delivery.done()
     return "taken"
+
+
+async def _linked_meanwhile(parts: Parts, source: ActiveSource, unlinked: Sequence[Arrival]) -> None:
+    """Who was linked while their delivery was being taken: `linking.hear` may have read the shelf before it was on it."""
+    if not source.manifest.feeds_protection:
+        return
+    name = source.settings.name
+    locks: dict[NhsNumber, frozenset[str]] = {}
+    for arrival in unlinked:
+        number = await parts.crosswalk.number_of(name, arrival.about.local_id or "")
+        if number is not None:
+            locks[number] = locks.get(number, frozenset()) | arrival.protected
+    if locks:
+        await parts.protections.add_locks(name, locks, parts.now())
 
 
 async def _unfit(parts: Parts, source: ActiveSource, delivery: Delivery, sorted_: _Sorted) -> str | None:
@@ -133,6 +152,8 @@ async def _sort(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals
         doubt, holder, number = await _whose(parts, source, arrival, senders)
         if number is not None and arrival.protected:  # of a doubtful record too: in doubt a person is protected
             sorted_.locks[number] = sorted_.locks.get(number, frozenset()) | arrival.protected
+        if number is None and arrival.protected and holder is not None:
+            sorted_.unlinked.append(arrival)
         if doubt not in ("sender", BIRTH_DATE):  # of somebody not traced too: in doubt nobody is invited
             sorted_.losses += _losses(parts, source, arrival)
         if holder is None:

@@ -30,6 +30,7 @@ def shelved(arrival: Arrival) -> bytes | None:
             "where": record.where,
             "locked": record.locked,
             "not_early_years": record.not_early_years,
+            "protected": sorted(arrival.protected),
             "about": [about.nhs_number, about.local_id, born],
         }
     )
@@ -60,6 +61,12 @@ class SourceLocalIds:
             rows = await self._crosswalk.local_ids(self._source, number)
             found += [Claim(local_id=local_id, birth_date=born) for local_id, born in rows]
         return found
+
+
+def locks_of(stored: ShelfStored) -> frozenset[str] | None:
+    """The locks that a copy came with; None: it was shelved before they were kept with it."""
+    said = _decode(stored.body).get("protected")
+    return None if said is None else frozenset(said)
 
 
 def _record(stored: ShelfStored) -> ShelfRecord:

@@ -8,7 +8,7 @@ from gateway.ports.delivery import Mandates, Parcels, Suppression, Suppressions
 from gateway.ports.drift import Counted, DriftRow, Drifts
 from gateway.ports.facts import Consents, FactsStore, PersonFacts, PolicyActivation, Protections, Relationships
 from gateway.ports.log import Entry, Log, LogQuestion, StoredEvent
-from gateway.ports.matching import Crosswalk, CrosswalkKind, CrosswalkRow, LocalRecord, LocalRecords, MatchOutcome, Settled
+from gateway.ports.matching import Chunk, Crosswalk, CrosswalkKind, CrosswalkRow, LocalRecord, LocalRecords, MatchOutcome, Settled
 from gateway.ports.outside import Candidate, Demographics, DemographicsSearch, Provider, Search, Traced, TraceFailure, Wanted
 from gateway.ports.persons import PersonRow, Persons
 from gateway.ports.shelf import ShelfRow, ShelfStore, ShelfStored
@@ -16,6 +16,7 @@ from gateway.ports.work import Job, Leased, NewWork, Owed, Queue, WorkItem, Work
 
 __all__ = [
     "Candidate",
+    "Chunk",
     "Client",
     "Clients",
     "Consents",

@@ -1,6 +1,6 @@
 """What is stored that policy may depend on, and how it gets there: consents, relationships, locks, which policy is active."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -42,6 +42,10 @@ class Protections(Protocol):
 
     async def add_locks(self, source: str, locks: Mapping[NhsNumber, frozenset[str]], at: datetime) -> None:
         """More locks of this source; none is lifted and the source is no fresher for it."""
+        ...
+
+    async def lift_each(self, source: str, kind: str, numbers: Sequence[NhsNumber]) -> None:
+        """One kind of lock of this source is over for these people; its other locks stay."""
         ...
 
 

@@ -45,6 +45,10 @@ class Crosswalk(Protocol):
         """Each new or changed link with its own event, in one transaction; how many. A buried id is not linked again."""
         ...
 
+    async def buried(self, rows: Sequence[CrosswalkRow]) -> Sequence[CrosswalkRow]:
+        """Those among them whose id belongs to a number that died: `put` would pass over them."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LocalRecord:
@@ -77,6 +81,14 @@ class Settled:
     buried: NewWork  # instead of the links, where the record belongs to a number that died
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one durable chunk came to."""
+
+    records: int  # staged: those that are new or changed; settled: those that are linked
+    opened: Mapping[str, int]  # kind -> how many work items are new: an item that is open already is not opened again
+
+
 class LocalRecords(Protocol):
     """The local records on their way, sealed, until each has an outcome."""
 
@@ -86,14 +98,14 @@ class LocalRecords(Protocol):
 
     async def stage(
         self, source: str, digest: str, records: Sequence[LocalRecord], work: Sequence[NewWork], *, cursor: int, at: datetime
-    ) -> int:
-        """One chunk and the cursor behind it, durable; how many records are new or changed."""
+    ) -> Chunk:
+        """One chunk and the cursor behind it, durable."""
         ...
 
     async def pending(self, source: str, limit: int) -> Sequence[LocalRecord]: ...
 
-    async def settle(self, settled: Sequence[Settled], at: datetime, *, by: str, dug_up: bool = False) -> int:
-        """One chunk of outcomes with links, events and work items, durable; how many are linked.
+    async def settle(self, settled: Sequence[Settled], at: datetime, *, by: str, dug_up: bool = False) -> Chunk:
+        """One chunk of outcomes with links, events and work items, durable.
 
         `dug_up`: a guardian's own word, for which no tombstone stands.
         """

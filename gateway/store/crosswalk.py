@@ -97,6 +97,12 @@ class StoredCrosswalk:
         async with self._writer.alone:
             return await self._database.write(self._put(rows, by))
 
+    async def buried(self, rows: Sequence[CrosswalkRow]) -> Sequence[CrosswalkRow]:
+        """Those among them that `put` would pass over."""
+        stones = [self.buried_keys(row) for row in rows]
+        found = await self._database.write(tombstones.buried(self._database, stones))
+        return [row for row, stone in zip(rows, stones, strict=True) if stone in found]
+
     def linking(self, rows: Sequence[CrosswalkRow], by: str) -> Work[list[Entry]]:
         """The same inside the caller's transaction, which writes the events. Rows of one source; none of them buried."""
         held = yield from self._held(rows)

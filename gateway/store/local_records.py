@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 
 import msgspec
 from sqlalchemy import BigInteger, Integer, LargeBinary, String, bindparam, case, delete, func, literal_column, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from gateway.nhs_number import NhsNumber
-from gateway.ports import CrosswalkRow, Entry, LocalRecord, NewWork, Settled
+from gateway.ports import Chunk, CrosswalkRow, Entry, LocalRecord, NewWork, Settled
 from gateway.store import tombstones
 from gateway.store.crosswalk import StoredCrosswalk, local_key
 from gateway.store.database import Call, Database, Statement, Work, insert, micros
@@ -15,7 +17,7 @@ from gateway.store.keys import Keys
 from gateway.store.log import Writer
 from gateway.store.sealing import opened
 from gateway.store.tables import IDENTITY_IMPORT, LOCAL_RECORD
-from gateway.store.work_rows import INSERT_WORK, work_rows
+from gateway.store.work_rows import opening, work_rows
 
 _SOURCE = bindparam("source", type_=String)
 _LOCAL = bindparam("local_key", type_=LargeBinary)
@@ -40,6 +42,14 @@ _STAGE = Statement(
             for name in ("content_key", "name_key", "record_sealed", "outcome", "reason", "settled_at")
         },
         where=_INSERT.excluded.content_key != LOCAL_RECORD.c.content_key,
+    )
+)
+_CONTENT = (LOCAL_RECORD.c.local_key, LOCAL_RECORD.c.content_key)
+_STAGED = Statement(select(*_CONTENT).where(LOCAL_RECORD.c.source == _SOURCE, LOCAL_RECORD.c.local_key == _LOCAL))
+_STAGED_OF_ALL = Statement(  # PostgreSQL only
+    select(*_CONTENT).where(
+        LOCAL_RECORD.c.source == _SOURCE,
+        LOCAL_RECORD.c.local_key == func.any(bindparam("local_keys", type_=ARRAY(LargeBinary))),
     )
 )
 _PENDING = Statement(
@@ -111,7 +121,7 @@ class StoredLocalRecords:
 
     async def stage(
         self, source: str, digest: str, records: Sequence[LocalRecord], work: Sequence[NewWork], *, cursor: int, at: datetime
-    ) -> int:
+    ) -> Chunk:
         """One chunk with its bad rows and its cursor, or nothing of it."""
         rows = [self._row(record) for record in records]
         return await self._database.write(self._stage(source, digest, rows, work_rows(self._keys, work, at), cursor))
@@ -121,7 +131,7 @@ class StoredLocalRecords:
         rows = await self._database.read_long(_PENDING, {"source": source, "limit": limit})
         return [self._open(source, bytes(row[0]), row[1]) for row in rows]
 
-    async def settle(self, settled: Sequence[Settled], at: datetime, *, by: str, dug_up: bool = False) -> int:
+    async def settle(self, settled: Sequence[Settled], at: datetime, *, by: str, dug_up: bool = False) -> Chunk:
         """One chunk: links, events, work items and outcomes, or nothing of it."""
         async with self._writer.alone:
             return await self._database.write(self._settle(settled, at, by, dug_up=dug_up))
@@ -151,16 +161,28 @@ class StoredLocalRecords:
         self,
         source: str,
         digest: str,
-        rows: Sequence[Mapping[str, object]],
-        work: Sequence[Mapping[str, object]],
+        rows: Sequence[Mapping[str, Any]],
+        work: Sequence[dict[str, Any]],
         cursor: int,
-    ) -> Work[int]:
+    ) -> Work[Chunk]:
+        held = yield from self._staged(source, [row["local_key"] for row in rows])
         yield Call(_STAGE, {}, rows)
-        yield Call(INSERT_WORK, {}, work)
+        new_items = yield from opening(work)
         yield Call(_ADVANCE, {"digest_key": self._keys.word_key("identity-import", source, digest), "rows_done": cursor})
-        return len(rows)
+        return Chunk(sum(held.get(row["local_key"]) != row["content_key"] for row in rows), new_items)
 
-    def _settle(self, settled: Sequence[Settled], at: datetime, by: str, *, dug_up: bool) -> Work[int]:
+    def _staged(self, source: str, keys: Sequence[bytes]) -> Work[dict[bytes, bytes]]:
+        """What is staged of these already, by what it says."""
+        if self._database.dialect == "postgresql":
+            found = yield Call(_STAGED_OF_ALL, {"source": source, "local_keys": keys})
+            return {bytes(row[0]): bytes(row[1]) for row in found}
+        held = {}
+        for key in keys:
+            for row in (yield Call(_STAGED, {"source": source, "local_key": key})):
+                held[bytes(row[0])] = bytes(row[1])
+        return held
+
+    def _settle(self, settled: Sequence[Settled], at: datetime, by: str, *, dug_up: bool) -> Work[Chunk]:
         stones = [[] if dug_up else self._stones(one) for one in settled]
         buried = yield from tombstones.buried(self._database, [stone for of_one in stones for stone in of_one])
         links: list[CrosswalkRow] = []
@@ -187,9 +209,9 @@ class StoredLocalRecords:
             )
         entries += yield from self._crosswalk.linking(links, by)
         yield from self._writer.land([self._writer.prepare(entry) for entry in entries])
-        yield Call(INSERT_WORK, {}, work_rows(self._keys, work, at))
+        new_items = yield from opening(work_rows(self._keys, work, at))
         yield Call(_SETTLE, {}, outcomes)
-        return sum(outcome["linked"] == 1 for outcome in outcomes)
+        return Chunk(sum(outcome["linked"] == 1 for outcome in outcomes), new_items)
 
     def _stones(self, one: Settled) -> list[bytes]:
         """Which tombstones forbid this link. A name only where it was found by name."""

@@ -1,6 +1,6 @@
 """The protected index: locks that sources assert, by keyed hash, and how fresh each feeding source is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import BigInteger, LargeBinary, String, bindparam, case, delete, select
@@ -53,6 +53,10 @@ class StoredProtections:
         wanted = {self._keys.number_key(number): kinds for number, kinds in locks.items()}
         await self._database.write(_add(source, wanted, micros(at)))
 
+    async def lift_each(self, source: str, kind: str, numbers: Sequence[NhsNumber]) -> None:
+        """One kind of lock of this source is over for these people; its other locks stay."""
+        await self._database.write(_lift_each(source, kind, sorted({self._keys.number_key(number) for number in numbers})))
+
 
 def _add(source: str, wanted: Mapping[bytes, frozenset[str]], at: int) -> Work[None]:
     added = []
@@ -62,6 +66,16 @@ def _add(source: str, wanted: Mapping[bytes, frozenset[str]], at: int) -> Work[N
         added += [(number_key, kind) for kind in sorted(kinds - held)]
     yield Call(_ADD, {}, [_row(source, lock, at) for lock in added])
     yield from raise_version(number_key for number_key, _ in added)
+
+
+def _lift_each(source: str, kind: str, number_keys: Sequence[bytes]) -> Work[None]:
+    lifted = []
+    for number_key in number_keys:
+        rows = yield Call(_OF, {"source": source, "number_key": number_key})
+        if any(row[1] == kind for row in rows):
+            lifted.append(number_key)
+    yield Call(_LIFT, {}, [{"source": source, "number_key": number_key, "kind": kind} for number_key in lifted])
+    yield from raise_version(lifted)
 
 
 def _assert(source: str, wanted: Mapping[bytes, frozenset[str]], at: int, *, snapshot: bool) -> Work[None]:

@@ -1,6 +1,7 @@
 """Work items on their way into the table: about whom they are is sealed, and one open item for each key."""
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import bindparam
 
 from gateway.nhs_number import NhsNumber
 from gateway.ports import NewWork, WorkSubject
-from gateway.store.database import Statement, insert, micros
+from gateway.store.database import Call, Statement, Work, insert, micros
 from gateway.store.keys import Keys
 from gateway.store.sealing import opened
 from gateway.store.tables import WORK_ITEM
@@ -35,6 +36,14 @@ _decode = msgspec.json.Decoder(_About).decode
 def work_rows(keys: Keys, items: Sequence[NewWork], at: datetime) -> Sequence[dict[str, Any]]:
     """New items -> rows of the table."""
     return [_row(keys, item, at) for item in items]
+
+
+def opening(rows: Sequence[dict[str, Any]]) -> Work[Counter[str]]:
+    """New items inside the caller's transaction -> how many of each kind were not open already."""
+    opened: Counter[str] = Counter()
+    for row in rows:
+        opened[row["kind"]] += len((yield Call(OPEN_WORK, row)))
+    return +opened
 
 
 def open_about(keys: Keys, item: str, sealed: bytes) -> WorkSubject:

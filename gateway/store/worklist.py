@@ -10,7 +10,7 @@ from gateway.store.database import Call, Database, Row, Statement, Work, is_stor
 from gateway.store.keys import Keys
 from gateway.store.log import Writer
 from gateway.store.tables import WORK_ITEM
-from gateway.store.work_rows import OPEN_WORK, open_about, work_rows
+from gateway.store.work_rows import open_about, opening, work_rows
 
 _ITEM = bindparam("item", type_=String)
 _BY = bindparam("by", type_=String)
@@ -65,7 +65,7 @@ class StoredWorkList:
 
     async def open(self, items: Sequence[NewWork], at: datetime) -> int:
         """How many are new."""
-        return await self._database.write(_open(work_rows(self._keys, items, at)))
+        return (await self._database.write(opening(work_rows(self._keys, items, at)))).total()
 
     async def list(
         self,
@@ -118,13 +118,6 @@ class StoredWorkList:
         entry = Entry("administration", at, "success", about.person, staff_name=by, detail=detail)
         yield from self._writer.land([self._writer.prepare(entry)])
         return about
-
-
-def _open(rows: Sequence[dict[str, object]]) -> Work[int]:
-    count = 0
-    for row in rows:
-        count += len((yield Call(OPEN_WORK, row)))
-    return count
 
 
 def _list(names: frozenset[str], *, closed: bool) -> Statement:

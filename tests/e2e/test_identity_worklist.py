@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ import postgres_server
 import pytest
 from identity_lists import Registry, registry, row, write
 from sandbox_process import sandbox
-from whole_place import holds_a_number
+from whole_place import eventually, holds_a_number
 
 from gateway.nhs_number import NhsNumber
 from gateway.ports import LogQuestion
@@ -92,6 +94,12 @@ def import_(place: Registry, rows: list[dict[str, str]], name: str = "list.csv",
     return done.stdout
 
 
+def figures(said: str) -> dict[str, int]:
+    """Kind -> how many work items an import says it opened."""
+    (listed,) = re.findall(r"Opened on the work list: ([^.]*)\.", said) or [""]
+    return {kind: int(count) for count, kind in (part.split(" ") for part in listed.split(", ") if part)}
+
+
 def test_only_a_match_links_and_everything_else_is_a_task_with_a_reason_an_owner_and_a_due_time(place: Registry) -> None:
     amara, grace, hugo, dara, chloe, ben, eli = (
         BY_KEY[key] for key in ("amara", "grace", "hugo", "dara", "chloe", "ben", "eli-before")
@@ -121,8 +129,9 @@ def test_only_a_match_links_and_everything_else_is_a_task_with_a_reason_an_owner
         row(amara, ""),
     ]
     said = import_(place, rows)
-    assert "22 rows" in said
-    assert "5 of them onto the work list" in said
+    assert "22 rows of list.csv: 17 new or changed, 0 unchanged, 5 refused." in said
+    assert "17 waited: 6 newly linked, 11 not linked." in said
+    assert figures(said) == {"bad-row": 4, "guardian": 1, "match": 10}
     assert linked(place, *(one["local_id"] for one in rows if one["local_id"])) == {
         "by-number": amara.nhs_number,
         "by-name": ben.nhs_number,
@@ -132,6 +141,7 @@ def test_only_a_match_links_and_everything_else_is_a_task_with_a_reason_an_owner
         "restricted-by-number": dara.nhs_number,
     }
     found = tasks(place)
+    assert figures(said) == Counter(kind for kind, _, _ in found), "what was said is what is on the list"
     reasons = [(kind, reason) for kind, reason, _ in found]
     assert reasons == [
         ("bad-row", "LocalNhsNumberIsNotValid"),
@@ -165,10 +175,14 @@ def test_each_persons_link_is_an_event_and_the_same_file_again_changes_nothing(p
     before = asked(place, events)
     assert sorted(before) == [("crosswalk-linked", "person"), ("crosswalk-linked", "upn")]
     said = import_(place, rows)
-    assert "0 newly linked" in said
-    assert import_(place, [*rows[::-1]], "in-another-order.csv").startswith("2 rows")
+    assert "2 rows of list.csv: 2 taken in before, 0 new or changed, 0 unchanged, 0 refused." in said
+    assert "0 waited: 0 newly linked, 0 not linked. Nothing new on the work list." in said
+    more = [row(amara, "", number=True), *rows[::-1], row(BY_KEY["chloe"], "LA-3", nhs_number="9990002126")]
+    said = import_(place, more, "in-another-order.csv")
+    assert "4 rows of in-another-order.csv: 1 new or changed, 2 unchanged, 1 refused." in said
+    assert "1 waited: 1 newly linked, 0 not linked. Opened on the work list: 1 bad-row." in said
     assert asked(place, events) == before
-    assert tasks(place) == []
+    assert [kind for kind, _, _ in tasks(place)] == ["bad-row"]
     assert place.run("log", "verify").stdout == "The log holds together.\n"
 
 
@@ -221,10 +235,13 @@ def test_with_pds_down_nothing_is_lost_and_nothing_is_guessed(place: Registry, o
     )
     rows = [row(BY_KEY["ben"], "LA-2"), row(BY_KEY["amara"], "LA-1", birth_date="")]
     file = write(place.folder / "list.csv", rows)
+    assert tasks(place) == []
     process = place.start("identity", "import", str(file), "--source", "authority")
-    time.sleep(2.5)
-    process.terminate()
-    process.communicate()
+    try:
+        eventually(lambda: tasks(place), seconds=30)  # what needs no PDS is settled
+    finally:
+        process.terminate()
+        process.communicate()
     assert linked(place, "LA-1", "LA-2") == {}
     assert [reason for _, reason, _ in tasks(place)] == ["NoMatch: the birth date is missing, estimated or expected"]
     (place.folder / "gateway.toml").write_text(

@@ -7,7 +7,7 @@ import pytest
 from store_world import CHILD, NOW, OTHER, entry
 
 from gateway.nhs_number import NhsNumber
-from gateway.ports import CrosswalkRow, LocalRecord, LogQuestion, NewWork, Settled, ShelfRow, Traced
+from gateway.ports import Chunk, CrosswalkRow, LocalRecord, LogQuestion, NewWork, Settled, ShelfRow, Traced
 from gateway.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -51,11 +51,21 @@ async def test_a_chunk_and_the_cursor_behind_it_are_one(store: Store) -> None:
 
 async def test_a_record_that_is_settled_is_pending_again_only_when_it_has_changed(store: Store) -> None:
     await stage(store, RECORD)
-    assert await store.local_records.settle([settled(RECORD, LINK, UPN)], NOW, by="matching") == 1
+    assert (await store.local_records.settle([settled(RECORD, LINK, UPN)], NOW, by="matching")).records == 1
     await stage(store, RECORD, digest="the same again")
     assert await store.local_records.counts("authority") == {"Match": 1}
     await stage(store, replace(RECORD, postcode="ZZ99 2AZ"), digest="moved house")
     assert await store.local_records.counts("authority") == {"pending": 1}
+
+
+async def test_a_chunk_says_how_many_records_are_new_or_changed_and_which_work_items_were_not_open_before(store: Store) -> None:
+    others = [replace(RECORD, local_id=f"LA-{number}") for number in (2, 3)]
+    staged = await store.local_records.stage("authority", "f", [RECORD, *others], [TASK, GUARDIAN], cursor=3, at=NOW)
+    assert staged == Chunk(3, {"match": 1, "guardian": 1})
+    changed = [RECORD, replace(others[0], given="Elias"), replace(others[1], local_id="LA-4")]
+    assert await store.local_records.stage("authority", "g", changed, [TASK], cursor=3, at=NOW) == Chunk(2, {})
+    assert await store.local_records.settle([settled(RECORD)], NOW, by="matching") == Chunk(0, {})
+    assert await store.local_records.settle([settled(changed[1], LINK)], NOW, by="matching") == Chunk(1, {})
 
 
 async def test_a_link_is_found_both_ways_and_its_pupil_number_is_never_given_out(store: Store) -> None:
@@ -83,7 +93,7 @@ async def test_a_record_that_no_longer_matches_is_no_longer_linked(store: Store)
     await stage(store, RECORD)
     await store.local_records.settle([settled(RECORD, LINK, UPN)], NOW, by="matching")
     await stage(store, replace(RECORD, given="Elias"), digest="renamed")
-    assert await store.local_records.settle([settled(replace(RECORD, given="Elias"))], NOW, by="matching") == 0
+    assert (await store.local_records.settle([settled(replace(RECORD, given="Elias"))], NOW, by="matching")).records == 0
     assert await store.crosswalk.number_of("authority", "LA-1") is None
     assert await store.crosswalk.number_of_upn("authority", RECORD.upn) is None
     assert await acts(store, CHILD) == ["crosswalk-unlinked"] * 2 + ["crosswalk-linked"] * 2
@@ -140,8 +150,9 @@ async def test_what_was_buried_with_a_number_is_joined_to_no_other_by_a_program(
 ) -> None:
     await ended(store)
     await stage(store, record, digest="after")
-    assert await store.local_records.settle([settled(record, link)], NOW, by="matching") == 0
+    assert (await store.local_records.settle([settled(record, link)], NOW, by="matching")).records == 0
     assert await store.crosswalk.local_ids("authority", FRESH) == []
+    assert await store.crosswalk.buried([LINK, replace(LINK, local_id="LA-0"), UPN]) == [LINK, UPN]
     assert [(item.kind, item.owner) for item in await store.work.list()] == [("guardian", "the adoption guardian")]
     assert await acts(store, FRESH) == []
     assert await store.local_records.counts("authority") == {"NoMatch": 1}
@@ -153,7 +164,7 @@ async def test_a_buried_pupil_number_keeps_its_whole_record_back_in_every_author
     links = [replace(LINK, source="elsewhere", local_id="X-1", number=FRESH), replace(UPN, source="elsewhere", number=FRESH)]
     await store.local_records.begin("elsewhere", "f", NOW)
     await store.local_records.stage("elsewhere", "f", [record], (), cursor=1, at=NOW)
-    assert await store.local_records.settle([settled(record, *links)], NOW, by="matching") == 0
+    assert (await store.local_records.settle([settled(record, *links)], NOW, by="matching")).records == 0
     assert await store.crosswalk.local_ids("elsewhere", FRESH) == []
     assert await store.crosswalk.put(links) == 1, "an operator's own list still passes over the pupil number"
     assert await store.crosswalk.number_of_upn("elsewhere", RECORD.upn) is None
@@ -164,7 +175,7 @@ async def test_the_new_number_under_a_new_id_is_linked_like_anybody_and_leads_to
     record = replace(RECORD, local_id="LA-77", number=FRESH, family="Newhome", given="Elliot", upn="B123456789012")
     links = [replace(LINK, local_id="LA-77", number=FRESH), replace(UPN, local_id="B123456789012", number=FRESH)]
     await stage(store, record, digest="after")
-    assert await store.local_records.settle([settled(record, *links)], NOW, by="matching") == 1
+    assert (await store.local_records.settle([settled(record, *links)], NOW, by="matching")).records == 1
     assert await store.crosswalk.local_ids("authority", FRESH) == [("LA-77", BORN)]
     assert await store.log.ask(LogQuestion(person=FRESH, kind="intake")) == []
     assert {event.body["detail"]["act"] for event in await store.log.ask(LogQuestion(person=FRESH))} == {"crosswalk-linked"}

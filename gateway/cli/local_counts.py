@@ -1,0 +1,58 @@
+"""What became of a list of local people, in figures that add up.
+
+Rows of the file = taken in before + new or changed + unchanged + refused. Records that waited = linked + not linked + still
+waiting. The work items named are those that were opened now: two rows may share one, and one that is open is not opened again.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gateway.flows.identify import Progress
+from gateway.flows.linking import Heard
+from gateway.ports import Chunk
+
+
+@dataclass(slots=True)
+class Staged:
+    """How many rows of a file came to what."""
+
+    before: int  # by an earlier run that was stopped, or of this very file
+    changed: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    opened: Counter[str] = field(default_factory=Counter)
+
+    def add(self, good: int, refused: int, done: Chunk) -> None:
+        """One chunk more."""
+        self.changed += done.records
+        self.unchanged += good - done.records
+        self.refused += refused
+        self.opened.update(done.opened)
+
+    def said(self, name: str, rows: int) -> str:
+        """The line that tells it."""
+        before = f"{self.before} taken in before, " if self.before else ""
+        here = f"{self.changed} new or changed, {self.unchanged} unchanged, {self.refused} refused"
+        return f"{rows} rows of {name}: {before}{here}."
+
+
+def settled(progress: Progress) -> str:
+    """What became of the records that waited."""
+    left = progress.waiting - progress.settled
+    waiting = f", {left} still waiting" if left > 0 else ""
+    return f"{progress.waiting} waited: {progress.linked} newly linked, {progress.settled - progress.linked} not linked{waiting}."
+
+
+def opened(items: Counter[str]) -> str:
+    """Which work items are new."""
+    said = ", ".join(f"{items[kind]} {kind}" for kind in sorted(items))
+    return f"Opened on the work list: {said}." if said else "Nothing new on the work list."
+
+
+def of_locks(source: str, heard: Heard) -> Iterator[str]:
+    """Whom linking protects, and why: nobody is protected without a word."""
+    if heard.protected:
+        yield f"{heard.protected} of those newly linked are protected, by a lock that {source} has delivered."
+    if heard.awaiting:
+        yield f"{heard.awaiting} of those newly linked count as protected until the next delivery of {source}: it says who is."

@@ -1,0 +1,160 @@
+"""`gateway crosswalk import`: good rows go in, every other is told by file, line and reason, and is somebody's task."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gateway.cli import main
+from gateway.matching import NOT_VALID
+from gateway.store import Keys, Store, open_store
+
+AMARA, BEN = "9990000107", "9990001111"
+HEADER = "local_id,nhs_number,birth_date,verified_on,verified_by\n"
+Import = Callable[..., Result]
+
+
+@pytest.fixture
+def import_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Import:
+    (tmp_path / "gateway.toml").write_text(
+        f"""[pds]
+base_url = "http://127.0.0.1:9"
+ods = "X99990"
+[sources.authority]
+adapter = "local_authority"
+custodian = "gss:E08999901"
+agreement = "northshire"
+title = "Council"
+steward = "northshire records"
+options = {{ drop = "{tmp_path}/drop" }}
+""",
+        "utf-8",
+    )
+    for name, value in {"CONFIG": tmp_path / "gateway.toml", "VAR": tmp_path, "KEYS": tmp_path / "keys"}.items():
+        monkeypatch.setenv(f"GATEWAY_{name}", str(value))
+    monkeypatch.delenv("GATEWAY_DATABASE_URL", raising=False)
+    Keys.create_sandbox(tmp_path / "keys")
+
+    def run(*rows: str, name: str = "matches.csv", options: tuple[str, ...] = ()) -> Result:
+        file = tmp_path / name
+        file.write_text(HEADER + "".join(f"{row}\n" for row in rows), "utf-8")
+        done = CliRunner().invoke(main, ["crosswalk", "import", str(file), "--source", "authority", *options])
+        assert AMARA not in done.output
+        assert BEN not in done.output
+        return done
+
+    return run
+
+
+def held(tmp_path: Path, *local_ids: str) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
+    """Local id -> number of those that are linked, and the work list."""
+
+    async def inside() -> tuple[dict[str, str], list[tuple[str, str, str]]]:
+        url = f"sqlite:///{tmp_path / 'gateway.db'}"
+        store: Store = await open_store(url, Keys.load(tmp_path / "keys", mode="sandbox"), name="test", serve=False)
+        try:
+            found = {local_id: await store.crosswalk.number_of("authority", local_id) for local_id in local_ids}
+            items = sorted((item.kind, item.reason, item.owner) for item in await store.work.list())
+            return {local_id: number.value for local_id, number in found.items() if number is not None}, items
+        finally:
+            await store.close()
+
+    return asyncio.run(inside())
+
+
+def test_good_rows_go_in_and_the_same_file_again_changes_nothing(import_: Import, tmp_path: Path) -> None:
+    rows = (f"LA-1,{AMARA},2024-03-14,2026-06-01,matching team", f"LA-2,{BEN},,,", f"LA-2,{BEN},,,")
+    done = import_(*rows)
+    assert (done.exit_code, done.stdout) == (
+        0,
+        "3 rows of matches.csv: 2 linked, 1 unchanged, 0 refused. Nothing new on the work list.\n",
+    )
+    again = import_(*rows)
+    assert (again.exit_code, again.stdout.split(".csv: ")[1][:34]) == (0, "0 linked, 3 unchanged, 0 refused. ")
+    assert held(tmp_path, "LA-1", "LA-2") == ({"LA-1": AMARA, "LA-2": BEN}, [])
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (f",{AMARA},,,", "no local id"),
+        ("LA-9,9990000108,,,", NOT_VALID),
+        ("LA-9,,,,", NOT_VALID),
+        (f"LA-9,{AMARA},14/03/2024,,", "a birth date that is none"),
+        (f"LA-9,{AMARA},,1 June,", "a day of verification that is none, or is to come"),
+        (f"LA-9,{AMARA},,2999-01-01,", "a day of verification that is none, or is to come"),
+        (f"LA\0-9,{AMARA},,,", "a character that is not printed"),
+        (f"LA\x1b[2J9,{AMARA},,,", "a character that is not printed"),
+        (f"LA\u200b-9,{AMARA},,,", "a character that is not printed"),
+        (f'"LA-9\nLA-8",{AMARA},,,', "a character that is not printed"),
+        (f"LA-9,{AMARA},,,somebody\x07", "a character that is not printed"),
+        (f"LA-9,{AMARA},,,,more", "another number of columns than the header"),
+        (f"LA-9,{AMARA}", "another number of columns than the header"),
+        (f"{'9' * 300},{AMARA},,,", "another number of columns than the header"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_told_by_its_line_and_the_others_go_in(
+    import_: Import, tmp_path: Path, row: str, reason: str
+) -> None:
+    done = import_(f"LA-1,{AMARA},,,", row, f"LA-2,{BEN},,,")
+    line = 4 if "\n" in row else 3
+    assert (done.exit_code, done.stderr) == (1, f"matches.csv, line {line}: {reason}\n")
+    assert "3 rows of matches.csv: 2 linked, 0 unchanged, 1 refused. Opened on the work list: 1 bad-row." in done.stdout
+    assert held(tmp_path, "LA-1", "LA-2", "LA-9", "LA\0-9") == (
+        {"LA-1": AMARA, "LA-2": BEN},
+        [("bad-row", reason, "northshire records")],
+    )
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (f"LA-1,{BEN},2024-03-14,,", "one local id with two NHS numbers"),
+        (f"LA-1,{AMARA},2024-03-15,,", "one local id with two birth dates"),
+    ],
+)
+def test_of_an_id_that_the_file_says_two_things_of_nothing_is_believed(
+    import_: Import, tmp_path: Path, second: str, reason: str
+) -> None:
+    done = import_(f"LA-1,{AMARA},2024-03-14,,", second, f"LA-2,{BEN},,,")
+    assert (done.exit_code, done.stderr) == (1, f"matches.csv, line 2: {reason}\nmatches.csv, line 3: {reason}\n")
+    assert "1 linked, 0 unchanged, 2 refused. Opened on the work list: 1 bad-row." in done.stdout
+    assert held(tmp_path, "LA-1", "LA-2") == ({"LA-2": BEN}, [("bad-row", reason, "northshire records")])
+
+
+def test_an_id_verified_for_another_number_stays_until_somebody_says_by_name_that_it_moves(
+    import_: Import, tmp_path: Path
+) -> None:
+    import_(f"LA-1,{AMARA},,,")
+    done = import_(f"LA-1,{BEN},,,", name="moved.csv")
+    assert (done.exit_code, done.stderr) == (1, "moved.csv, line 2: the local id is verified for another NHS number\n")
+    assert held(tmp_path, "LA-1") == (
+        {"LA-1": AMARA},
+        [("match", "the local id is verified for another NHS number", "northshire records")],
+    )
+    again = import_(f"LA-1,{BEN},,,", name="moved.csv")
+    assert "Nothing new on the work list." in again.stdout, "one task for it, however often it comes"
+    assert import_(f"LA-1,{BEN},,,", options=("--moved-by", "Rita Records")).exit_code == 0
+    assert held(tmp_path, "LA-1")[0] == {"LA-1": BEN}
+
+
+def test_one_person_under_two_ids_is_linked_by_both_and_somebody_is_told(import_: Import, tmp_path: Path) -> None:
+    done = import_(f"LA-1,{AMARA},,,", f"LA-2,{AMARA},,,")
+    assert done.exit_code == 0
+    linked, items = held(tmp_path, "LA-1", "LA-2")
+    assert linked == {"LA-1": AMARA, "LA-2": AMARA}
+    assert [item[0] for item in items] == ["held-twice"] * 2
+
+
+def test_a_file_that_is_none_and_a_source_that_is_none_are_one_clear_line(import_: Import, tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n", "utf-8")
+    for file, source, said in (
+        ("other.csv", "authority", "the header lacks local_id, nhs_number"),
+        ("absent.csv", "authority", "cannot be read as CSV"),
+        ("other.csv", "nobody", "no source of this name is set"),
+    ):
+        done = CliRunner().invoke(main, ["crosswalk", "import", str(tmp_path / file), "--source", source])
+        assert done.exit_code == 1
+        assert said in done.stderr
