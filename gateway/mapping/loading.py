@@ -45,6 +45,7 @@ def load(folder: "Path | Traversable", *, overrides: "Path | Traversable | None"
     readback: dict[tuple[str, str], list[LoadedMap]] = {}
     outward: dict[tuple[str, str], OutwardMap] = {}
     schemas: dict[tuple[str, str], Schema] = {}
+    warnings: list[Fault] = []
     for place in sorted(folder.iterdir(), key=lambda one: one.name):
         if place.is_dir() and place.name not in NOT_ADAPTERS and (place / SOURCE).is_file():
             reading = _Reading(place, r4, codes, faults, digest)
@@ -56,10 +57,11 @@ def load(folder: "Path | Traversable", *, overrides: "Path | Traversable | None"
             for out in reading.outward():
                 if not faults:
                     outward[place.name, out.schema.name] = OutwardMap(out, compile_lines(out.lines, out.code_file))
+            warnings += reading.warnings
     if faults:
         raise MappingFaults(tuple(sorted(faults)))
     whole, back = ({key: tuple(found) for key, found in rows.items()} for rows in (by_schema, readback))
-    return Maps(whole, schemas, codes, lane, digest.hexdigest(), outward, back)
+    return Maps(whole, schemas, codes, lane, digest.hexdigest(), outward, back, warnings=tuple(sorted(warnings)))
 
 
 def with_code_maps(maps: Maps, folder: "Path | Traversable", own: Mapping[str, "Path | Traversable"]) -> Maps:
@@ -132,6 +134,7 @@ class _Reading:
         self.codes = codes
         self.faults = faults
         self.digest = digest
+        self.warnings: list[Fault] = []
         self.schemas: dict[str, Schema] = {}
         for name in (SOURCE, TARGET):
             if (place / name).is_file():
@@ -162,6 +165,7 @@ class _Reading:
             checker = Checker(self.place.name, one.read, schema, self.r4, codes, functions, labels, own, whole=one.whole)
             plans.append(checker.check(str(one.file)))
             self.faults += checker.faults
+            self.warnings += checker.warnings
         return plans
 
     def outward(self) -> list[OutwardPlan]:
@@ -185,7 +189,10 @@ class _Reading:
         for file in sorted(folder.iterdir(), key=lambda one: one.name):
             if file.name.endswith(".yaml") and file.name not in (SOURCE, TARGET):
                 reader = MapReader(_text(file, self.digest), f"{shown}/{file.name}")
-                found.append(_File(reader.read(), file, not reader.faults))
+                try:
+                    found.append(_File(reader.read(), file, not reader.faults))
+                except MappingFaults as not_yaml:  # of this file nothing can be said; of the others everything
+                    self.faults += not_yaml.faults
                 self.faults += reader.faults
         return found
 

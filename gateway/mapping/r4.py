@@ -56,6 +56,7 @@ class Element:
     choice: str = ""  # "onset[x]": at most one of its names may be there
     codes: Mapping[str, frozenset[str]] | None = None  # required binding: system -> codes
     targets: frozenset[str] = frozenset()  # Reference: empty = any type
+    loose: Mapping[str, frozenset[str]] | None = None  # extensible binding: these codes where one of them fits
 
     @property
     def many(self) -> bool:
@@ -69,11 +70,22 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True)
-class Extension:
-    """What an extension may hold: a value of one of `types`, or `parts` (sub-extension URL -> value types)."""
+class Value:
+    """What the value of an extension, or of a part of one, may be."""
 
-    types: frozenset[str]
-    parts: Mapping[str, frozenset[str]]
+    types: frozenset[str] = frozenset()  # empty: it has no value of its own, only parts
+    codes: Mapping[str, frozenset[str]] | None = None  # as an element's
+    loose: Mapping[str, frozenset[str]] | None = None
+    needed: bool = False  # of a part: the extension must have it
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What a published extension may hold: a value, or `parts` by sub-extension URL."""
+
+    value: Value
+    parts: Mapping[str, Value]
     contexts: frozenset[str] = frozenset()  # where it may stand: paths and types of elements; empty: anywhere
 
 
@@ -101,6 +113,7 @@ class Narrowing:
     types: frozenset[str] = frozenset()
     codes: Mapping[str, frozenset[str]] | None = None
     fixed: str | None = None
+    loose: Mapping[str, frozenset[str]] | None = None
 
 
 class Index:
@@ -153,8 +166,8 @@ class Index:
         found = self._raw["extensions"].get(url)
         if found is None:
             return None
-        parts = {part: frozenset(types) for part, types in found.get("parts", {}).items()}
-        return Extension(frozenset(found["types"]), parts, frozenset(found.get("contexts", ())))
+        parts = {part: self._value(row) for part, row in found.get("parts", {}).items()}
+        return Extension(self._value(found), parts, frozenset(found.get("contexts", ())))
 
     def slices(self, url: str) -> tuple[Slice, ...]:
         """The slices of a UK Core profile that fixed values tell apart; none where it is not indexed."""
@@ -165,14 +178,18 @@ class Index:
         """Every published extension known here."""
         return list(self._raw["extensions"])
 
+    def _value(self, row: Mapping[str, Any]) -> Value:
+        codes, loose = self._codes(row)
+        return Value(frozenset(row["types"]), codes, loose, bool(row.get("min")), row.get("max") == 1)
+
+    def _codes(self, row: Mapping[str, Any]) -> "tuple[Mapping[str, frozenset[str]] | None, Mapping[str, frozenset[str]] | None]":
+        """The codes of a required and of an extensible binding; of one that cannot be written out, none."""
+        loose = row.get("extensible", "")
+        return self._bindings.get(row.get("codes", "")), self._bindings.get(loose) if loose is not None else {}
+
     def _narrowing(self, row: Mapping[str, Any]) -> Narrowing:
-        return Narrowing(
-            row.get("min", 0),
-            row.get("max"),
-            frozenset(row.get("types", ())),
-            self._bindings.get(row.get("codes", "")),
-            row.get("fixed"),
-        )
+        codes, loose = self._codes(row)
+        return Narrowing(row.get("min", 0), row.get("max"), frozenset(row.get("types", ())), codes, row.get("fixed"), loose)
 
     def _unfold(self, name: str) -> Mapping[str, Element]:
         entry = self._raw["types"][name]
@@ -190,15 +207,16 @@ class Index:
         if entry["kind"] != "type":
             elements["modifierExtension"] = Element("modifierExtension", 0, MANY, "Extension")
         for leaf, row in entry["elements"].items():
-            codes = self._bindings.get(row.get("codes", ""))
+            codes, loose = self._codes(row)
             targets = frozenset(row.get("targets", ()))
             if leaf.endswith("[x]"):
                 for type_ in row["types"]:
                     full = leaf[:-3] + type_[0].upper() + type_[1:]
-                    bound = codes if type_ in ("code", "Coding", "CodeableConcept") else None
-                    elements[full] = Element(full, row["min"], row["max"], type_, leaf, bound, targets)
+                    coded = type_ in ("code", "Coding", "CodeableConcept")
+                    both = (codes, targets, loose) if coded else (None, targets, None)
+                    elements[full] = Element(full, row["min"], row["max"], type_, leaf, *both)
             else:
-                elements[leaf] = Element(leaf, row["min"], row["max"], row["types"][0], "", codes, targets)
+                elements[leaf] = Element(leaf, row["min"], row["max"], row["types"][0], "", codes, targets, loose)
         return elements
 
 

@@ -1,16 +1,19 @@
 """Lines that can never do anything, found before they run: conditions that exclude each other, choices behind a constant."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from gateway.mapping.tree import Bad, Constant, Either, FirstOf, Flow, Path, Step, Test
 
 NEVER = "this line is never reached: its conditions exclude each other"
 
 
-def check_reach(flow: Flow | None, *conditions: Either | None) -> None:
-    """A line's flow and the conditions around it, innermost first. Raises `Bad` for what can never do anything."""
+def check_reach(flow: Flow | None, repeats: Callable[[Path], bool], *conditions: Either | None) -> None:
+    """A line's flow and the conditions around it, innermost first. `repeats`: whether a path can find several values.
+
+    Raises `Bad` for what can never do anything.
+    """
     options = list(_together([one for one in conditions if one is not None]))
-    if options and all(_contradicts(tests) for tests in options):
+    if options and all(_contradicts(tests, repeats) for tests in options):
         raise Bad(next(one.pos for one in conditions if one is not None), NEVER)
     if flow is None:
         return
@@ -44,21 +47,23 @@ def _together(conditions: list[Either]) -> Iterator[tuple[Test, ...]]:
         yield from ((*tests, *more) for more in others)
 
 
-def _contradicts(tests: Iterable[Test]) -> bool:
+def _contradicts(tests: Iterable[Test], repeats: Callable[[Path], bool]) -> bool:
     by_place: dict[tuple[str, tuple[Step, ...]], list[Test]] = {}
     for test in tests:
         by_place.setdefault(_place(test.path), []).append(test)
-    return any(_excluded(found) for found in by_place.values())
+    return any(_excluded(found, several=repeats(found[0].path)) for found in by_place.values())
 
 
-def _excluded(tests: list[Test]) -> bool:
+def _excluded(tests: list[Test], *, several: bool) -> bool:
     """Tests of one path that no single value passes. Of a path that repeats, each test may find another value."""
     ops = {test.op for test in tests}
     if "empty" in ops and ("exists" in ops or "in" in ops):
         return True
     wanted = [set(test.values) for test in tests if test.op == "in"]
     unwanted = {value for test in tests if test.op == "not in" for value in test.values}
-    return len(wanted) == 1 and wanted[0] <= unwanted
+    if several:
+        return len(wanted) == 1 and wanted[0] <= unwanted
+    return bool(wanted) and set.intersection(*wanted) <= unwanted
 
 
 def _place(path: Path) -> tuple[str, tuple[Step, ...]]:

@@ -108,7 +108,7 @@ class MapReader:
             if not isinstance(key, yaml.ScalarNode):
                 self.fault(at(key), "a name is a text")
             elif key.value in seen and "[+]" not in key.value:
-                self.fault(at(key), "this name stands here twice")
+                self.fault(at(key), "this name stands here twice: keep one")
             else:
                 seen.add(key.value)
                 found.append((key, value))
@@ -181,8 +181,12 @@ class MapReader:
     def lines(self, node: yaml.Node) -> tuple[Line | Group, ...]:
         """The lines under `set`."""
         found: list[Line | Group] = []
+        seen: set[object] = set()
         for key, value in self.pairs(node, "set"):
             try:
+                if (key.value, _texts(value)) in seen:
+                    raise Bad(at(key), "this very line stands here twice: it would write everything twice; keep one")
+                seen.add((key.value, _texts(value)))
                 target = read_target(key.value, at(key))
                 found.append(self.line(target, value, at(key)))
             except Bad as bad:
@@ -202,3 +206,10 @@ class MapReader:
                 raise Bad(pos, "this group cannot be read")
             return Group(target, each, self.when(rows.get("when")), self.lines(rows["set"]), pos)
         raise Bad(pos, "a line with parts has 'from:' (and 'when:'), or 'each:' and 'set:'")
+
+
+def _texts(node: yaml.Node) -> object:
+    """What a node says, without its places."""
+    if isinstance(node, yaml.MappingNode):
+        return tuple((_texts(key), _texts(value)) for key, value in node.value)
+    return tuple(map(_texts, node.value)) if isinstance(node, yaml.SequenceNode) else node.value

@@ -21,6 +21,7 @@ from gateway.mapping.plan import MapPlan
 from gateway.mapping.r4 import index
 from gateway.mapping.r4_lane import ODD, UNREADABLE, Lane
 from gateway.mapping.source import Schema
+from gateway.mapping.tree import Fault
 from gateway.model import CareClass, Category, MappedResource, RefusedRecord, Resource
 from gateway.resource import Several
 
@@ -53,6 +54,7 @@ class Maps:
     readback: Mapping[tuple[str, str], tuple[LoadedMap, ...]] = field(default_factory=dict)  # they prove, and serve nobody
     own_codes: Mapping[str, Mapping[str, CodeMap]] = field(default_factory=dict)  # of sources with code maps of their own
     tables: dict[tuple[str, str], Table] = field(default_factory=dict, repr=False)  # for the accounting, made when first needed
+    warnings: tuple[Fault, ...] = ()  # what is not wrong, and somebody should look at
 
     def adapters(self) -> list[str]:
         """Every adapter that has maps."""

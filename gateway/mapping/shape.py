@@ -147,7 +147,7 @@ def _extension(value: Any, shown: str, parent: str | None) -> Iterator[str]:
         yield f"{shown} has a value or parts, one of the two"
     outer = index().extension(parent) if parent is not None else None
     known = index().extension(url) if parent is None else None
-    allowed = known.types if known is not None else outer.parts.get(url, frozenset()) if outer is not None else frozenset()
+    allowed = known.value if known is not None else outer.parts.get(url) if outer is not None else None
     if outer is not None and url not in outer.parts:
         yield f"{shown}: its extension has no such part"
     if parent is None and known is None and url.startswith(OFFICIAL):
@@ -157,13 +157,27 @@ def _extension(value: Any, shown: str, parent: str | None) -> Iterator[str]:
     types = index().elements("Extension")
     for name in values:
         element = types.get(name.lstrip("_"))
-        if allowed and element is not None and element.type not in allowed:
+        if allowed is not None and element is not None and element.type not in allowed.types:
             yield f"{shown}.{name}: the extension's value is of another type"
+        elif allowed is not None and allowed.codes and not name.startswith("_") and not _among(value[name], allowed.codes):
+            yield f"{shown}.{name}: outside the extension's required codes"
+    said = [part.get("url") for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+    for name, row in known.parts.items() if known is not None else ():
+        if (row.needed and name not in said) or (row.once and said.count(name) > 1):
+            yield f"{shown}: its part {name} must be there, or is there too often"
     if isinstance(parts, list):
         for number, part in enumerate(parts):
             yield from _extension(part, f"{shown}.extension[{number}]", url)
     else:
         yield f"{shown}.extension is not a list"
+
+
+def _among(value: Any, codes: Mapping[str, frozenset[str]]) -> bool:
+    """Whether a code, Coding or CodeableConcept is one of these."""
+    if isinstance(value, str):
+        return any(value in listed for listed in codes.values())
+    codings = value.get("coding", [value]) if isinstance(value, Mapping) else []
+    return any(isinstance(one, Mapping) and one.get("code") in codes.get(str(one.get("system")), ()) for one in codings)
 
 
 def _where(shown: str) -> frozenset[str]:

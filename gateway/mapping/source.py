@@ -181,7 +181,7 @@ def _field(reader: MapReader, key: yaml.ScalarNode, node: yaml.Node, index: Inde
         else:
             reader.fault(at(rows["class"]), f"unknown class{suggestion(word, CareClass)}")
     elif type_ != "object":
-        reader.fault(at(key), "a field needs its class")
+        reader.fault(at(key), f"a field needs its class: one of {', '.join(CareClass)}")
     marks: set[Mark] = set()
     if "marks" in rows:
         listed = rows["marks"].value if isinstance(rows["marks"], yaml.SequenceNode) else [rows["marks"]]

@@ -57,6 +57,11 @@ class WriteCase:
             found.append("refusals: not those of the golden")
         return found
 
+    def is_new(self, came: Written) -> bool:
+        """Whether something comes out and nothing says yet what must."""
+        wanted = (self.folder / f"{self.name}.{ending}" for ending in ("written.json", "refused.txt"))
+        return bool(came.data is not None or came.refused) and not any(file.is_file() for file in wanted)
+
     def accept(self, came: Written) -> None:
         """Write what came out as the golden; a golden of nothing is removed."""
         for name, body in ((f"{self.name}.written.json", self.out(came)), (f"{self.name}.refused.txt", self.refused(came))):

@@ -4,17 +4,18 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from gateway.mapping.codes import CodeMap
-from gateway.mapping.flow_types import Scope, guards
+from gateway.mapping.constants import reads
+from gateway.mapping.flow_types import Scope
 from gateway.mapping.functions import Function
 from gateway.mapping.outward.functions import SHARED
 from gateway.mapping.outward.plan import Lines, OutwardPlan
 from gateway.mapping.outward.resources import Resources
 from gateway.mapping.outward.target import ROOT, Target
+from gateway.mapping.placing import Placing
 from gateway.mapping.plan import GroupLeaf, Leaf, Node, Stream
 from gateway.mapping.r4 import Element, Index, suggestion
-from gateway.mapping.reach import check_reach
 from gateway.mapping.source import Key, Schema
-from gateway.mapping.tree import Bad, Call, Either, Fault, Flow, Group, Line, MapFile, OwnRef, Part, Path, Pos
+from gateway.mapping.tree import Bad, Call, Fault, Flow, MapFile, OwnRef, Part, Path, Pos
 
 CONTEXT: Final = {"nhs_number": "nhsNumber", "recipient": "string", "sender": "string", "as_of": "dateTime", "key": "string"}
 
@@ -54,8 +55,10 @@ class OutwardScope(Scope):
                 raise Bad(call.pos, f"{codes.file}:{row.line} gives a code that source.yaml does not list for {element.name}")
 
 
-class OutwardChecker:
+class OutwardChecker(Placing):
     """Checks one file; `faults` holds what is wrong with it."""
+
+    repeats, single, when_tells = "repeats in source.yaml", "does not repeat in source.yaml", False
 
     def __init__(
         self,
@@ -86,92 +89,36 @@ class OutwardChecker:
         root = Node(self.schema.name, None, ROOT, "", block.pos)
         for taken in self.source.takes:
             if not self.index.is_resource(taken.type):
-                self._fault(taken.pos, f"R4 has no resource '{taken.type}'{suggestion(taken.type, self.index.resources())}")
-        self._lines(root, block.lines, self.scope, ())
+                self.fault(taken.pos, f"R4 has no resource '{taken.type}'{suggestion(taken.type, self.index.resources())}")
+        self.lines(root, block.lines, self.scope, ())
         if self.whole and not self.faults:  # a line that cannot be read would look like one that is missing
             self._finish(root)
             self._unread()
-            if not _reads(root):
-                self._fault(block.pos, "every line is a constant: this map would tell nothing of anybody")
+            if not reads(root):
+                self.fault(block.pos, "every line is a constant: this map would tell nothing of anybody")
         self._left_out()
         lines = Lines(block, root)
         order, read = self.target.order(), frozenset(self.read)
         return OutwardPlan(self.adapter, self.source, self.schema, self.resources, lines, order, read, code_file)
 
-    def _fault(self, pos: Pos, message: str) -> None:
+    # ---------------------------------------------------------------------------------------------- of `Placing`
+
+    def fault(self, pos: Pos, message: str) -> None:
+        """Remember one fault."""
         self.faults.append(Fault(self.source.file, pos.line, pos.column, message))
 
-    # ----------------------------------------------------------------------------------------------------- lines
+    def fills(self, node: Node) -> bool:
+        """An object of the schema."""
+        return self.target.is_object(node.type)
 
-    def _lines(self, root: Node, lines: tuple[Line | Group, ...], scope: Scope, around: tuple[Either | None, ...]) -> None:
-        for line in lines:
-            try:
-                self._line(root, line, scope, around)
-            except Bad as bad:
-                self._fault(bad.pos, bad.message)
-
-    def _line(self, root: Node, line: Line | Group, scope: Scope, around: tuple[Either | None, ...]) -> None:
-        node = self._place(root, line.target)
-        element = node.element
-        assert element is not None
-        if isinstance(line, Group):
-            self._group(node, element, line, scope)
-            return
-        check_reach(line.flow, line.when, *around)
-        stream = scope.stream(line.flow, element)
-        if stream.many and node.place != "+":
-            raise Bad(line.flow.pos, "this path repeats: say first(), or write to [+]")
-        when = scope.condition(line.when)
-        self._seen(scope, line.pos)
-        node.leaf = Leaf(stream, when, guards(stream, element), line.pos)
-
-    def _group(self, node: Node, element: Element, line: Group, scope: Scope) -> None:
-        if not self.target.is_object(node.type) or (node.place is None and node.url is None):
-            raise Bad(line.target[-1].pos, "each fills a list of objects: say [+]")
-        check_reach(None, line.when)
-        way, found = scope.way(line.each, reads=False)
-        inner = scope.inside(found)
-        item = Node(node.name, element, node.type, node.path, line.pos, node.url, None, node.inside)
-        when = inner.condition(line.when)
-        self._seen(inner, line.pos)
-        node.leaf = GroupLeaf(way, when, item, len(inner.bases) - 1, line.pos)
-        before = len(self.faults)
-        self._lines(item, line.lines, inner, (line.when,))
-        if len(self.faults) == before and not _reads(item):
-            raise Bad(line.pos, "every line of this entry is a constant: it would say nothing of what it is made for")
-
-    def _seen(self, scope: Scope, pos: Pos) -> None:
+    def seen(self, node: Node, scope: Scope, pos: Pos) -> None:
+        """Remember what was read, and by which line first."""
         for key in scope.seen:
             self.read.setdefault(key, pos)
         scope.seen = set()
 
-    def _place(self, root: Node, target: tuple[Part, ...]) -> Node:
-        node = root
-        for number, part in enumerate(target):
-            last = number == len(target) - 1
-            if isinstance(node.leaf, Leaf | GroupLeaf):
-                raise Bad(part.pos, f"{node.name} is already set whole by line {node.leaf.pos.line}")
-            element = self._element(node, part)
-            if part.place == "+" and not last:
-                raise Bad(part.pos, "[+] stands at the end of a target, or has each: and set:")
-            if element.many and part.place is None and part.url is None:
-                raise Bad(part.pos, f"{part.name} repeats in source.yaml: say {part.name}[0] or {part.name}[+]")
-            if not element.many and part.place is not None:
-                raise Bad(part.pos, f"{part.name} does not repeat in source.yaml: leave out the [ ]")
-            key = (part.name, part.place, part.url)
-            if part.place == "+":
-                key = (part.name, f"+{len(node.children)}", part.url)
-            child = node.children.get(key)
-            if child is None:
-                path = f"{node.path}.{part.name}" if node.path else part.name
-                child = Node(part.name, element, element.type, path, part.pos, part.url, part.place)
-                node.children[key] = child
-            node = child
-        if node.leaf is not None or node.children:
-            raise Bad(target[-1].pos, f"{node.name} is set more than once")
-        return node
-
-    def _element(self, node: Node, part: Part) -> Element:
+    def element(self, node: Node, part: Part) -> Element:
+        """A field of the schema, or a part of a data type. Raises `Bad`."""
         if not self.target.has_parts(node.type):
             raise Bad(part.pos, f"{node.name} is {node.type}: it has no parts")
         if part.url is not None:
@@ -201,7 +148,7 @@ class OutwardChecker:
             for name in needed:
                 if name not in names:
                     shown = f"{node.path}.{name}" if node.path else name
-                    self._fault(node.pos, f"{self.schema.name} requires '{shown}' and no line writes it")
+                    self.fault(node.pos, f"{self.schema.name} requires '{shown}' and no line writes it: add one")
             node.required = tuple((name, (name,)) for name in needed)
         for child in node.children.values():
             self._finish(child)
@@ -210,7 +157,7 @@ class OutwardChecker:
         types = {key[0] for key in self.read if key}
         for taken in self.source.takes:
             if taken.type not in types:
-                self._fault(taken.pos, f"no line reads the {taken.type} that this map takes")
+                self.fault(taken.pos, f"no line reads the {taken.type} that this map takes")
 
     def _left_out(self) -> None:
         """`ignore:` and `withhold:`: real paths, and none that a line reads."""
@@ -219,26 +166,13 @@ class OutwardChecker:
                 try:
                     key = self._key(path)
                 except Bad as bad:
-                    self._fault(bad.pos, bad.message)
+                    self.fault(bad.pos, bad.message)
                     continue
                 for other, pos in self.read.items():
                     part = other[: len(key)] == key and other != key  # ignored: the rest of it is
                     if key[: len(other)] == other or (part and not rest):
-                        self._fault(path.pos, f"line {pos.line} reads it, so it is neither ignored nor withheld")
+                        self.fault(path.pos, f"line {pos.line} reads it, so it is neither ignored nor withheld")
                         break
 
     def _key(self, path: Path) -> Key:
         return self.resources.walk((), path, self.index)[0].key
-
-
-def _reads(node: Node) -> bool:
-    """Whether any line below a node reads something of the resources or the gateway."""
-    return any(_leaf_reads(child) for child in node.children.values())
-
-
-def _leaf_reads(node: Node) -> bool:
-    if isinstance(node.leaf, Leaf):
-        return node.leaf.stream.reads
-    if isinstance(node.leaf, GroupLeaf):
-        return _reads(node.leaf.node)
-    return _reads(node)

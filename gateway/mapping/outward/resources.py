@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.mapping.r4 import OFFICIAL, Index, suggestion
+from gateway.mapping.r4 import OFFICIAL, Index, Value, suggestion
 from gateway.mapping.source import Field, Found, Key
 from gateway.mapping.tree import Bad, Ext, FirstStep, Path, Step, Taken, Where
 
@@ -83,7 +83,7 @@ class Resources:
         return "Extension"
 
 
-def _published(key: Key, index: Index) -> Mapping[str, frozenset[str]] | None:
+def _published(key: Key, index: Index) -> Mapping[str, Value] | None:
     """The parts of the published extension a key stands in; None when it is not a published one."""
     url = key[-1][0] if isinstance(key[-1], tuple) else ""
     found = index.extension(url)
@@ -95,9 +95,8 @@ def _value_types(key: Key, index: Index) -> frozenset[str] | None:
     url = key[-1][0] if isinstance(key[-1], tuple) else ""
     outer = key[-2][0] if len(key) > 1 and isinstance(key[-2], tuple) else None
     parent = index.extension(outer) if outer is not None else None
-    if parent is not None:
-        return parent.parts.get(url)
-    found = index.extension(url)
+    known = index.extension(url)
+    found = parent.parts.get(url) if parent is not None else known.value if known is not None else None
     return found.types if found is not None else None
 
 

@@ -44,6 +44,7 @@ def loaded(tmp_path: Path) -> Callable[..., Maps]:
 
 def edited(folder: Path, *edits: Edit) -> Maps:
     copy = folder / "maps"
+    shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(MAPS, copy)
     for name, old, new in edits:
         file = copy / name

@@ -55,17 +55,17 @@ def test_f5_a_source_code_not_in_the_code_map_refuses_with_the_line_and_never_th
 
 def test_f6_a_required_element_that_no_line_sets_is_named(faults: Faults):
     found = only(faults((FINDINGS, "      patient: = ref('Patient')\n", "")))
-    assert found == (FINDINGS, 6, 3, "AllergyIntolerance.patient is required (min 1) and no line sets it")
+    assert found == (FINDINGS, 6, 3, "AllergyIntolerance.patient is required (min 1) and no line sets it: add one for patient")
 
 
 def test_f6_uk_cores_own_required_element_is_named(faults: Faults):
     found = only(faults((FINDINGS, "      code: allergy | codeable('clinic-allergy')\n", "")))
-    assert found == (FINDINGS, 6, 3, "AllergyIntolerance.code is required (min 1) and no line sets it")
+    assert found == (FINDINGS, 6, 3, "AllergyIntolerance.code is required (min 1) and no line sets it: add one for code")
 
 
 def test_f6_a_required_part_of_an_element_is_named(faults: Faults):
     assert only(faults((FINDINGS, "          manifestation[0].text: name\n", "")))[3] == (
-        "AllergyIntolerance.reaction.manifestation is required (min 1) and no line sets it"
+        "AllergyIntolerance.reaction.manifestation is required (min 1) and no line sets it: add one for manifestation"
     )
 
 
