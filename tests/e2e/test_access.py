@@ -211,7 +211,7 @@ def test_health_readiness_and_metrics_answer_on_their_own_port_only(world: World
 def test_the_printed_way_to_call_works_as_printed(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     import subprocess
 
-    demo._how_to_call(world.place)
+    demo.how_to_call(world.place)
     printed = capsys.readouterr().out
     script = printed[printed.index("TOKEN=") : printed.index("Ctrl-C")]
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=30)

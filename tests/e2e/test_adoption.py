@@ -20,7 +20,7 @@ from gateway.ports import LogQuestion
 from gateway.store import Keys, Store, open_store
 from sandbox import authority, demo
 from sandbox.demo import AUDITOR, CENTRE, GP, VISITOR
-from sandbox.families import BY_KEY, UNKNOWN, address_of
+from sandbox.families import AUTHORITY_GSS, BY_KEY, UNKNOWN, address_of
 from sandbox.folders import put
 
 CHILD, NEW = BY_KEY["amara"], BY_KEY["ben"]  # ben stands for the identity that PDS gives after the adoption
@@ -191,7 +191,7 @@ def test_no_program_joins_the_old_id_pupil_number_or_name_to_anybody_again(story
 
     new, items, old = asked(world, look)
     assert (new, old) == (["LA90003"], [])
-    assert items == [("belongs to a number that is no longer in use", f"Caldicott Guardian of gss:{demo.AUTHORITY_GSS}")] * 3
+    assert items == [("belongs to a number that is no longer in use", f"Caldicott Guardian of gss:{AUTHORITY_GSS}")] * 3
 
 
 def test_the_new_identity_shows_nothing_of_the_old_one_to_callers_or_auditors(story: Story) -> None:

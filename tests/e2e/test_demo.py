@@ -14,6 +14,7 @@ GOLDEN = Path(__file__).resolve().parent / "demo.golden.txt"
 def without_what_is_new(text: str, port: int) -> str:
     """Receipts, instants and ports are new in every run."""
     text = re.sub(r"\b[0-9a-f]{32}\b", "RECEIPT", text)
+    text = re.sub(r"\bparcel-[a-z2-7]{26}\b", "PARCEL", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ", "INSTANT", text)
     return text.replace(str(port), "PORT")
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -39,18 +40,16 @@ code_maps = "{maps}"
 @pytest.fixture(scope="module")
 def asked_live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The whole place with one more source."""
-    place = a_place(Path(tmp_path_factory.mktemp("live")))
-    plain = demo._config
+    plain = a_place(Path(tmp_path_factory.mktemp("live")))
+    place = replace(plain, more=live(plain))
     answers: list[httpx.Response] = []
 
     def keep(response: httpx.Response) -> None:
         response.read()
         answers.append(response)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "_config", lambda one: plain(one) + live(one))
-        with demo.running(place), httpx.Client(base_url=place.base, timeout=20, event_hooks={"response": [keep]}) as http:
-            yield World(place, http, answers)
+    with demo.running(place), httpx.Client(base_url=place.base, timeout=20, event_hooks={"response": [keep]}) as http:
+        yield World(place, http, answers)
 
 
 @pytest.fixture(autouse=True)

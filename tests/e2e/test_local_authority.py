@@ -57,14 +57,12 @@ def crosswalks() -> dict[str, list[tuple[str, Any]]]:
 @pytest.fixture(scope="module")
 def place_of_returns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The whole place with four more sources, each of another format, all of them delivered."""
-    place = a_place(Path(tmp_path_factory.mktemp("returns")))
-    plain = demo._config
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "_config", lambda one: plain(one) + more_sources(one))
-        with demo.running(place), httpx.Client(base_url=place.base, timeout=20) as http:
-            world = World(place, http)
-            _prepare(world)
-            yield world
+    plain = a_place(Path(tmp_path_factory.mktemp("returns")))
+    place = replace(plain, more=more_sources(plain))
+    with demo.running(place), httpx.Client(base_url=place.base, timeout=20) as http:
+        world = World(place, http)
+        _prepare(world)
+        yield world
 
 
 def _prepare(world: World) -> None:

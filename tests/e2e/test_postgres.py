@@ -31,7 +31,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Worl
             with (place.folder / "second.log").open("wb") as out:
                 second = subprocess.Popen([demo.GATEWAY, "serve"], env={**place.environment, **beside}, stdout=out, stderr=out)
             try:
-                demo._wait(f"http://127.0.0.1:{place.port + 3}/ready", second, place.folder / "second.log", want=200)
+                demo.wait(f"http://127.0.0.1:{place.port + 3}/ready", second, place.folder / "second.log", want=200)
                 with (
                     httpx.Client(base_url=place.base, timeout=20) as one,
                     httpx.Client(base_url=f"http://127.0.0.1:{place.port + 2}", timeout=20) as two,
@@ -97,7 +97,7 @@ def test_every_delivery_was_taken_once_and_the_log_of_both_writers_holds_togethe
 def test_a_policy_activated_elsewhere_makes_workers_that_do_not_hold_it_answer_503(pair: tuple[World, World]) -> None:
     one, two = pair
     folder = one.place.folder / "another_policy"
-    shutil.copytree(Path(demo.__file__).parent.parent / "consent_policy", folder)
+    shutil.copytree(Path(demo.__file__).parents[2] / "consent_policy", folder)
     with (folder / "audit.cedar").open("a", encoding="utf-8") as file:
         file.write("\n// Reviewed again.\n")
     activated = one.command("policy", "activate", "--folder", str(folder))

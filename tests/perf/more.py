@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from sandbox import demo
+from sandbox.families import BY_KEY
 from tests import postgres_server
 from tests.perf import people
 from tests.perf.load import CORES, cpu_s, listener, pinned, rss_mb, wrk
@@ -50,7 +51,7 @@ def mapped(bench: "Bench", seconds: float) -> None:
 
 
 def _everything(base: str, bearer: str) -> tuple[list[dict[str, Any]], str]:
-    number = demo.BY_KEY[CHILD].nhs_number
+    number = BY_KEY[CHILD].nhs_number
     with httpx.Client(base_url=base, headers={"authorization": f"Bearer {bearer}"}, timeout=20) as http:
         found = http.post("/fhir/Patient/_search", data={"identifier": f"{people.SYSTEM}|{number}"}).json()
         person: str = found["entry"][0]["resource"]["id"]
