@@ -33,7 +33,7 @@ def build(*, people: int = 0, pds_per_second: float = 0) -> Starlette:
 
     async def seen(request: Request) -> Response:
         """What the last requests said of themselves in headers: no body, no path."""
-        return JSONResponse({"pds": pds.seen, "gp": gp.seen})
+        return JSONResponse({"pds": pds.seen, "gp": gp.seen, "eclipse-token": eclipse.given})
 
     async def about(request: Request) -> Response:
         return PlainTextResponse("Simulators of outside systems. Everybody here is synthetic.\n")

@@ -1,13 +1,18 @@
 """The authority's live case system: one GraphQL address, in the shape that OLM Eclipse publishes (sandbox/eclipse.graphql).
 
-It finds people by NHS number, exactly. Whom our account may not see it redacts or leaves out, as the real one does.
+It wants an access token that its own token endpoint gave, and finds people by NHS number, exactly. Whom our account may not see it
+redacts or leaves out, as the real one does.
 """
 
 import json
+import secrets
+import time
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.resources import files
 from typing import Any
+from urllib.parse import parse_qs, quote_plus
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,7 +22,9 @@ from sandbox.families import BY_KEY
 from sandbox.faults import Faults, Spoiled
 from sandbox.graphql_service import Wrong, answer, read_schema
 
-ECLIPSE_TOKEN = "eclipse-sandbox-token"  # noqa: S105 - of a simulator
+CLIENT_ID, CLIENT_SECRET = "gateway-at-northshire", "eclipse: sandbox+secret"
+SCOPE = "api://eclipse-sandbox/.default"
+TOKEN_S = 300
 SCHEMA = files("sandbox").joinpath("eclipse.graphql").read_text("utf-8")
 WORKER = "Sam Worker"
 
@@ -63,12 +70,34 @@ class Eclipse:
         self._faults = faults
         self._schema = read_schema(SCHEMA)
         self.seen: list[str] = []  # the questions, without their variables
+        self.given: list[dict[str, str]] = []  # of each token that was given: for how long
+        self._tokens: dict[str, float] = {}  # token -> when it ends, by the monotonic clock
 
     def routes(self) -> list[Route]:
-        return [Route("/eclipse/graphql", self._graphql, methods=["POST"])]
+        return [
+            Route("/eclipse/graphql", self._graphql, methods=["POST"]),
+            Route("/eclipse/token", self._token, methods=["POST"]),
+        ]
+
+    async def _token(self, request: Request) -> Response:
+        """The authority's own sign-in: a client by its secret -> a token for TOKEN_S. Source: RFC 6749 section 4.4."""
+        fault = self._faults.of("eclipse-token", "*")
+        form = parse_qs((await request.body()).decode())
+        client = f"{quote_plus(CLIENT_ID)}:{quote_plus(CLIENT_SECRET)}"
+        if request.headers.get("authorization") != "Basic " + b64encode(client.encode()).decode():
+            good: Response = JSONResponse({"error": "invalid_client"}, 401, {"www-authenticate": "Basic"})
+        elif form != {"grant_type": ["client_credentials"], "scope": [SCOPE]}:
+            good = JSONResponse({"error": "invalid_scope"}, 400)
+        else:
+            token = secrets.token_urlsafe(24)
+            self._tokens[token] = time.monotonic() + TOKEN_S
+            self.given.append({"seconds": str(TOKEN_S)})
+            good = JSONResponse({"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_S})
+        return Spoiled(fault, good, Response(b"", 503)) if fault else good
 
     async def _graphql(self, request: Request) -> Response:
-        if request.headers.get("authorization") != f"Bearer {ECLIPSE_TOKEN}":
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self._tokens.get(token, 0) <= time.monotonic():
             return Response(b"", 401)
         try:
             body = json.loads(await request.body())

@@ -43,7 +43,7 @@ SPINE = {  # refusals of GP Connect 1.6.2 by their own names: status and Spine c
     "plain-599": (599, ""),
 }
 TURNS = frozenset({"restricted", "invalidated", "unknown"})  # what PDS may come to say of somebody between two traces
-SIMULATORS = frozenset({"pds", "sds", "gp", "front-door", "inbox", "centre", "eclipse"})
+SIMULATORS = frozenset({"pds", "sds", "gp", "front-door", "inbox", "centre", "eclipse", "eclipse-token"})
 
 _ALL = WIRE | CONTENT | TURNS | SPINE.keys() | {"none"}
 _HTML = b"<!DOCTYPE html><html><head><title>Sorry</title></head><body><h1>We will be back soon</h1></body></html>"

@@ -79,8 +79,11 @@ def _row(where: str, header: Sequence[str], cells: Sequence[str]) -> Row:
 
 def fault_of(cell: str) -> str | None:
     """A cell as it came -> why it is not taken; None: it is."""
+    return unstorable(cell) or (FORMULA if _FORMULA.match(cell.lstrip(" ")) else None)
+
+
+def unstorable(cell: str) -> str | None:
+    """A cell, whoever wrote it -> why no store or answer can hold it; None: it can."""
     if "\x00" in cell:
         return NUL
-    if len(cell) > _CELL:
-        return TOO_LONG
-    return FORMULA if _FORMULA.match(cell.lstrip(" ")) else None
+    return TOO_LONG if len(cell) > _CELL else None

@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 from gateway.adapter import (
     Claim,
+    HttpAnswer,
     Manifest,
     PatientIdentity,
     SourceContractBroken,
@@ -29,6 +30,7 @@ from gateway.adapter import (
     Tools,
     Tree,
 )
+from gateway.connectors.credential import credential_of
 from gateway.connectors.drop import utc
 from gateway.connectors.from_shelf import OTHER_LOCK, lock_of
 from gateway.connectors.json_tree import JsonPath, at, parse, read_path
@@ -84,15 +86,7 @@ class Service:
         self.base_url = base_url.rstrip("/") + "/"
         self.budget_s = source.budget_s
         self._tools = tools
-        self.credential: Mapping[str, str] = {}
-        auth = manifest.options.get("auth")
-        if auth is not None:
-            if not isinstance(auth, Mapping) or not isinstance(auth.get("header"), str):
-                raise StartupRefused(f"adapters/{manifest.name}/manifest.toml: [auth] needs header")
-            credential = source.options.get("credential")
-            if not isinstance(credential, str) or not credential.isascii() or not credential.isprintable() or not credential:
-                raise StartupRefused(f"{where}: add credential, which the manifest's [auth] sends")
-            self.credential = {auth["header"]: auth.get("prefix", "") + credential}
+        self._credential = credential_of(manifest, source, tools)
 
     async def keys(self, manifest: Manifest, patient: PatientIdentity) -> Sequence[str]:
         """What this person is asked for by: every number, or every local id the crosswalk verified."""
@@ -105,13 +99,11 @@ class Service:
 
         Raises the four `SourceError`s. No text of ours holds the address or anything of the answer.
         """
-        remaining = asked.ends - monotonic()
-        if remaining <= 0:
-            raise SourceTimedOut("no whole answer within the budget")
-        headers = {"Accept": "application/json", **asked.headers, **self.credential}
-        answer = await self._tools.http.request(
-            method, url, headers=headers, body=body, deadline_s=remaining, cap_bytes=max(left, 0)
-        )
+        credential = await self._credential.headers(asked.ends)
+        answer = await self._request(method, url, asked, credential, body, left)
+        if answer.status == 401 and self._credential.refused(credential):  # a token that ended before its time: once more
+            credential = await self._credential.headers(asked.ends)
+            answer = await self._request(method, url, asked, credential, body, left)
         if answer.status == 200:
             return parse(answer.body), len(answer.body)
         if answer.status in asked.nothing:
@@ -121,6 +113,17 @@ class Service:
         if answer.status in _LATER:
             raise SourceUnavailable("the service is not able to answer now")
         raise SourceContractBroken("a status that this question does not have")
+
+    async def _request(
+        self, method: str, url: str, asked: Asked, credential: Mapping[str, str], body: bytes | None, left: int
+    ) -> HttpAnswer:
+        remaining = asked.ends - monotonic()
+        if remaining <= 0:
+            raise SourceTimedOut("no whole answer within the budget")
+        headers = {"Accept": "application/json", **asked.headers, **credential}
+        return await self._tools.http.request(
+            method, url, headers=headers, body=body, deadline_s=remaining, cap_bytes=max(left, 0)
+        )
 
     def followed(self, link: Tree, key: str | None) -> str:
         """A paging link -> its address. Raises `SourceContractBroken` for another server, or one that holds the person's key."""

@@ -7,6 +7,8 @@ in any part is refused as a whole and the last good one stands, until it is olde
 A format whose files carry no date comes as a ZIP, whose entries say when they were written, or as a workbook, which says
 when it was saved. Loose files of such a format are gathered: when nothing in the folder was written for `quiet_s` seconds
 (a source's option, default 120) all of them together become one ZIP, and that is the delivery.
+
+With the option `database_url` the tables of a format are read from a database instead: see `returns_database`.
 """
 
 import asyncio
@@ -23,7 +25,6 @@ from zoneinfo import ZoneInfo
 
 from gateway.adapter import (
     Arrival,
-    Claim,
     Clock,
     Delivery,
     Manifest,
@@ -35,18 +36,20 @@ from gateway.adapter import (
     Tools,
     Want,
 )
-from gateway.connectors.drop import NO_DATE, NO_RECORDS, Opened, folder_of, opened_drop
+from gateway.connectors.drop import Opened, folder_of, opened_drop
 from gateway.connectors.from_shelf import from_shelf
-from gateway.connectors.returns_read import Person, Reading, elements_of, read
+from gateway.connectors.returns_database import ReturnsDatabase
+from gateway.connectors.returns_people import NO_IDENTITY, TWICE, arrival_of, everyone
+from gateway.connectors.returns_read import elements_of, read
 from gateway.connectors.returns_shape import Format, read_formats
-from gateway.connectors.returns_worked import IDENTITY, work_out
+from gateway.connectors.returns_worked import IDENTITY
 from gateway.errors import StartupRefused
+
+__all__ = ["NO_IDENTITY", "TWICE", "ReturnsDrop", "build", "everyone", "gather", "read_file"]
 
 CAP_BYTES: Final = 64_000_000
 MAX_AGE_H: Final = 48.0
 QUIET_S: Final = 120.0
-NO_IDENTITY: Final = "a record without its identity"
-TWICE: Final = "one identity listed twice"
 OTHER_FORMAT: Final = "a return of another format than this source sends"
 WRONG_SENDER: Final = "the extract of another sender"
 WHOSE: Final = "a record whose birth date cannot be read, or is two"
@@ -67,6 +70,12 @@ class ReturnsDrop:
         if chosen not in self._formats:
             raise StartupRefused(f"sources.{source.name}.options.format is one of {', '.join(self._formats)}")
         self._format = self._formats[chosen]
+        self._database: ReturnsDatabase | None = None
+        if source.options.get("database_url") is not None:
+            if source.options.get("drop") is not None:
+                raise StartupRefused(f"sources.{source.name}.options: returns come from a drop or from database_url, not both")
+            self._database = ReturnsDatabase(self._format, source, tools)
+            return
         quiet = str(source.options.get("quiet_s", QUIET_S))
         if not quiet.replace(".", "", 1).isdigit():
             raise StartupRefused(f"sources.{source.name}.options.quiet_s must be a number of seconds")
@@ -98,6 +107,10 @@ class ReturnsDrop:
 
     async def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
         """Each waiting return with everyone in it; one that is not usable comes with nobody and ends in refused/."""
+        if self._database is not None:
+            async for read_now in self._database.arrivals():
+                yield read_now
+            return
         if not self._format.dated:
             await asyncio.to_thread(gather, self._folder, self._format, self._tools.now, self._quiet)
         async for delivered in self._drop.arrivals(self._read):
@@ -126,22 +139,7 @@ def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceReco
     """
     reading = read(read_formats(manifest), body, whole=False)
     as_of = reading.as_of or datetime.now(UTC)
-    return [record for person in reading.people if (record := _arrival(reading.format, person, as_of, "").record) is not None]
-
-
-def everyone(reading: Reading, sender: str) -> Sequence[Arrival]:
-    """A delivery, read -> everyone in it. `sender` is the custodian's code. Raises `SourceContractBroken`."""
-    if reading.as_of is None:
-        raise SourceContractBroken(NO_DATE)
-    arrivals = [_arrival(reading.format, person, reading.as_of, sender) for person in reading.people]
-    identities = {arrival.business_id for arrival in arrivals}
-    if not arrivals:
-        raise SourceContractBroken(NO_RECORDS)
-    if "" in identities:
-        raise SourceContractBroken(NO_IDENTITY)
-    if len(identities) < len(arrivals):
-        raise SourceContractBroken(TWICE)
-    return arrivals
+    return [record for person in reading.people if (record := arrival_of(reading.format, person, as_of, "").record) is not None]
 
 
 def gather(folder: Path, form: Format, now: Clock, quiet: timedelta) -> Path | None:
@@ -197,17 +195,6 @@ def _zipped(folder: Path, form: Format, found: Sequence[tuple[Path, datetime]]) 
     for path, _ in found:
         path.unlink(missing_ok=True)
     return made
-
-
-def _arrival(form: Format, person: Person, as_of: datetime, sender: str) -> Arrival:
-    today = as_of.astimezone(ZoneInfo(form.zone)).date()
-    worked = work_out(form, person, today)
-    about = Claim(local_id=person.identity, birth_date=worked.birth_date)
-    data: dict[str, Any] = person.tree
-    if sender:
-        data["_sender"] = sender.partition(":")[2]
-    record = SourceRecord(form.schema, data, person.where, as_of, about, worked.closed)
-    return Arrival(form.kind, person.identity, sender, as_of, about, record, protected=worked.locks)
 
 
 def _numbers(formats: Any, record: SourceRecord) -> set[str]:

@@ -7,7 +7,7 @@ sheets are never asked: they differ from place to place. Rows of all tables of o
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Final, TypeAlias
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.adapter import SourceContractBroken, Tree
 from gateway.connectors import archive, workbook
-from gateway.connectors.csv_rows import CELLS_DIFFER, NOT_CSV, ROWS, TOO_MANY_ROWS, fault_of
+from gateway.connectors.csv_rows import CELLS_DIFFER, NOT_CSV, ROWS, TOO_MANY_ROWS, fault_of, unstorable
 from gateway.connectors.drop import NO_DATE, decoded
 from gateway.connectors.returns_shape import Format, Table, spelt
 from gateway.connectors.xml_tree import Element, below, parse, text_at, tree_of
@@ -176,7 +176,12 @@ def _csv(body: bytes) -> Rows:
 
 
 def _gathered(
-    formats: Mapping[str, Format], sheets: Sequence[tuple[str, Rows]], written: datetime | None, *, whole: bool
+    formats: Mapping[str, Format],
+    sheets: Sequence[tuple[str, Rows]],
+    written: datetime | None,
+    *,
+    whole: bool,
+    fault: Callable[[str], str | None] = fault_of,
 ) -> Reading:
     tables: _Tables | None = None
     strange = False
@@ -192,15 +197,25 @@ def _gathered(
         if name in tables.rows:
             raise SourceContractBroken(TWO_TABLES)
         tables.rows[name] = [
-            (f"{place}row {number}", _tidied(form, form.tables[name], _row(form, header, cells)))
+            (f"{place}row {number}", _tidied(form, form.tables[name], _row(form, header, cells, fault)))
             for number, cells in rows[start:]
         ]
     if tables is None or (strange and not tables.format.more_tables):
         raise SourceContractBroken(UNKNOWN_FORMAT)
     lacking = [name for name, table in tables.format.tables.items() if table.required and name not in tables.rows]
-    if whole and lacking:
-        raise SourceContractBroken(LACKS_TABLE)
+    if lacking and (
+        whole or any(place for place, _ in sheets)
+    ):  # of a workbook every list is there, or nobody can say who is not
+        raise SourceContractBroken(f"{LACKS_TABLE}: {lacking[0]}")
     return Reading(tables.format, _local(tables.format, written), None, _people(tables))
+
+
+def read_tables(form: Format, tables: Sequence[tuple[str, Rows]], as_of: datetime) -> Reading:
+    """Whole tables that no file held, each with its header as its first row -> what they hold. Raises `SourceContractBroken`.
+
+    A cell of a database is nobody's formula.
+    """
+    return _gathered({form.name: form}, tables, as_of, whole=True, fault=unstorable)
 
 
 def _recognised(formats: Mapping[str, Format], rows: Rows) -> tuple[Format, str, int, Sequence[str]] | None:
@@ -234,13 +249,13 @@ def _column(form: Format, word: str) -> str:
     return form.spellings.get(spelt(word), " ".join(word.split()))
 
 
-def _row(form: Format, header: Sequence[str], cells: Sequence[str | None]) -> dict[str, str]:
+def _row(form: Format, header: Sequence[str], cells: Sequence[str | None], fault: Callable[[str], str | None]) -> dict[str, str]:
     row = {}
     for column, cell in zip(header, cells, strict=False):
         if column and cell is not None and cell not in form.absent:
-            fault = fault_of(cell)
-            if fault is not None:
-                raise SourceContractBroken(fault)
+            found = fault(cell)
+            if found is not None:
+                raise SourceContractBroken(found)
             row[column] = cell
     return row
 

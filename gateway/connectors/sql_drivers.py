@@ -49,7 +49,7 @@ def driver_for(url: URL, budget_s: float) -> Driver:
     """The database's URL -> the driver for it."""
     if url.get_backend_name() == "postgresql":
         return _PostgreSql(url, budget_s)
-    return _InThreads(_engine(url, budget_s), budget_s)
+    return _InThreads(engine_for(url, budget_s), budget_s)
 
 
 @contextmanager
@@ -91,7 +91,7 @@ class _PostgreSql:
         except TimeoutError:
             raise SourceTimedOut("no rows within the budget") from None
         except asyncpg.PostgresError as error:
-            raise _sorted_postgres(error) from None
+            raise sorted_postgres_error(error) from None
         except (asyncpg.InterfaceError, OSError):
             raise SourceUnavailable("no connection to the database") from None
 
@@ -153,7 +153,7 @@ class _InThreads:
                 _watch(connection, stop, ends)
                 return [self._rows(connection, sql, binds) for sql, binds in asked]
         except DBAPIError as error:
-            raise _sorted(error) from None
+            raise sorted_error(error) from None
         except PoolBusy:
             raise SourceUnavailable("every connection to the database is busy") from None
         except SQLAlchemyError:
@@ -173,7 +173,8 @@ class _InThreads:
         return [dict(row) for row in rows]
 
 
-def _engine(url: URL, budget_s: float) -> Engine:
+def engine_for(url: URL, budget_s: float) -> Engine:
+    """A database that SQLAlchemy speaks to; SQLite read-only."""
     if url.get_backend_name() != "sqlite":
         return create_engine(url, pool_size=_AT_ONCE, max_overflow=0, pool_timeout=budget_s, hide_parameters=True)
     path = quote(url.database or "")
@@ -219,7 +220,8 @@ def _sqlite_values(binds: Mapping[str, object]) -> Mapping[str, object]:
     return {name: value.isoformat() if isinstance(value, date | datetime) else value for name, value in binds.items()}
 
 
-def _sorted(error: DBAPIError) -> SourceError:
+def sorted_error(error: DBAPIError) -> SourceError:
+    """What SQLAlchemy's drivers raise -> which of our four it is."""
     name = getattr(error.orig, "sqlite_errorname", "")
     if name.startswith("SQLITE_INTERRUPT"):
         return SourceTimedOut("the query was stopped at the budget")
@@ -232,7 +234,8 @@ def _sorted(error: DBAPIError) -> SourceError:
     return SourceContractBroken("the database refused the statement of the manifest")
 
 
-def _sorted_postgres(error: asyncpg.PostgresError) -> SourceError:
+def sorted_postgres_error(error: asyncpg.PostgresError) -> SourceError:
+    """What asyncpg raises -> which of our four it is."""
     state = error.sqlstate or ""
     if state == "57014":  # query_canceled
         return SourceTimedOut("the query was stopped at the budget")

@@ -31,8 +31,17 @@ ROWS: Final = 200_000
 COLUMNS: Final = 400
 SHEETS: Final = 60
 
+OUT_OF_ORDER: Final = "a row or cell that does not come after the one before it"
+OTHER_FORM: Final = "in a form of the format that is not read (Strict Open XML)"
+
 _XML = (".xml", ".rels", ".vml")
 _SHEET = re.compile(rb"<(?:\w+:)?sheet\s")
+_CELLS = re.compile(rb"<(?:\w+:)?(row|c)(?=[\s/>])([^>]*)")
+_PLACE = re.compile(rb"""(?<![\w:.-])r\s*=\s*["']([^"']*)""")
+_CELL_AT = re.compile(rb"([A-Z]{1,3})([1-9][0-9]{0,6})")
+_SHEET_DATA = re.compile(rb"<(?:\w+:)?sheetData")
+_SHEET_NUMBER = re.compile(r"sheet([0-9]{1,3})\.xml$")
+_NAMESPACE = b"http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _ENCODING = re.compile(rb"""encoding\s*=\s*["']([^"']*)""")
 
 
@@ -94,6 +103,37 @@ def _refuse_unfit(member: Member) -> None:
             raise SourceContractBroken(OTHER_TEXT)
         if b"<!DOCTYPE" in member.body or b"<!ENTITY" in member.body:
             raise SourceContractBroken(DOCTYPE)
+        if _SHEET_DATA.search(member.body):
+            said_number = _SHEET_NUMBER.search(name)
+            _refuse_unread(member.body, f"sheet {said_number[1]}: " if said_number else "")
+
+
+def _refuse_unread(sheet: bytes, where: str) -> None:
+    """The library passes over what it does not expect: rows in another namespace, numbered below 1, twice or backwards."""
+    if _NAMESPACE not in sheet:
+        raise SourceContractBroken(f"{where}{OTHER_FORM}")
+    row = column = 0
+    for found in _CELLS.finditer(sheet):
+        name, said = found[1], _PLACE.search(found[2])
+        if name == b"row":
+            number = row + 1 if said is None else int(said[1]) if said[1].isdigit() else 0
+            if number <= row:
+                raise SourceContractBroken(f"{where}{OUT_OF_ORDER}, after row {row}")
+            row, column = number, 0
+            continue
+        place = None if said is None else _CELL_AT.fullmatch(said[1])
+        across = column + 1 if said is None else _column(place[1]) if place and int(place[2]) == row else 0
+        if across <= column:
+            raise SourceContractBroken(f"{where}{OUT_OF_ORDER}, in row {row}")
+        column = across
+
+
+def _column(letters: bytes) -> int:
+    """A -> 1, AA -> 27."""
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
 
 
 def _named(members: Sequence[Member]) -> int:

@@ -18,7 +18,7 @@ from gateway.policy import Policy
 from gateway.settings import Source
 
 PORTS: Final = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433, "oracle": 1521}
-REACHED: Final = ("base_url", "ssp", "database_url", "drop")
+REACHED: Final = ("base_url", "token_url", "ssp", "database_url", "drop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def examine(source: Source, packages: Mapping[str, ModuleType], policy: Policy, 
     fit = tier in registry.TIERS[registry.TIERS.index("live") :]
     yield Finding("tier", bool(tier), f"{tier or 'none that there is'}{'' if fit else ': live mode will refuse it'}")
     reached = [name for name in REACHED if source.options.get(name)]
-    if "drop" not in reached and (manifest.connector or "").endswith("-drop"):
+    if not reached and (manifest.connector or "").endswith("-drop"):
         reached.append("drop")
     for name in reached:
         yield _reached(name, source.options.get(name), source.budget_s or manifest.budget_s, var)

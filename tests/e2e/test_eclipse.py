@@ -11,6 +11,7 @@ import httpx
 import pytest
 from whole_place import World, a_place, holds_a_number, outcome, resources, states
 
+from gateway.connectors.credential import NOT_ABLE, NOT_ACCEPTED
 from sandbox import demo, eclipse
 from sandbox.demo import CENTRE, GP, VISITOR, WORKER
 from sandbox.families import AUTHORITY_GSS, BY_KEY, SUPERSEDED
@@ -20,7 +21,7 @@ LOCKED = "under a lock of its own"
 
 
 def live(place: demo.Place) -> str:
-    maps = place.folder / "northshire"
+    maps = place.folder.with_name(f"{place.folder.name}-northshire")  # beside it: the place itself begins empty
     maps.mkdir(exist_ok=True)
     reviewed = files("mappings").joinpath("codes/eclipse-classification.csv").read_text("utf-8")
     (maps / "eclipse-classification.csv").write_text(reviewed, "utf-8")
@@ -32,7 +33,10 @@ agreement = "authority-live"
 title = "Northshire Council case system"
 [sources.live.options]
 base_url = "http://127.0.0.1:{place.sandbox_port}/eclipse"
-credential = "{eclipse.ECLIPSE_TOKEN}"
+token_url = "http://127.0.0.1:{place.sandbox_port}/eclipse/token"
+client_id = "{eclipse.CLIENT_ID}"
+client_secret = "{eclipse.CLIENT_SECRET}"
+scope = "{eclipse.SCOPE}"
 code_maps = "{maps}"
 """
 
@@ -182,6 +186,34 @@ def test_a_source_that_fails_is_said_and_the_others_answer(asked_live: World, fa
     asked_live.sandbox(fault, "eclipse", BY_KEY["amara"].nhs_number)
     answer = asked_live.everything(VISITOR, "amara")
     assert (states(answer)["live"], states(answer)["child-health"]) == (state, "answered")
+
+
+def test_a_token_that_ends_before_its_time_is_got_anew_once_and_the_answer_comes(asked_live: World) -> None:
+    asked_live.everything(VISITOR, "amara")
+    before = len(asked_live.seen("eclipse-token"))
+    asked_live.everything(VISITOR, "amara")
+    assert len(asked_live.seen("eclipse-token")) == before, "one token serves until it ends"
+    asked_live.sandbox("401", "eclipse", BY_KEY["amara"].nhs_number, times=1)
+    answer = asked_live.everything(VISITOR, "amara")
+    assert states(answer)["live"] == "answered"
+    assert len(asked_live.seen("eclipse-token")) == before + 1
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("down", NOT_ABLE), ("401", NOT_ACCEPTED)])
+def test_without_a_token_the_source_has_failed_and_the_audit_says_why(asked_live: World, fault: str, reason: str) -> None:
+    number = BY_KEY["amara"].nhs_number
+    asked_live.sandbox("401", "eclipse", number, times=1)  # the token that is held has ended
+    asked_live.sandbox(fault, "eclipse-token")
+    answer = asked_live.everything(VISITOR, "amara")
+    assert (states(answer)["live"], states(answer)["child-health"]) == ("failed", "answered")
+    assert reason in json.dumps(asked_live.of_request(answer)[-1])
+
+
+def test_no_secret_and_no_token_is_in_any_log_answer_or_event(asked_live: World) -> None:
+    asked_live.everything(VISITOR, "amara")
+    said = asked_live.log_text() + json.dumps(asked_live.events()) + "".join(answer.text for answer in asked_live.answers)
+    for secret in (eclipse.CLIENT_SECRET, "Bearer", "Basic "):
+        assert secret not in said
 
 
 def test_nothing_of_the_authoritys_own_leaves_over_the_whole_run(asked_live: World) -> None:

@@ -107,9 +107,9 @@ class World:
         done = self.command("consent", "withdraw", scope, stdin=number + "\n")
         assert done.returncode == 0, done.stderr
 
-    def sandbox(self, fault: str, simulator: str, number: str = "*", *, seconds: float = 30) -> None:
-        """Order a fault of a simulator."""
-        order = {"simulator": simulator, "nhs_number": number, "fault": fault, "seconds": seconds}
+    def sandbox(self, fault: str, simulator: str, number: str = "*", *, seconds: float = 30, times: int | None = None) -> None:
+        """Order a fault of a simulator; `times`: for so many of its answers only."""
+        order = {"simulator": simulator, "nhs_number": number, "fault": fault, "seconds": seconds, "times": times}
         httpx.post(f"http://127.0.0.1:{self.place.sandbox_port}/control/faults", json=order, timeout=5).raise_for_status()
 
     def heal(self) -> None:

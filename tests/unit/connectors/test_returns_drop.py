@@ -271,7 +271,7 @@ def test_locks_come_with_the_delivery_and_one_that_closes_locks_the_record(extra
         (b"\x00\x01\x02 9990000107", returns_read.UNKNOWN_FORMAT),
         (b"Bird,Colour\nB1,red\n", returns_read.UNKNOWN_FORMAT),
         (zipped(birds=BIRDS, strange="a,b\n1,2\n"), returns_read.UNKNOWN_FORMAT),
-        (zipped(stays=STAYS), returns_read.LACKS_TABLE),
+        (zipped(stays=STAYS), f"{returns_read.LACKS_TABLE}: birds"),
         (zipped(birds=BIRDS, again=BIRDS), returns_read.TWO_TABLES),
         (zipped(birds="Bird,Hatched,hatched\nB1,a,b\n"), returns_read.TWO_COLUMNS),
         (zipped(birds="Bird,Hatched\nB1,a,b\n"), CELLS_DIFFER),
@@ -408,7 +408,7 @@ async def test_a_set_that_lacks_a_table_is_refused_and_kept_aside_with_its_reaso
     made = source(tmp_path, drop=str(tmp_path / "drop"), format="nests", quiet_s=0)
     put(tmp_path / "drop", "stays.csv", STAYS.encode())
     ((delivery, arrivals),) = await taken(made)
-    assert (delivery.fault, arrivals) == (returns_read.LACKS_TABLE, ())
+    assert (delivery.fault, arrivals) == (f"{returns_read.LACKS_TABLE}: birds", ())
     delivery.done()
     (note,) = (tmp_path / "drop" / "refused").glob("*.reason")
     assert note.read_text().startswith(returns_read.LACKS_TABLE)

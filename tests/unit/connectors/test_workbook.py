@@ -172,6 +172,37 @@ def test_a_sheet_whose_rows_or_columns_have_no_end_is_refused():
     assert reason(book(["x"], sheets=workbook.SHEETS + 1)) == workbook.TOO_LARGE
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (b'<row r="2">', b'<row r="-2">', "sheet 1: a row or cell that does not come after the one before it, after row 1"),
+        (b'<row r="2">', b'<row r="0">', "sheet 1: a row or cell that does not come after the one before it, after row 1"),
+        (b'<row r="2">', b'<row r="1">', "sheet 1: a row or cell that does not come after the one before it, after row 1"),
+        (b'r="B2"', b'r="A2"', "sheet 1: a row or cell that does not come after the one before it, in row 2"),
+        (b'r="B2"', b'r="B-2"', "sheet 1: a row or cell that does not come after the one before it, in row 2"),
+        (b'r="B2"', b'r="B7"', "sheet 1: a row or cell that does not come after the one before it, in row 2"),
+        (
+            b"schemas.openxmlformats.org/spreadsheetml/2006",
+            b"purl.oclc.org/ooxml/spreadsheetml",
+            f"sheet 1: {workbook.OTHER_FORM}",
+        ),
+    ],
+)
+def test_a_row_or_cell_that_the_reader_would_pass_over_refuses_the_workbook_and_says_where(old: bytes, new: bytes, told: str):
+    body = book(["x", "y"], ["a", "b"], ["c", "d"])
+    told_by = changed(body, lambda name, part: part.replace(old, new) if "sheet1" in name else part)
+    assert told_by != changed(body, kept)
+    assert reason(told_by) == told
+
+
+def test_rows_and_cells_that_name_no_place_follow_each_other():
+    def bare(name: str, part: bytes) -> bytes:
+        return re.sub(rb'(<(?:row|c)[^>]*?) r="[^"]*"', rb"\1", part) if "sheet1" in name else part
+
+    (sheet,) = read(changed(book(["x", "y"], ["a", -3]), bare)).sheets
+    assert [cells for _, cells in sheet.rows] == [["x", "y"], ["a", "-3"]]
+
+
 @pytest.mark.parametrize("part", ["xl/workbook.xml", "xl/worksheets/sheet1.xml", "[Content_Types].xml"])
 def test_a_workbook_with_a_broken_part_is_refused_and_nothing_of_it_is_told(part: str):
     assert (
