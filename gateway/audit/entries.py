@@ -11,7 +11,7 @@ from gateway.errors import GatewayError
 from gateway.model import AccessRequest, Caller, Deny, Disclosed, Disclosure, Facts, PatientIdentity, Permit, Query, RuleUse
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry
-from gateway.resource import encoded, name_of
+from gateway.resource import Typed, encoded
 
 _SALT_BYTES = 16
 
@@ -155,9 +155,12 @@ def _items(resources: Sequence[Disclosed], salt: bytes) -> list[dict[str, Any]]:
     firsts: dict[tuple[Any, ...], Disclosed] = {}
     for item in resources:
         body = item.body
-        kind, own_id = name_of(body)
-        meta = body.get("meta")
-        version = meta.get("versionId") if meta else None
+        if body.__class__ is Typed:
+            form: Any = body.form
+            kind, own_id, meta = body.kind, form.id, form.meta
+        else:
+            kind, own_id, meta = body["resourceType"], body["id"], body.get("meta")
+        version = meta.get("versionId") if meta.__class__ is dict else None
         # members of enums live for ever and hash slowly; a disclosure holds its rules
         key = (kind, item.source, id(item.category), id(item.care_class), id(item.rules), item.stripped, version)
         row = rows.get(key)

@@ -4,7 +4,7 @@ A denial that depends on the person, an unknown number and a permitted person wi
 but for the receipt: one function makes all three. Source: FHIR R4 section 2.36 (bundle.html), 3.1.1.5 (search outcome).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from gateway.errors import GatewayError, Incomplete, NotFound
 from gateway.model import (
     AccessRequest,
     Deny,
+    Disclosed,
     Disclosure,
     Mark,
     PersonId,
@@ -51,7 +52,6 @@ VIEW_URL = "urn:uuid:7c0b1f52-6e0b-4c5e-8f3a-2d9b6a41c00"  # and its place: what
 MORE_EVENTS = "There are more events than these, the newest. Narrow the dates, or name a caller or an outcome, to see the others."
 NOT_USED = "{} of the parameters sent mean nothing here and were not used. The self link shows what was asked."
 _AS_FOR_NOBODY = (SourceState.NOTHING, SourceState.STALE)
-_ENTRY = b'{"fullUrl":%b%b","resource":%b,"search":{"mode":"match"}}'
 
 
 def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
@@ -68,10 +68,7 @@ def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
         if all(report.state in _AS_FOR_NOBODY for report in reports):
             names = names_of(look, protected=False)  # these are the states of everybody, so their names tell of nobody
         return _bundle(request, recorded.receipt, [], reports, names, look, person=None)
-    base = encode(f"{look.base_url}/fhir/")[:-1]  # an id of ours and a type of R4 need no escape
-    entries: list[Any] = [
-        msgspec.Raw(_ENTRY % (base, "/".join(name_of(item.body)).encode(), item.encoded)) for item in disclosure.resources
-    ]
+    entries: list[Any] = [msgspec.Raw(one) for one in _entries(disclosure.resources, look)]
     withheld = [issue_of("information", "suppressed", f"Some {name} are withheld.") for name in sorted(disclosure.withheld_known)]
     links = []
     if disclosure.next_key is not None and disclosure.identity.person is not None:
@@ -144,6 +141,17 @@ def searchset(resources: Sequence[Mapping[str, Any]], receipt: Receipt, look: Lo
     if entries:
         bundle["entry"] = entries
     return Answer(200, encode(bundle), receipt_header(receipt), shows_records=True)
+
+
+def _entries(resources: Sequence[Disclosed], look: Look) -> Iterator[bytes]:
+    """Each resource -> its entry. An id of ours and a type of R4 need no escape."""
+    starts: dict[str, bytes] = {}
+    for item in resources:
+        kind, own_id = name_of(item.body)
+        start = starts.get(kind)
+        if start is None:
+            start = starts[kind] = b'{"fullUrl":' + encode(f"{look.base_url}/fhir/{kind}/")[:-1]
+        yield b'%b%b","resource":%b,"search":{"mode":"match"}}' % (start, own_id.encode(), item.encoded)
 
 
 def _outcome(issues: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

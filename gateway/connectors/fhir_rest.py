@@ -220,14 +220,16 @@ def of_structs(entries: Sequence[Any], now: datetime) -> Sequence[SourceRecord]:
     """
     of_nobody = Several([], [], [])
     about: dict[str, Several] = {}
-    shape: type[msgspec.Struct] | None = None
+    known: dict[type[msgspec.Struct], tuple[str, bool, str]] = {}
     number: str | None = None
-    names_nobody, kind, name, here = False, "", "", of_nobody
+    here = of_nobody
     for place, entry in enumerate(entries, start=1):
         form = entry.resource
-        if form.__class__ is not shape:
-            shape, kind = form.__class__, str(form.__struct_config__.tag)
-            names_nobody, name = kind in _OF_NOBODY, mapping.naming(kind) or ""
+        found = known.get(form.__class__)
+        if found is None:
+            kind = str(form.__struct_config__.tag)
+            found = known[form.__class__] = kind, kind in _OF_NOBODY, mapping.naming(kind) or ""
+        kind, names_nobody, name = found
         if names_nobody:
             together = of_nobody
         else:

@@ -5,6 +5,7 @@ not known counts as the most restricted, so what carries it stays here.
 """
 
 import asyncio
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -154,7 +155,7 @@ def _disclosing(
     if "Provenance" in run.wanted:
         _add_provenance(run, released, identity, person)
     patient = _patient(run, identity, person)
-    chosen, next_key = _page(patient, {key: out for key, (_, out) in released.items()}, page)
+    chosen, next_key = _page(patient, {key: given[1] for key, given in released.items()}, page)
     return Disclosure(
         permit=recorded,
         identity=identity,
@@ -179,11 +180,17 @@ def _released(
     released: dict[str, tuple[MappedResource, Disclosed]] = {}
     twice: list[RefusedRecord] = []
     family, wanted, short = Mark.NOT_FOR_FAMILY in run.permit.strip, run.wanted, _Short(run)
+    form: Any
     for number, item in enumerate(resources, start=1):
         if not number % AT_A_TIME:
             yield
         body = item.body
-        kind, own_id = name_of(body)
+        if body.__class__ is Typed:
+            form = body.form
+            kind, own_id = body.kind, form.id
+        else:
+            form = None
+            kind, own_id = name_of(body)
         if kind not in wanted or kind == "Patient":  # the answer's one Patient is the trace's
             continue
         if only is not None and own_id != only:
@@ -192,7 +199,7 @@ def _released(
         if key in released:
             twice.append(RefusedRecord(item.source, item.where, "another record has the same id"))
             continue
-        way = short.of(item, kind) if body.__class__ is Typed else None
+        way = None if form is None else short.of(item, kind, form)
         out = None if way is None else way.disclosed(body)  # type: ignore[arg-type] # it is Typed
         if out.__class__ is Mark:
             run.hold(f"mark:{out}", item.category)
@@ -212,12 +219,20 @@ class _Short:
         self._kept = run.policy.rulings(of(permit.facts)).kept
         self._key = (permit.strip, permit.sources)
         self._met: dict[tuple[Any, ...], Usual | None] = {}
+        self._last: dict[str, tuple[MappedResource, Usual | None]] = {}  # of each type: the one before, and its way
 
-    def of(self, item: MappedResource, kind: str) -> Usual | None:
-        meta = item.body.form.meta  # type: ignore[attr-defined] # it is Typed
+    def of(self, item: MappedResource, kind: str, form: Any) -> Usual | None:
+        meta = form.meta
         if meta is not UNSET and (meta.__class__ is not dict or "security" in meta):
             return None  # labels of its own are looked at one by one
-        source, paths = item.source, item.paths
+        last = self._last.get(kind)
+        if last is not None and _alike(item, last[0]):
+            return last[1]
+        way = self._found(item, kind, item.source, item.paths)
+        self._last[kind] = item, way
+        return way
+
+    def _found(self, item: MappedResource, kind: str, source: str, paths: Paths) -> Usual | None:
         # all that is named by its place in memory is held by what is kept, or lives for ever
         key = (kind, source, id(paths), id(item.category), id(item.care_class), item.locked, item.not_early_years)
         try:
@@ -239,6 +254,18 @@ class _Short:
         if len(self._kept) < KEPT:
             self._kept[key] = (terms, item.paths, form, way)
         return way
+
+
+def _alike(one: MappedResource, other: MappedResource) -> bool:
+    """Whether all that a decision depends on is the same, as it is for nearly all that one map makes of one record."""
+    return (
+        one.paths is other.paths
+        and one.source == other.source
+        and one.category is other.category
+        and one.care_class is other.care_class
+        and one.locked is other.locked
+        and one.not_early_years is other.not_early_years
+    )
 
 
 def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | None:
@@ -376,11 +403,17 @@ def _page(patient: Disclosed | None, released: Mapping[str, Disclosed], page: Pa
     """All that may leave -> one page of it in a fixed order, the Patient first, and the key to go on after."""
     first = f"Patient/{patient.body['id']}" if patient else ""
     after = page.after_key or ""
-    keys = sorted(key for key in released if after.startswith("Patient/") or key > after)
+    keys = sorted(released)
+    if after and not after.startswith("Patient/"):
+        keys = keys[bisect_right(keys, after) :]
     if patient is not None and not after:
         keys.insert(0, first)
     chosen: list[Disclosed] = []
     size = 0
+    if len(keys) <= page.count:  # nearly always all of it
+        whole = [patient if patient is not None and key == first else released[key] for key in keys]
+        if sum([len(item.encoded) for item in whole]) + ENTRY_BYTES * len(whole) <= page.max_bytes:
+            return tuple(whole), None
     for key in keys:
         item = patient if patient is not None and key == first else released[key]
         size += len(item.encoded) + ENTRY_BYTES

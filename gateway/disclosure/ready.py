@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gateway.disclosure.labels import labelled, labels_of, not_for_family, raised
-from gateway.disclosure.stripping import strip, sweep
+from gateway.disclosure.stripping import WHOLE, strip, sweep
 from gateway.model import CareClass, Category, MappedResource, Mark, Resource
 from gateway.resource import encoded, name_of
 
 Paths: TypeAlias = Mapping[Mark, tuple[tuple[str, ...], ...]]
-Work: TypeAlias = tuple[tuple[Mark, tuple[tuple[str, ...], ...] | None], ...]
+Work: TypeAlias = tuple[tuple[Mark, tuple[tuple[str, ...], ...] | None, frozenset[str]], ...]
 UNKNOWN_LABEL = "unknown-label"
 
 _MARKS = frozenset(Mark)
@@ -88,17 +88,29 @@ def readied(item: MappedResource, strip: frozenset[Mark]) -> tuple[Any, ...]:
 
 
 def work_of(gone: frozenset[Mark], paths: Paths) -> Work:
-    """What has to go from a resource with these marks: (mark, paths), and paths None for a mark that is not known."""
+    """What has to go from a resource with these marks: (mark, paths, elements), and paths None for a mark that is not known.
+
+    A resource with none of the elements has nothing at the paths; no elements are named where that does not follow.
+    """
     if not paths.keys() <= _MARKS:
-        return ((Mark.LOCATING, None),)
-    return tuple((mark, paths.get(mark, ())) for mark in Mark if mark in gone and (mark in paths or mark is Mark.LOCATING))
+        return ((Mark.LOCATING, None, frozenset()),)
+    marks = [mark for mark in Mark if mark in gone and (mark in paths or mark is Mark.LOCATING)]
+    return tuple((mark, paths.get(mark, ()), _elements(mark, paths.get(mark, ()))) for mark in marks)
 
 
-def taken_out(body: Resource, work: Iterable[tuple[Mark, Any]]) -> tuple[Resource | None, str, tuple[Mark, ...]]:
+def _elements(mark: Mark, paths: tuple[tuple[str, ...], ...]) -> frozenset[str]:
+    if mark is Mark.LOCATING or any(path in ((), WHOLE) for path in paths):
+        return frozenset()
+    return frozenset(name for path in paths for name in (path[0], f"_{path[0]}"))
+
+
+def taken_out(body: Resource, work: Iterable[tuple[Mark, Any, frozenset[str]]]) -> tuple[Resource | None, str, tuple[Mark, ...]]:
     """A resource without what has to go, and the marks that cost it something; None, and why, where nothing whole is left."""
     stripped: tuple[Mark, ...] = ()
     left: Resource | None = body
-    for mark, paths in work:
+    for mark, paths, elements in work:
+        if elements and left.__class__ is dict and elements.isdisjoint(left):
+            continue
         before, left = left, None if paths is None or left is None else strip(left, paths)
         if mark is Mark.LOCATING and left is not None:
             left = sweep(left)

@@ -4,7 +4,7 @@ The marks name paths; for a person whose whereabouts are protected that is not t
 says where somebody lives, is cared for or goes to school is swept out of every resource as well.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from gateway.disclosure.required import NOTE_NEEDS, REQUIRED, REQUIRED_INSIDE, complete, has
 from gateway.model import Mark, Resource
-from gateway.resource import Probe, Typed, probe
+from gateway.resource import Typed, probe
 
 WHOLE = ("*",)
 PLACES_AND_PEOPLE = frozenset(
@@ -111,22 +111,21 @@ def fields_of(form: type[msgspec.Struct], paths: tuple[tuple[str, ...], ...]) ->
 
 def is_whole(body: Typed) -> bool:
     """Whether a typed resource has what its type requires. A type we know nothing of never has."""
-    needs = _needs(body.kind, body.form.__class__)
-    if needs is None:
-        return False
-    alone, choices = needs
-    form = body.form
-    return UNSET not in alone(form) and UNSET not in [UNSET if any_of(form) == nothing else True for any_of, nothing in choices]
+    return whole(body.kind, body.form.__class__)(body.form)
 
 
 @lru_cache(maxsize=1024)
-def _needs(kind: str, form: type[msgspec.Struct]) -> tuple[Probe, tuple[tuple[Probe, Any], ...]] | None:
-    """What a type requires: the elements of one field of its struct, read at once, and those that several fields may hold."""
+def whole(kind: str, form: type[msgspec.Struct]) -> Callable[[Any], bool]:
+    """A type and its struct -> what tells of a struct whether it has all that the type requires."""
     required = REQUIRED.get(kind)
     if required is None:
-        return None
+        return lambda form: False
     fields = [tuple(field for field in form.__struct_fields__ if has((field,), name)) for name in required]
-    return probe([names[0] for names in fields if len(names) == 1])[0], tuple(probe(names) for names in fields if len(names) != 1)
+    alone, _ = probe([names[0] for names in fields if len(names) == 1])
+    choices = tuple(probe(names) for names in fields if len(names) != 1)  # an element that one of several fields holds
+    if not choices:
+        return lambda form: UNSET not in alone(form)
+    return lambda form: UNSET not in alone(form) and not any(any_of(form) == nothing for any_of, nothing in choices)
 
 
 def sweep(body: Resource) -> Resource | None:

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import UNSET
 
 from gateway.disclosure.labels import security_of
-from gateway.disclosure.stripping import fields_of, is_whole
+from gateway.disclosure.stripping import fields_of, whole
 from gateway.model import Disclosed, MappedResource, Mark
 from gateway.resource import Typed, encoded_form, probe
 
@@ -18,7 +18,7 @@ from gateway.resource import Typed, encoded_form, probe
 class Usual:
     """Typed resources of one type, from one source, with the same marks, class and ruling."""
 
-    __slots__ = ("_alone", "_gone", "_inner", "_looks", "_no_inner", "_nothing", "_of")
+    __slots__ = ("_alone", "_gone", "_inner", "_is_whole", "_looks", "_no_inner", "_nothing", "_of")
 
     def __init__(
         self, item: MappedResource, gone: Iterable[tuple[Mark, tuple[str, ...], tuple[str, ...]]], rules: tuple[str, ...]
@@ -29,6 +29,7 @@ class Usual:
         self._looks, self._nothing = probe(names)
         inner = tuple(dict.fromkeys(name for _, _, inner in gone for name in inner))
         self._inner, self._no_inner = probe(inner)
+        self._is_whole = whole(item.body.kind, item.body.form.__class__)  # type: ignore[attr-defined] # it is Typed
         self._alone: Mapping[str, Any] = {"security": [*security_of(item.care_class)]}
 
     def disclosed(self, body: Typed) -> Disclosed | Mark | None:
@@ -45,7 +46,7 @@ class Usual:
                         setattr(form, name, UNSET)
                         had = True
                 if had:
-                    if not is_whole(body):
+                    if not self._is_whole(form):
                         return mark
                     stripped = (*stripped, mark)
         meta = form.meta
@@ -54,10 +55,10 @@ class Usual:
         return Disclosed(body, source, category, care_class, rules, stripped, encoded_form(body))
 
 
-def usual(item: MappedResource, work: Iterable[tuple[Mark, Any]], rules: tuple[str, ...]) -> Usual | None:
+def usual(item: MappedResource, work: Iterable[tuple[Mark, Any, frozenset[str]]], rules: tuple[str, ...]) -> Usual | None:
     """The first of many alike -> the short way for all of them; None where more is asked than taking fields out."""
     gone = []
-    for mark, paths in work:
+    for mark, paths, _ in work:
         if paths is None or mark is Mark.LOCATING:
             return None
         whole, tops, inner = fields_of(item.body.form.__class__, paths)  # type: ignore[attr-defined] # it is Typed
