@@ -92,18 +92,27 @@ def _adapter(name: str, folder: Path, adapters: Path | None, *, as_json: bool) -
     report = examine(one)
     tier, needs = report.needs()
     if as_json:
-        typer.echo(json.dumps({"adapter": name, "claimed": report.claimed, "met": report.met, "faults": report.faults}))
+        told = {"adapter": name, "claimed": report.claimed, "met": report.met}
+        typer.echo(json.dumps({**told, "faults": report.faults, "not_checked": report.unchecked}))
     else:
         typer.echo(f"cases      {len(one.cases)} of {name}")
         for made in one.scores:
             every = made.caught + len(made.survived)
             typer.echo(f"lines      {made.title}: {made.caught} of {every} changes noticed by cases")
         following = f" ({tier} needs: {', '.join(needs) or 'what quality.yaml says is missing'})" if tier else ""
+        for rule, why in report.unchecked.items():
+            typer.echo(f"not checked: {rule}: {why}" + (" (exempt)" if rule in report.exempt else ""))
         typer.echo(f"tier       {report.met or 'none'}{following}")
     order = list(TIERS)
     claimed = order[: order.index(report.claimed) + 1] if report.claimed in order else order[:1]
     faults = [
         fault for step in claimed for rule in TIERS[step] if rule not in report.exempt for fault in report.faults.get(rule, ())
+    ]
+    faults += [
+        f"{name}: {rule} is not checked: {why}"
+        for step in claimed
+        for rule, why in report.unchecked.items()
+        if rule in TIERS[step] and rule not in report.exempt
     ]
     if not faults and not report.holds:
         faults.append(f"{name}: quality.yaml claims {report.claimed or 'no tier'}, and says itself what is missing for it")

@@ -1,9 +1,10 @@
 """The mappings as the commands that look at them load and name them."""
 
+import json
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,7 +53,28 @@ def named(maps: mapping.Maps, name: str) -> MapPlan | OutwardPlan:
     return found[0]
 
 
-def load_maps(folder: Path | None, code_maps: Path | None = None) -> mapping.Maps:
+def no_golden(adapter: str) -> list[str]:
+    """What is said of a case whose golden nobody has made yet."""
+    return [f"no golden yet: gateway map cases {adapter} --accept writes what comes out, for you to read in the diff"]
+
+
+def told(adapter: str, name: str, faults: list[str], *, new: bool, as_json: bool) -> None:
+    """One case: equal to its golden, not so, or without one yet."""
+    if as_json:
+        said = "new" if new else "differs" if faults else "equal"
+        typer.echo(json.dumps({"adapter": adapter, "case": name, "golden": said, "faults": faults}))
+        return
+    typer.echo(f"{'new ' if new else 'FAIL' if faults else 'ok  '} {adapter}/{name}")
+    for fault in faults:
+        typer.echo(f"     {fault}")
+
+
+def fault_object(fault: mapping.Fault) -> dict[str, Any]:
+    """A fault or a warning, for machines."""
+    return {"file": fault.file, "line": fault.line, "column": fault.column, "message": fault.message}
+
+
+def load_maps(folder: Path | None, code_maps: Path | None = None, *, as_json: bool = False) -> mapping.Maps:
     """A mappings folder -> its maps, or its faults and the end of the command. `code_maps`: a source's own code maps."""
     if code_maps is not None and not code_maps.is_dir():
         fail("--code-maps names no folder", code=UNUSABLE)
@@ -61,6 +83,9 @@ def load_maps(folder: Path | None, code_maps: Path | None = None) -> mapping.Map
             return _shipped()
         return mapping.load(folder or files("mappings"), overrides=code_maps)
     except mapping.MappingFaults as error:
+        if as_json:
+            typer.echo(json.dumps({"maps": {}, "faults": [fault_object(one) for one in error.faults], "warnings": []}))
+            raise typer.Exit(UNUSABLE) from None
         for fault in error.faults:
             typer.echo(str(fault), err=True)
         fail(f"{len(error.faults)} faults in the mappings", code=UNUSABLE)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import mapping
-from gateway.cli.loaded_maps import UNUSABLE, Folder, load_maps
+from gateway.cli.loaded_maps import UNUSABLE, Folder, load_maps, no_golden, told
 from gateway.cli.say import fail
 from gateway.kit.explain import Origin
 from gateway.kit.mutate import Score, score, score_outward
@@ -54,18 +54,18 @@ def write(
     raise typer.Exit(1 if written.refused else 0)
 
 
-def compare_written(maps: mapping.Maps, folder: Path, adapter: str | None, *, accept: bool) -> int:
+def compare_written(maps: mapping.Maps, folder: Path, adapter: str | None, *, accept: bool, as_json: bool) -> int:
     """Every case of outward maps, told one by one -> how many are wrong."""
     wrong = 0
     for case in write_cases(folder, adapter):
         came = case.run(maps)
         if accept:
             case.accept(came)
-        faults = case.differences(came) + [f"not read back without loss: {path}" for path in case.lost(maps, came)]
+        new = case.is_new(came)
+        faults = no_golden(case.adapter) if new else case.differences(came)
+        faults += [f"not read back without loss: {path}" for path in case.lost(maps, came)]
         wrong += bool(faults)
-        typer.echo(f"{'ok  ' if not faults else 'FAIL'} {case.adapter}/{case.name}")
-        for fault in faults:
-            typer.echo(f"     {fault}")
+        told(case.adapter, case.name, faults, new=new, as_json=as_json)
     return wrong
 
 
@@ -96,6 +96,14 @@ def tables_of(plan: MapPlan | OutwardPlan) -> str:
     from gateway.kit.outward import outward_tables
 
     return outward_tables(plan) if isinstance(plan, OutwardPlan) else tables(plan)
+
+
+def rows_of(plan: MapPlan | OutwardPlan) -> dict[str, Any]:
+    """What a map's tables say, for machines."""
+    from gateway.kit.docs import told_lines
+    from gateway.kit.outward import told_outward
+
+    return told_outward(plan) if isinstance(plan, OutwardPlan) else told_lines(plan)
 
 
 def _resources(file: Path) -> list[dict[str, Any]]:

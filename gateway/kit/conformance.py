@@ -18,6 +18,7 @@ from gateway.errors import StartupRefused
 from gateway.kit.hostile import FILES, MARK, records
 from gateway.kit.mutate import Score, score, score_outward
 from gateway.kit.readme import made
+from gateway.kit.running import NotChecked
 from gateway.kit.running_rules import empty, errors, no_network, number_in_url, read_only, settings, slow, wrong_person
 from gateway.mapping import R4_SCHEMA, Maps, map_record, shape_faults
 from gateway.mapping.cases import Case, cases, context
@@ -91,6 +92,7 @@ class Report:
     claimed: str
     met: str  # "" when not even sandbox
     exempt: Mapping[str, str]
+    unchecked: Mapping[str, str]  # rule -> why nothing could be looked at; it counts as not met
 
     @property
     def holds(self) -> bool:
@@ -104,7 +106,8 @@ class Report:
         following = order[order.index(self.met) + 1 :] if self.met else order
         if not following:
             return "", []
-        return following[0], [rule for rule in TIERS[following[0]] if self.faults.get(rule) and rule not in self.exempt]
+        rules = [rule for rule in TIERS[following[0]] if rule not in self.exempt]
+        return following[0], [rule for rule in rules if self.faults.get(rule) or rule in self.unchecked]
 
 
 def subject(
@@ -121,16 +124,22 @@ def subject(
 
 
 def examine(one: Subject) -> Report:
-    """Every rule on one adapter."""
-    faults = {rule: tuple(RULES[rule](one)) for rules in TIERS.values() for rule in rules}
+    """Every rule on one adapter. One that could look at nothing is not met, whatever it would have said."""
+    faults: dict[str, tuple[str, ...]] = {}
+    unchecked: dict[str, str] = {}
+    for rule in (rule for rules in TIERS.values() for rule in rules):
+        try:
+            faults[rule] = tuple(RULES[rule](one))
+        except NotChecked as why:
+            faults[rule], unchecked[rule] = (), str(why)
     exempt, missing = _said(one, "exempt"), _said(one, "missing")
     met = ""
     for tier, rules in TIERS.items():
         said_missing = tier in missing  # the author's own word: what no machine can see
-        if said_missing or any(faults[rule] and rule not in exempt for rule in rules):
+        if said_missing or any((faults[rule] or rule in unchecked) and rule not in exempt for rule in rules):
             break
         met = tier
-    return Report(faults, str(one.quality.get("tier", "")), met, dict(exempt))
+    return Report(faults, str(one.quality.get("tier", "")), met, dict(exempt), unchecked)
 
 
 def quality(one: Subject) -> Iterator[str]:
@@ -177,7 +186,7 @@ def mental_health_status(one: Subject) -> Iterator[str]:
     """No map says a legal status in the extension that is for the Mental Health Act: an order about a child is another law."""
     for plan in one.maps.plans(one.name):
         for block in plan.blocks:
-            for found in _extensions(block.block.lines):
+            for found in dict.fromkeys(_extensions(block.block.lines)):
                 if found.endswith("/Extension-UKCore-LegalStatus"):
                     yield f"{plan.source.file}: {block.block.label} sets Extension-UKCore-LegalStatus"
 

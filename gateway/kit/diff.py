@@ -5,13 +5,15 @@ import json
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gateway.mapping.cases import Came, Case
 from gateway.mapping.loading import load
+from gateway.mapping.outward.cases import WriteCase
+from gateway.mapping.outward.write import Written
 from gateway.mapping.run import Maps
 
 
@@ -44,19 +46,20 @@ def at_revision(folder: Path, revision: str, into: Path) -> Path:
     return into / inside
 
 
-def diff(old: Maps, new: Maps, cases: list[Case]) -> Iterator[Change]:
-    """Two versions of the maps, and cases -> what changes in what comes out."""
+def diff(old: Maps, new: Maps, cases: Sequence[Case | WriteCase]) -> Iterator[Change]:
+    """Two versions of the maps, and cases of either way -> what changes in what comes out."""
     for case in cases:
         shown = f"{case.adapter}/{case.name}"
-        before, after = case.run(old), case.run(new)
-        yield from (Change(shown, place, *values) for place, *values in _differ(_by_id(before), _by_id(after), ""))
-        for refusal in sorted(set(before.refusals) - set(after.refusals)):
-            yield Change(shown, "refused", refusal, "no more")
-        for refusal in sorted(set(after.refusals) - set(before.refusals)):
-            yield Change(shown, "refused", "not before", refusal)
+        if isinstance(case, Case):
+            (before, refused), (after, refuses) = (_read(case.run(maps)) for maps in (old, new))
+        else:
+            (before, refused), (after, refuses) = (_written(case.run(maps)) for maps in (old, new))
+        yield from (Change(shown, place, *values) for place, *values in _differ(before, after, ""))
+        yield from (Change(shown, "refused", one, "no more") for one in sorted(refused - refuses))
+        yield from (Change(shown, "refused", "not before", one) for one in sorted(refuses - refused))
 
 
-def changes(folder: Path, revision: str, cases: list[Case]) -> list[Change]:
+def changes(folder: Path, revision: str, cases: Sequence[Case | WriteCase]) -> list[Change]:
     """A mappings folder and a revision -> what changed since. Raises `NoSuchRevision`, `MappingFaults`."""
     with tempfile.TemporaryDirectory() as place:
         old = load(at_revision(folder, revision, Path(place)))
@@ -70,8 +73,15 @@ def _run(command: list[str]) -> bytes:
         raise NoSuchRevision from error
 
 
-def _by_id(came: Came) -> dict[str, Any]:
-    return {f"{made.body['resourceType']}/{made.body['id']}": made.body for made in came.resources}
+def _read(came: Came) -> tuple[dict[str, Any], set[str]]:
+    return {f"{made.body['resourceType']}/{made.body['id']}": made.body for made in came.resources}, set(came.refusals)
+
+
+def _written(came: Written) -> tuple[dict[str, Any], set[str]]:
+    """What would leave, and what would not: both are a change that somebody must see."""
+    kept = [f"{path}: {reason}" for path, reason in came.accounting.withheld] if came.accounting is not None else []
+    made = {"written": came.data, "withheld": sorted(kept), "not sent": sorted(came.not_sent)} if came.data is not None else {}
+    return made, {f"{one.where}: {one.reason}" for one in came.refused}
 
 
 def _differ(one: Any, other: Any, place: str) -> Iterator[tuple[str, str, str]]:

@@ -1,25 +1,34 @@
 """What a governance lead reads of a map: where each element comes from, and why each other field is not passed on."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from gateway.kit.lines import flow_text, lines, path_text, when_text
 from gateway.mapping.plan import MapPlan
+from gateway.mapping.tree import Either
+
+
+def told_lines(plan: MapPlan) -> dict[str, Any]:
+    """A checked map -> what its two tables say, for machines."""
+    rows = []
+    for one in lines(plan):
+        when = conditions([*(group.when for group in one.groups), one.line.when])
+        labels = [one.care_class or "", *sorted(one.marks)]
+        rows.append(told_line(one.place, flow_text(one.line.flow), one.type, when, labels, one.line.pos.line))
+    ignored = [{"field": path_text(path), "why": reason} for path, reason in plan.source.ignore]
+    return {"map": plan.title, "reads": plan.source.reads, "because": plan.source.because, "lines": rows, "ignored": ignored}
 
 
 def tables(plan: MapPlan) -> str:
     """A checked map -> its two tables, as Markdown."""
-    source = plan.source
+    source, told = plan.source, told_lines(plan)
     out = [
         f"## {plan.title}",
         "",
         f"Reads `{source.reads}` ({plan.schema.about}). {source.because}.",
         "",
-        "| target | from | type | only when | care class and marks | line |",
-        "|---|---|---|---|---|---|",
+        *line_table(told["lines"]),
     ]
-    for one in lines(plan):
-        conditions = [group.when for group in one.groups] + [one.line.when]
-        when = " and ".join(when_text(condition) for condition in conditions if condition is not None)
-        labels = ", ".join(filter(None, [one.care_class or "", *sorted(one.marks)]))
-        out.append(row(code(one.place), code(flow_text(one.line.flow)), one.type, code(when), labels, str(one.line.pos.line)))
     for block in plan.blocks:
         written = block.block
         if written.when is not None or written.each is not None:
@@ -29,6 +38,26 @@ def tables(plan: MapPlan) -> str:
     out += ["", "| field | why not passed on |", "|---|---|"]
     out += [row(code(path_text(path)), reason) for path, reason in source.ignore]
     return "\n".join(out) + "\n"
+
+
+def told_line(target: str, source: str, type_: str, when: str, labels: Iterable[str], line: int) -> dict[str, Any]:
+    """One line, for machines."""
+    care_class, *marks = labels
+    return {"target": target, "from": source, "type": type_, "when": when, "class": care_class, "marks": marks, "line": line}
+
+
+def line_table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Lines -> the table of them."""
+    out = ["| target | from | type | only when | care class and marks | line |", "|---|---|---|---|---|---|"]
+    for one in rows:
+        labels = ", ".join(filter(None, [one["class"], *one["marks"]]))
+        out.append(row(code(one["target"]), code(one["from"]), one["type"], code(one["when"]), labels, str(one["line"])))
+    return out
+
+
+def conditions(found: Iterable[Either | None]) -> str:
+    """Conditions around a line -> as one."""
+    return " and ".join(when_text(one) for one in found if one is not None)
 
 
 def row(*cells: str) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from gateway.kit.docs import code, row
-from gateway.kit.lines import flow_paths, flow_text, path_text, target_text, when_text
+from gateway.kit.docs import code, conditions, line_table, row, told_line
+from gateway.kit.lines import flow_paths, flow_text, path_text, target_text
 from gateway.mapping.outward.accounting import OWN
 from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.r4 import index
@@ -32,6 +33,26 @@ def outward_lines(plan: OutwardPlan) -> Iterator[OutwardLine]:
     yield from _lines(plan, plan.source.blocks[0].lines, (), (), ((),))
 
 
+def told_outward(plan: OutwardPlan) -> dict[str, Any]:
+    """A checked outward map -> what its tables say, for machines."""
+    rows = []
+    for one in outward_lines(plan):
+        when = conditions([*(group.when for group in one.groups), one.line.when])
+        each = "".join(f"{path_text(group.each)}: " for group in one.groups)
+        labels = [one.care_class or "", *sorted(one.marks)]
+        rows.append(told_line(one.target, each + flow_text(one.line.flow), one.type, when, labels, one.line.pos.line))
+    source = plan.source
+    return {
+        "map": plan.title,
+        "writes": source.writes,
+        "takes": {taken.type: taken.number for taken in source.takes},
+        "because": source.because,
+        "lines": rows,
+        "withheld": [{"element": path_text(path), "why": reason} for path, reason in source.withhold],
+        "ignored": [{"element": path_text(path), "why": reason} for path, reason in source.ignore],
+    }
+
+
 def outward_tables(plan: OutwardPlan) -> str:
     """A checked outward map -> its tables, as Markdown."""
     source = plan.source
@@ -41,16 +62,8 @@ def outward_tables(plan: OutwardPlan) -> str:
         "",
         f"Writes `{source.writes}` ({plan.schema.about}) from: {takes}. {source.because}.",
         "",
-        "| target | from | type | only when | care class and marks | line |",
-        "|---|---|---|---|---|---|",
+        *line_table(told_outward(plan)["lines"]),
     ]
-    for one in outward_lines(plan):
-        conditions = [group.when for group in one.groups] + [one.line.when]
-        when = " and ".join(when_text(condition) for condition in conditions if condition is not None)
-        each = "".join(f"{path_text(group.each)}: " for group in one.groups)
-        labels = ", ".join(filter(None, [one.care_class or "", *sorted(one.marks)]))
-        cells = (code(one.target), code(each + flow_text(one.line.flow)), one.type, code(when), labels, str(one.line.pos.line))
-        out.append(row(*cells))
     out += ["", "| element | why the recipient must not have it |", "|---|---|"]
     out += [row(code(path_text(path)), reason) for path, reason in source.withhold]
     out += ["", "| element | why it is not sent |", "|---|---|"]

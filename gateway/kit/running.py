@@ -1,12 +1,15 @@
 """An adapter run without a network: built from its own README's settings, asked of a source that behaves as told.
 
 What the rules of conformance.py see: every request that would have gone out, what came back, how it ended. A database is the
-only world that is not faked: an `sql` source gets an empty SQLite file.
+only world that is not faked: a source with a `database_url` gets a SQLite file of its own, empty, gone, broken, held by another,
+or made by a script of answers/.
 """
 
 import asyncio
 import contextlib
 import re
+import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -70,6 +73,10 @@ class NoSettings(Exception):
     """The README's settings cannot be used; the text says why."""
 
 
+class NotChecked(Exception):
+    """A rule that could look at nothing; the text says why. It counts as not met."""
+
+
 @dataclass(slots=True)
 class World:
     """What surrounds the adapter, and what it did to it."""
@@ -79,6 +86,7 @@ class World:
     waits: bool = False  # the shelf, too, never answers
     requests: list[tuple[str, str, Mapping[str, str], bytes]] = field(default_factory=list)
     shelf_asked: int = 0
+    database: str = ""  # what a source's database is: "" empty; "gone", "broken", "busy", or a script that makes it
     open: int = 0  # requests begun and not ended
     network: list[str] = field(default_factory=list)  # what went past the fakes
 
@@ -150,6 +158,8 @@ def settings_of(name: str, manifest: Manifest, readme: str, folder: Path) -> Sou
         options["database_url"] = f"sqlite:///{folder / 'source.db'}"
     if "drop" in options:
         options["drop"] = str(folder / "drop")
+    if "code_maps" in options:
+        options["code_maps"] = str(folder / "code_maps")
     budget_s = said.budget_s or manifest.budget_s
     return SourceSettings(
         source, name, said.custodian, said.agreement, said.title, budget_s, said.max_age_h, said.keep_days, options
@@ -178,7 +188,7 @@ def run(adapter_of: "Making", world: World, *, purpose: Purpose, types: frozense
             await adapter.close()
         return Ran(tuple(records), tuple(facts), error, took_s)
 
-    with offline(world):
+    with offline(world), adapter_of.database(world):
         return asyncio.run(asked())
 
 
@@ -188,6 +198,7 @@ class Making:
     def __init__(self, package: ModuleType, manifest: Manifest, settings: SourceSettings, connector: Any, folder: Path) -> None:
         self._package, self._manifest, self._settings = package, manifest, settings
         self._connector, self._folder = connector, folder
+        self.has_database = "database_url" in settings.options
 
     def __call__(self, world: World) -> Adapter:
         """The adapter in this world. Raises `StartupRefused`."""
@@ -200,14 +211,41 @@ class Making:
         made: Adapter = maker(self._manifest, self._settings, tools)
         return made
 
+    @contextlib.contextmanager
+    def database(self, world: World) -> Iterator[None]:
+        """The source's database, as this world has it."""
+        if not self.has_database:
+            yield
+            return
+        file = self._folder / "source.db"
+        file.unlink(missing_ok=True)
+        if world.database == "gone":
+            yield
+        elif world.database == "broken":
+            file.write_bytes(b"not a database, whatever its name says" * 100)
+            yield
+        else:
+            with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as held:
+                held.execute("pragma user_version = 1")  # a file with nothing in it is not one yet
+                if world.database == "busy":
+                    held.execute("begin exclusive")
+                elif world.database:
+                    held.executescript(world.database)
+                yield
+
 
 @contextlib.contextmanager
-def making(package: ModuleType, manifest: Manifest, readme: str, connector: Any) -> Iterator[Making]:
-    """An adapter as its README sets it, in a folder of its own. Raises `NoSettings`."""
+def making(package: ModuleType, manifest: Manifest, readme: str, connector: Any, codes: Path | None = None) -> Iterator[Making]:
+    """An adapter as its README sets it, in a folder of its own; `codes`: code maps that it may call its own.
+
+    Raises `NoSettings`.
+    """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "drop").mkdir()
         (folder / "source.db").touch()
+        if codes is not None and codes.is_dir():
+            shutil.copytree(codes, folder / "code_maps")
         settings = settings_of(manifest.name, manifest, readme, folder)
         yield Making(package, manifest, settings, connector, folder)
 

@@ -1,6 +1,6 @@
 """Rules of the conformance kit that run the adapter: how it ends, what it sends, whose records it brings."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -12,12 +12,27 @@ from gateway.adapter import (
     SourceContractBroken,
     SourceError,
     SourceRefused,
+    SourceTimedOut,
     SourceUnavailable,
     StartupRefused,
 )
 from gateway.fetch import is_about
 from gateway.kit.hostile import FILES, MARK
-from gateway.kit.running import BORN, BUDGET_S, LOCAL, NUMBER, OTHER, Making, NoSettings, Ran, World, answers, identity, kept
+from gateway.kit.running import (
+    BORN,
+    BUDGET_S,
+    LOCAL,
+    NUMBER,
+    OTHER,
+    Making,
+    NoSettings,
+    NotChecked,
+    Ran,
+    World,
+    answers,
+    identity,
+    kept,
+)
 from gateway.kit.running import making as making_of
 from gateway.kit.running import run as run_in
 
@@ -33,6 +48,9 @@ STATUSES: Final = {
     503: SourceUnavailable,
 }
 CUT: Final = b'{"resourceType": "Bundle", "entry": [{"resource": {"' + MARK.encode()
+DATABASES: Final = {"gone": SourceUnavailable, "broken": SourceContractBroken, "": SourceContractBroken}
+OTHER_LOCAL: Final = "LOCAL-9"
+VERIFIED: Final = [Claim(local_id=LOCAL, birth_date=BORN)]  # what the crosswalk holds of the person asked about
 READS: Final = frozenset({"GET", "POST", "HEAD"})  # a search and an operation post; none of these is a write by itself
 CHANGES: Final = ("create", "update", "delete", "$process-message", "mutation")
 
@@ -40,7 +58,7 @@ CHANGES: Final = ("create", "update", "delete", "$process-message", "mutation")
 def settings(one: "Subject") -> Iterator[str]:
     """The README's own settings are ones the gateway accepts, and the adapter is built from them."""
     try:
-        with making_of(one.package, one.manifest, one.readme, one.connector) as making:
+        with making_of(one.package, one.manifest, one.readme, one.connector, one.folder / "codes") as making:
             making(World())
     except NoSettings as error:
         yield f"README.md: {error}"
@@ -49,9 +67,19 @@ def settings(one: "Subject") -> Iterator[str]:
 
 
 def errors(one: "Subject") -> Iterator[str]:
-    """401, 403, 429, 5xx, an answer cut short and hostile answers: each sorts to the right error, and none holds a value."""
+    """401, 403, 429, 5xx, an answer cut short and hostile answers: each sorts to the right error, and none holds a value.
+
+    Of a database: one that is not there, one that is none, one without the tables. What reads deliveries alone asks nobody.
+    """
+    if _has_database(one):
+        for database, wanted in DATABASES.items():
+            ran, _ = _ran(one, World(database=database))
+            if not isinstance(ran.error, wanted):
+                yield f"a database that is {database or 'empty'} must be {wanted.__name__}, came out as {_named(ran)}"
+        return
     for status, wanted in STATUSES.items():
         ran, world = _ran(one, World(_answer(status, MARK.encode())))
+        _looked(world)
         if world.requests and not isinstance(ran.error, wanted):
             yield f"an answer of {status} must be {wanted.__name__}, came out as {_named(ran)}"
         yield from _silent(f"an answer of {status}", ran)
@@ -67,8 +95,11 @@ def errors(one: "Subject") -> Iterator[str]:
 
 def slow(one: "Subject") -> Iterator[str]:
     """A source that never answers stops at the budget, and what was asked of it is let go."""
-    ran, world = _ran(one, World(waits=True), budget_s=BUDGET_S)
-    if (world.requests or world.shelf_asked) and not isinstance(ran.error, TimeoutError):
+    database = _has_database(one)
+    ran, world = _ran(one, World(waits=True, database="busy"), budget_s=BUDGET_S)
+    if not database:
+        _looked(world)
+    if not isinstance(ran.error, TimeoutError | SourceTimedOut):
         yield f"a source that never answers came out as {_named(ran)}"
     if ran.took_s > 5 * BUDGET_S:
         yield "a source that never answers is not stopped at its budget"
@@ -79,39 +110,60 @@ def slow(one: "Subject") -> Iterator[str]:
 def empty(one: "Subject") -> Iterator[str]:
     """A source that holds nothing of the person gives nothing, and no error."""
     nobody = answers(one.package).get("nobody")
-    ran, world = _ran(one, World(_answer(200, nobody) if nobody is not None else _answer(200, b"")))
+    if _has_database(one):
+        ran, world = _ran(one, World(database=_script(nobody, "nobody.sql")))
+    else:
+        ran, world = _ran(one, World(_answer(200, nobody if nobody is not None else b"")))
+        _looked(world)
     if world.requests and nobody is None:
-        return  # what its nothing looks like, the adapter did not say: answers/nobody would
-    if world.requests or world.shelf_asked:
-        if ran.error is not None:
-            yield f"a source that holds nothing came out as {_named(ran)}"
-        if ran.records:
-            yield "a source that holds nothing gave a record"
+        raise NotChecked("what its source says when it holds nothing is not known: lay it down as answers/nobody.json")
+    if ran.error is not None:
+        yield f"a source that holds nothing came out as {_named(ran)}"
+    if ran.records:
+        yield "a source that holds nothing gave a record"
 
 
 def wrong_person(one: "Subject") -> Iterator[str]:
     """A record about somebody else is told by its own key, so the gateway discards the answer; one about the person is not."""
-    theirs = [Claim(nhs_number=OTHER, birth_date=BORN), Claim(local_id="LOCAL-9", birth_date=BORN)]
-    ours = Claim(nhs_number=NUMBER, birth_date=BORN) if one.manifest.identity == "nhs_number" else Claim(local_id=LOCAL)
-    verified = [Claim(local_id=LOCAL, birth_date=BORN)]
-    record = next((record for case in one.cases for record in case.records()), None)
-    if record is not None:
-        for claim in (*theirs, replace(ours, birth_date=date(2001, 1, 1))):
-            ran, _ = _ran(one, World(_answer(404, b""), shelf=kept(record, claim, one.manifest)))
-            if any(is_about(item.about, identity(), verified) for item in ran.records):
-                yield "a record of its shelf about somebody else passes as the person's"
-        every = [held for case in one.cases for record in case.records() for held in kept(record, ours, one.manifest)]
-        ran, world = _ran(one, World(_answer(404, b""), shelf=every))
-        if world.shelf_asked and not any(is_about(item.about, identity(), verified) for item in ran.records):
-            yield "no record of its shelf about the person passes as theirs"
     body = answers(one.package).get("one-person")
+    if _has_database(one):
+        yield from _told_apart(one, "answers/one-person", lambda sent: World(database=sent.decode("utf-8")), _sent_by(body))
+        return
+    _, world = _ran(one, World(_answer(404, b"")))
+    _looked(world)
+    if world.shelf_asked:
+        yield from _shelf_told_apart(one)
+    if world.requests and body is None:
+        raise NotChecked("what its source says of a person is not known: lay an invented answer down as answers/one-person.json")
     if body is not None:
-        ran, _ = _ran(one, World(_answer(200, body)))
-        if not ran.records or not all(is_about(item.about, identity(), verified) for item in ran.records):
-            yield "answers/one-person: its records do not pass as those of the person asked about (9990000107, born 2024-03-14)"
-        ran, _ = _ran(one, World(_answer(200, body.replace(NUMBER.encode(), OTHER.encode()))))
-        if ran.error is None and any(is_about(item.about, identity(), verified) for item in ran.records):
-            yield "answers/one-person: of another number, its records pass as the person's all the same"
+        yield from _told_apart(one, "answers/one-person", lambda sent: World(_answer(200, sent)), body)
+
+
+def _told_apart(one: "Subject", what: str, holds: Callable[[bytes], World], body: bytes) -> Iterator[str]:
+    """What a source says of the person passes as theirs; the same with another's key does not."""
+    ran, _ = _ran(one, holds(body))
+    if not ran.records or not all(is_about(item.about, identity(), VERIFIED) for item in ran.records):
+        yield f"{what}: its records do not pass as those of the person asked about (9990000107, born 2024-03-14)"
+    others = body.replace(NUMBER.encode(), OTHER.encode()).replace(LOCAL.encode(), OTHER_LOCAL.encode())
+    ran, _ = _ran(one, holds(others))
+    if ran.error is None and any(is_about(item.about, identity(), VERIFIED) for item in ran.records):
+        yield f"{what}: of another number, its records pass as the person's all the same"
+
+
+def _shelf_told_apart(one: "Subject") -> Iterator[str]:
+    theirs = [Claim(nhs_number=OTHER, birth_date=BORN), Claim(local_id=OTHER_LOCAL, birth_date=BORN)]
+    ours = Claim(nhs_number=NUMBER, birth_date=BORN) if one.manifest.identity == "nhs_number" else Claim(local_id=LOCAL)
+    record = next((record for case in one.cases for record in case.records()), None)
+    if record is None:
+        raise NotChecked("there is no case whose record could lie on its shelf: write one")
+    for claim in (*theirs, replace(ours, birth_date=date(2001, 1, 1))):
+        ran, _ = _ran(one, World(_answer(404, b""), shelf=kept(record, claim, one.manifest)))
+        if any(is_about(item.about, identity(), VERIFIED) for item in ran.records):
+            yield "a record of its shelf about somebody else passes as the person's"
+    every = [held for case in one.cases for record in case.records() for held in kept(record, ours, one.manifest)]
+    ran, _ = _ran(one, World(_answer(404, b""), shelf=every))
+    if not any(is_about(item.about, identity(), VERIFIED) for item in ran.records):
+        yield "no record of its shelf about the person passes as theirs"
 
 
 def read_only(one: "Subject") -> Iterator[str]:
@@ -149,13 +201,40 @@ def _sent(one: "Subject") -> list[tuple[str, str, object, bytes]]:
 
 
 def _ran(one: "Subject", world: World, *, budget_s: float = 2.0) -> tuple[Ran, World]:
-    """Asked once, in its own README's settings; settings that cannot be used are the rule `settings`, not this one."""
+    """Asked once, in its own README's settings. Raises `NotChecked` where they cannot be used: the rule `settings` says why."""
     purpose = min(one.manifest.purposes - one.manifest.never_for, default="TREAT")
     try:
-        with making_of(one.package, one.manifest, one.readme, one.connector) as making:
+        with making_of(one.package, one.manifest, one.readme, one.connector, one.folder / "codes") as making:
             return _asked(making, world, purpose, one, budget_s), world
     except (NoSettings, StartupRefused):
-        return Ran((), (), None, 0.0), world
+        raise NotChecked("the adapter does not start with its README's settings") from None
+
+
+def _has_database(one: "Subject") -> bool:
+    """Whether its README's settings name a database. Raises `NotChecked` where they cannot be used."""
+    try:
+        with making_of(one.package, one.manifest, one.readme, one.connector, one.folder / "codes") as making:
+            return making.has_database
+    except NoSettings:
+        raise NotChecked("the adapter does not start with its README's settings") from None
+
+
+def _looked(world: World) -> None:
+    """Raises `NotChecked` where the adapter asked neither a service nor its shelf: then nothing was seen of it."""
+    if not (world.requests or world.shelf_asked):
+        raise NotChecked("it asked neither a service nor its shelf, so there was nothing to see")
+
+
+def _sent_by(body: bytes | None) -> bytes:
+    if body is None:
+        raise NotChecked("its tables are not known: lay down answers/one-person.sql, which makes them and one invented person")
+    return body
+
+
+def _script(body: bytes | None, name: str) -> str:
+    if body is None:
+        raise NotChecked(f"its tables are not known: lay down answers/{name}, which makes them and holds nobody")
+    return body.decode("utf-8")
 
 
 def _asked(making: Making, world: World, purpose: str, one: "Subject", budget_s: float) -> Ran:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.adapter import Manifest, SourceContractBroken, SourceRecord
+from gateway.adapter import Manifest, PatientIdentity, SourceContractBroken, SourceRecord, Tools
 from gateway.kit.conformance import RULES, TIERS, Subject, examine, subject
 from gateway.kit.readme import made as readme_of
 from gateway.kit.readme import renewed
@@ -57,11 +57,22 @@ def manifest() -> Manifest:
 
 
 class Silent:
-    """An adapter of a source that never holds anything."""
+    """An adapter that asks nothing of anybody: nothing can be seen of it."""
 
     async def fetch(self, patient: Any, want: Any) -> AsyncIterator[SourceRecord]:
         for item in ():
             yield item
+
+
+class Shelved:
+    """An adapter of what was delivered: it passes on what lies on its shelf, each with the key it came with."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    async def fetch(self, patient: PatientIdentity, want: Any) -> AsyncIterator[SourceRecord]:
+        for held in await self._tools.shelf.newest(patient.number):
+            yield SourceRecord("clinic-1", held.data, held.where, held.as_of, held.about)
 
 
 def package(place: Path, reader: Any = None) -> ModuleType:
@@ -74,7 +85,7 @@ def package(place: Path, reader: Any = None) -> ModuleType:
         raise SourceContractBroken("not-a-file-of-ours")
 
     made.read_file = reader or refuses  # type: ignore[attr-defined]
-    made.build = lambda manifest, source, tools: Silent()  # type: ignore[attr-defined]
+    made.build = lambda manifest, source, tools: Shelved(tools)  # type: ignore[attr-defined]
     return made
 
 
@@ -106,6 +117,21 @@ def test_an_adapter_that_was_tried_and_whose_every_line_is_shown_is_exemplary(cl
     told = {**SANDBOX, "tier": "exemplary", "done": {"tried": "against a real clinic, 2026-10, by A. Person"}}
     report = examine(replace(clinic, quality=told))
     assert (report.met, report.needs()) == ("exemplary", ("", []))
+
+
+def test_a_rule_that_could_look_at_nothing_says_why_and_is_not_met(clinic: Subject):
+    clinic.package.build = lambda manifest, source, tools: Silent()  # type: ignore[attr-defined]
+    report = examine(replace(clinic, quality={**SANDBOX, "tier": "pilot"}))
+    nothing = "it asked neither a service nor its shelf, so there was nothing to see"
+    assert report.unchecked == dict.fromkeys(("errors", "slow", "empty", "wrong-person"), nothing)
+    assert (report.met, report.holds) == ("sandbox", False)
+    assert report.needs() == ("pilot", ["errors", "slow", "empty", "wrong-person"])
+
+
+def test_settings_that_start_no_adapter_leave_every_running_rule_unchecked(clinic: Subject):
+    report = examine(replace(clinic, readme="# Clinic"))
+    assert report.unchecked.keys() >= {"errors", "slow", "empty", "wrong-person", "read-only", "number-in-url", "no-network"}
+    assert set(report.unchecked.values()) == {"the adapter does not start with its README's settings"}
 
 
 def test_a_tier_for_which_the_author_says_something_is_missing_is_not_met(clinic: Subject):
@@ -201,7 +227,10 @@ def test_every_rule_belongs_to_one_tier():
 
 def test_a_map_that_says_an_order_about_a_child_in_the_mental_health_acts_extension_is_found(tmp_path: Path):
     legal = "extension('https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-LegalStatus')"
-    line = f"      {legal}.extension('legalStatusClassification').valueCodeableConcept.text: kind | text\n"
+    line = "".join(
+        f"      {legal}.extension('legalStatus{part}').valueCodeableConcept.text: kind | text\n"
+        for part in ("Classification", "Context")
+    )
     made = load(make(tmp_path / "mappings", map_=MAP.replace("      period.start", f"{line}      period.start")))
     one: Any = SimpleNamespace(name="clinic", maps=made)
     assert found(one, "mental-health-status") == ["clinic/visit.yaml: Encounter sets Extension-UKCore-LegalStatus"]

@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from importlib.util import module_from_spec, spec_from_file_location
@@ -24,7 +26,9 @@ from gateway.adapter import (
     Tools,
     Want,
 )
+from gateway.connectors import sql
 from gateway.kit.conformance import RULES, Subject
+from gateway.kit.running import NotChecked
 from gateway.mapping.cases import cases
 from tests.unit.kit.clinic import make
 
@@ -189,6 +193,12 @@ def test_a_source_that_holds_nothing_must_give_nothing(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize(("rule", "lacks"), [("empty", "answers/nobody.json"), ("wrong-person", "answers/one-person.json")])
+def test_what_cannot_be_looked_at_without_the_sources_own_words_is_not_checked(tmp_path: Path, rule: str, lacks: str):
+    with pytest.raises(NotChecked, match=lacks):
+        found(subject(tmp_path, good), rule)
+
+
 def test_an_adapter_that_stamps_the_number_asked_for_on_every_record_is_found(tmp_path: Path):
     async def stamps(tools: Tools, patient: PatientIdentity) -> AsyncIterator[SourceRecord]:
         answer = await asked(tools, "POST", "https://x", patient)
@@ -204,10 +214,8 @@ def test_an_adapter_that_stamps_what_its_shelf_holds_is_found(tmp_path: Path):
         for held in await tools.shelf.newest(patient.number):
             yield SourceRecord("clinic-1", held.data, held.where, AT, Claim(nhs_number=patient.number.value))
 
-    assert (
-        found(subject(tmp_path, stamps), "wrong-person").count("a record of its shelf about somebody else passes as the person's")
-        == 3
-    )
+    faults = found(subject(tmp_path, stamps), "wrong-person")
+    assert faults.count("a record of its shelf about somebody else passes as the person's") == 3
 
 
 @pytest.mark.parametrize(
@@ -252,3 +260,65 @@ def test_an_adapter_that_goes_to_the_network_by_itself_is_stopped_and_found(tmp_
 def test_outside_a_check_the_network_is_there():
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
         pass
+
+
+# ------------------------------------------------------------------------------------------------------- databases
+
+DATABASE = README.replace('base_url = "https://clinic.invalid"', 'database_url = "sqlite:////srv/clinic.db"')
+TABLE = "create table visit (number text, born text);\n"
+VISIT = "insert into visit values ('9990000107', '2024-03-14');\n"
+
+
+def register(folder: Path, *, stamps: bool = False, **scripts: str) -> Subject:
+    """A clinic that is a database: asked by the connector's own driver, as any other."""
+
+    async def unused(tools: Tools, patient: PatientIdentity) -> AsyncIterator[SourceRecord]:
+        for item in ():
+            yield item
+
+    one = subject(folder, unused, readme=DATABASE)
+    for name, body in scripts.items():
+        (folder / "package" / "answers" / f"{name.replace('_', '-')}.sql").write_text(body, "utf-8")
+    number = "'9990000107'" if stamps else "number"
+    where = ":nhs_number is not null" if stamps else "number = :nhs_number"
+    query = {"schema": "clinic-1", "types": ["Encounter"], "person": "number", "birth_date": "born"}
+    options = {"query": {"visit": {**query, "sql": f"select {number} as number, born from visit where {where}"}}}
+    one.package.build = sql.build  # type: ignore[attr-defined]
+    return replace(one, manifest=manifest(connector="sql", options=options))
+
+
+@pytest.mark.parametrize("rule", RUNNING)
+def test_a_sound_database_keeps_each_rule(tmp_path: Path, rule: str):
+    assert found(register(tmp_path, nobody=TABLE, one_person=TABLE + VISIT), rule) == []
+
+
+@pytest.mark.parametrize(("rule", "lacks"), [("empty", "answers/nobody.sql"), ("wrong-person", "answers/one-person.sql")])
+def test_a_database_whose_tables_are_not_known_is_not_checked(tmp_path: Path, rule: str, lacks: str):
+    with pytest.raises(NotChecked, match=lacks):
+        found(register(tmp_path), rule)
+
+
+def test_a_database_that_stamps_the_number_asked_for_is_found(tmp_path: Path):
+    faults = found(register(tmp_path, stamps=True, one_person=TABLE + VISIT), "wrong-person")
+    assert faults == ["answers/one-person: of another number, its records pass as the person's all the same"]
+
+
+def test_an_adapter_that_waits_for_a_busy_database_past_its_budget_is_found(tmp_path: Path):
+    one = register(tmp_path)
+
+    class Waits:
+        def __init__(self, address: str) -> None:
+            self._file = address.removeprefix("sqlite:///")
+
+        async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord]:
+            with closing(sqlite3.connect(self._file, timeout=1.1)) as database:
+                for _ in database.execute("select * from sqlite_master"):
+                    yield SourceRecord("clinic-1", {}, "row 1", AT, Claim(nhs_number="9990000107"))
+
+    one.package.build = lambda manifest, source, tools: Waits(source.options["database_url"])  # type: ignore[attr-defined]
+    faults = found(one, "slow")
+    assert faults == [
+        "a source that never answers came out as OperationalError",
+        "a source that never answers is not stopped at its budget",
+    ]
+    assert "a database that is gone must be SourceUnavailable, came out as no error" in found(one, "errors")

@@ -394,11 +394,11 @@ def test_a_code_of_an_extensible_binding_is_warned_of_in_another_system_only(loa
     right = "category[0].coding[0].system: = 'http://terminology.hl7.org/CodeSystem/condition-category'"
     wrong = "category[0].coding[0].system: = 'urn:another'"
     assert (
-        loaded((MAP, "  Observation#weight:\n", CATEGORY.format(line=f"{right}\n      {code}\n      code.text: sex"))).warnings
+        loaded((MAP, "  Observation#weight:\n", CATEGORY.format(line="\n      ".join([right, code, "code.text: sex"])))).warnings
         == ()
     )
     (warning,) = loaded(
-        (MAP, "  Observation#weight:\n", CATEGORY.format(line=f"{wrong}\n      {code}\n      code.text: sex"))
+        (MAP, "  Observation#weight:\n", CATEGORY.format(line="\n      ".join([wrong, code, "code.text: sex"])))
     ).warnings
     assert "one of them has this code, in another system" in warning.message
 
