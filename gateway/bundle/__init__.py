@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway import systems
-from gateway.bundle.cursor import pack_cursor, unpack_cursor
+from gateway.bundle.cursor import pack_audit_cursor, pack_cursor, unpack_cursor
 from gateway.bundle.parts import Answer, Look, encode, issue_of, receipt_header, receipt_identifier
 from gateway.bundle.states import UNREACHED, names_of, source_issue, sources_header, warning_issue, with_delivery
 from gateway.bundle.task import parcel
@@ -49,7 +49,7 @@ HELP = (
 )
 OUTCOME_URL = "urn:uuid:5d3a1c5e-52a5-4c0f-9f0e-3f1a7c3e9b10"  # always this one, so that alike answers stay alike to the byte
 VIEW_URL = "urn:uuid:7c0b1f52-6e0b-4c5e-8f3a-2d9b6a41c00"  # and its place: what is worked out when asked has no address
-MORE_EVENTS = "There are more events than these, the newest. Narrow the dates, or name a caller or an outcome, to see the others."
+MORE_EVENTS = "There are older events than these: follow the link called next within five minutes, or narrow the dates."
 NOT_USED = "{} of the parameters sent mean nothing here and were not used. The self link shows what was asked."
 _AS_FOR_NOBODY = (SourceState.NOTHING, SourceState.STALE)
 
@@ -127,16 +127,19 @@ def outcome(error: GatewayError) -> bytes:
     return encode({"resourceType": "OperationOutcome", "issue": [issue]})
 
 
-def searchset(resources: Sequence[Mapping[str, Any]], receipt: Receipt, look: Look, self_path: str, *, more: bool) -> Answer:
-    """Resources that are no person's record (AuditEvents) -> a searchset that says so when it is not all there is."""
-    links = [{"relation": "self", "url": f"{look.base_url}/fhir/{self_path}"}]
+def searchset(
+    resources: Sequence[Mapping[str, Any]], request: AccessRequest, receipt: Receipt, look: Look, *, last: int | None
+) -> Answer:
+    """Resources that are no person's record (AuditEvents) -> a searchset. `last`: the event after which there are more."""
+    links = [{"relation": "self", "url": f"{look.base_url}/fhir/{min(request.query.types)}"}]
     entries: list[dict[str, Any]] = [
         {"fullUrl": f"{look.base_url}/fhir/{body['resourceType']}/{body['id']}", "resource": body, "search": {"mode": "match"}}
         for body in resources
     ]
-    if more:
-        issue = issue_of("warning", "incomplete", MORE_EVENTS)
-        entries.append(_outcome([issue]))
+    if last is not None:
+        sealed = look.seal(pack_audit_cursor(request.query, request.caller, last, request.received_at))
+        links.append({"relation": "next", "url": f"{look.base_url}/fhir?_cursor={sealed}"})
+        entries.append(_outcome([issue_of("warning", "incomplete", MORE_EVENTS)]))  # clients drop links
     bundle = {"resourceType": "Bundle", "identifier": receipt_identifier(receipt), "type": "searchset", "link": links}
     if entries:
         bundle["entry"] = entries

@@ -23,6 +23,7 @@ NOUNS = {
     "openapi": "The API's description, written or compared.",
     "parcel": "What is to be delivered to other systems: list, show, retry, recall.",
     "policy": "The rules: check, explain, activate.",
+    "protection": "Locks that protect people: how many, whose, and who decided that one ends.",
     "relationship": "Who cares for whom, from when to when.",
     "serve": "Serve FHIR R4, tokens and discovery.",
     "suppression": "Deaths and losses that stop contact, and who decided that it may go on.",

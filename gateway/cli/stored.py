@@ -18,8 +18,11 @@ from gateway.store import Keys, Store, open_store
 T = TypeVar("T")
 
 
-def run(work: Callable[[Store, Settings], Awaitable[T]], *, long: bool = False) -> T:
-    """Open the store, do the work, close it; one clear line when that cannot be. `long`: worth the faster event loop."""
+def run(work: Callable[[Store, Settings], Awaitable[T]], *, long: bool = False, alone: bool = False) -> T:
+    """Open the store, do the work, close it; one clear line when that cannot be.
+
+    `long`: worth the faster event loop. `alone`: not beside a server (SQLite refuses; of PostgreSQL the operator sees to it).
+    """
     held = settings()
     if long:
         import uvloop
@@ -28,7 +31,7 @@ def run(work: Callable[[Store, Settings], Awaitable[T]], *, long: bool = False) 
 
     async def inside() -> T:
         keys = Keys.load(held.keys, mode=held.mode)
-        store = await open_store(held.database(), keys, name=held.name, serve=False, traces_per_second=held.pds.per_second)
+        store = await open_store(held.database(), keys, name=held.name, serve=alone, traces_per_second=held.pds.per_second)
         try:
             return await work(store, held)
         finally:
@@ -80,7 +83,7 @@ def start(path: Path, line: int, text: str) -> datetime | None:
     return datetime(found.year, found.month, found.day, tzinfo=UTC) if found else None
 
 
-async def record(store: Store, act: str, detail: Mapping[str, object]) -> None:
-    """What an operator did -> the log."""
-    entry = Entry("administration", datetime.now(UTC), "success", None, detail={"act": act, **detail})
+async def record(store: Store, act: str, detail: Mapping[str, object], *, by: str = "") -> None:
+    """What an operator did, and who it was where a command asks -> the log."""
+    entry = Entry("administration", datetime.now(UTC), "success", None, staff_name=by, detail={"act": act, **detail})
     await store.log.append([entry])

@@ -15,12 +15,12 @@ from gateway.model import AccessRequest, Deny
 from gateway.nhs_number import NhsNumber
 from gateway.ports import LogQuestion
 
-MOST = 100
+USUAL, MOST = 100, 500  # events of one page
 _OUTCOMES = {"0": ("permit", "success"), "4": ("deny",), "8": ("failure",), "12": ("failure",)}
 
 
 async def question_log(parts: Parts, request: AccessRequest) -> bundle.Answer:
-    """`AccessRequest` of interaction audit-search -> searchset of AuditEvents. Nothing in them is a person's record."""
+    """`AccessRequest` of interaction audit-search -> searchset of AuditEvents, newest first. None is a person's record."""
     if not parts.holds_policy(parts.now()):
         raise PolicyNotActive(reason="policy-not-active")
     facts = await gather(nobody(), request, store=parts.facts, policy=parts.policy, feeds={}, now=parts.now())
@@ -30,16 +30,15 @@ async def question_log(parts: Parts, request: AccessRequest) -> bundle.Answer:
     await record_decision(parts.log, decision, now=parts.now())
     events = [event for question in _questions(request) for event in await parts.log.ask(question)]
     events.sort(key=lambda event: event.index, reverse=True)
-    most = request.query.count or MOST
-    more, events = len(events) > most, events[:most]
+    most = _most(request)
+    last, events = events[most - 1].index if len(events) > most else None, events[:most]
     number = request.query.person if isinstance(request.query.person, NhsNumber) else None
-    receipt = await record_audit_read(
-        parts.log, request, person=number, asked=request.query.audit, found=len(events), now=parts.now()
-    )
+    asked = {**request.query.audit, **({"before": request.query.cursor} if request.query.cursor else {})}
+    receipt = await record_audit_read(parts.log, request, person=number, asked=asked, found=len(events), now=parts.now())
     person = _reference(request)
     kinds = {name: source.manifest.kind for name, source in parts.registry.sources.items()}
     rendered = [audit_event(event, gateway=parts.base_url, person=person, kinds=kinds) for event in events]
-    return bundle.searchset(rendered, receipt, look(parts), "AuditEvent", more=more)
+    return bundle.searchset(rendered, request, receipt, look(parts), last=last)
 
 
 def _questions(request: AccessRequest) -> list[LogQuestion]:
@@ -55,10 +54,15 @@ def _questions(request: AccessRequest) -> list[LogQuestion]:
             purpose=asked.get("purpose"),
             since=_instant(asked.get("since")),
             until=_instant(asked.get("until")),
-            limit=(request.query.count or MOST) + 1,  # one beyond, to know whether there are more
+            before_index=None if request.query.cursor is None else int(request.query.cursor),
+            limit=_most(request) + 1,  # one beyond, to know whether there are more
         )
         for outcome in _OUTCOMES.get(asked.get("outcome", ""), (None,))
     ]
+
+
+def _most(request: AccessRequest) -> int:
+    return min(request.query.count or USUAL, MOST)
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -18,6 +18,7 @@ from gateway.store.database import Database
 from gateway.store.drifts import StoredDrifts
 from gateway.store.endings import Endings
 from gateway.store.facts import StoredFacts
+from gateway.store.key_checks import check_keys
 from gateway.store.keys import Keys, NotOpened
 from gateway.store.limits import StoredLimits
 from gateway.store.local_records import StoredLocalRecords
@@ -58,7 +59,7 @@ class Store:
         self.clients = StoredClients(database)
         self.limits = StoredLimits(database)
         self.shelf = StoredShelf(database, keys, clock=clock)
-        self.protections = StoredProtections(database, keys)
+        self.protections = StoredProtections(database, keys, clock=clock)
         self.suppressions = StoredSuppressions(database, keys, clock=clock)
         self.relationships = StoredRelationships(database, keys, clock=clock)
         self.consents = StoredConsents(database, keys, clock=clock)
@@ -123,7 +124,7 @@ async def open_store(
     """A database URL -> the store. `serve` False: a command beside a server, one short transaction at a time.
 
     An empty database gets its tables. Raises `StartupRefused` for one that is older than this program, that cannot
-    promise durable commits, or (SQLite) that another process serves.
+    promise durable commits, that was written with other keys, or (SQLite) that another process serves.
     """
     await asyncio.to_thread(check_schema, database_url)
     if database_url.startswith("sqlite:///"):
@@ -136,6 +137,14 @@ async def open_store(
         database = await open_postgres(database_url)
     else:
         raise StartupRefused("GATEWAY_DATABASE_URL must begin with sqlite:/// or postgresql://")
+    try:
+        await check_keys(database, keys)
+    except StartupRefused:
+        await database.close()
+        raise
+    except StoreDown:
+        await database.close()
+        raise StartupRefused("The database cannot be read: is its disk full, or is PostgreSQL down?") from None
     store = Store(database, keys, name=name, traces_per_second=traces_per_second, clock=clock)
     if serve:
         store.start_upkeep()

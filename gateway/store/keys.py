@@ -1,8 +1,8 @@
 """The gateway's secret keys: a folder of one small file per use -> `Keys`. Never in the database.
 
 Each file holds the current key, its id, and keys it replaced. What is sealed or signed names its key id, so an older
-key still opens and verifies after rotation. The hashing keys (number-hash, audit-index, resource-id) have the same
-room, but replacing one also needs every row re-hashed, which no command does yet.
+key still opens and verifies after rotation (key_rotation.py). The hashing keys (number-hash, audit-index, resource-id)
+cannot be replaced: every row would have to be hashed again, and every id we gave out would change.
 """
 
 import base64
@@ -35,8 +35,9 @@ USES = (
     "receipt-signing",
     "token-signing",
 )
+HASHING = ("number-hash", "audit-index", "resource-id")
 _SEALING = ("number-sealing", "shelf-sealing", "file-sealing", "cursor")
-_SIGNING = ("receipt-signing", "token-signing")
+_SEALING_ROWS = ("number-sealing", "shelf-sealing")
 _NONCE_BYTES = 12
 SealingUse = Literal["number-sealing", "shelf-sealing", "file-sealing"]
 _KEY_ID_BYTES = 4
@@ -65,10 +66,11 @@ class Keys:
 
     def __init__(self, files: Mapping[str, Mapping[str, object]]) -> None:
         raw = {use: _raw(files[use]) for use in USES}
-        self._hash = {use: next(iter(raw[use].values())) for use in ("number-hash", "audit-index", "resource-id")}
+        self._hash = {use: next(iter(raw[use].values())) for use in HASHING}
         self._resource_id = _keyed(self._hash["resource-id"])
         self._seal_id = {use: bytes.fromhex(next(iter(raw[use]))) for use in _SEALING}
         self._aes = {use: {bytes.fromhex(key_id): AESGCM(key) for key_id, key in raw[use].items()} for use in _SEALING}
+        self.checks = _checks(raw)
         self.receipt_signing = _signing(raw["receipt-signing"])
         self.token_signing = _signing(raw["token-signing"])
 
@@ -87,7 +89,7 @@ class Keys:
     @classmethod
     def load(cls, folder: Path, *, mode: Literal["sandbox", "live"]) -> "Keys":
         """A folder of key files -> `Keys`. Raises `StartupRefused`: missing, readable by others, or made for another mode."""
-        files = {use: _read(folder / f"{use}.json", use) for use in USES}
+        files = {use: read_key_file(folder, use) for use in USES}
         if mode == "live" and any(file.get("made_for") != "live" for file in files.values()):
             raise StartupRefused("These are sandbox keys, and GATEWAY_MODE is live. Name a folder of live keys in GATEWAY_KEYS.")
         if mode == "sandbox" and any(file.get("made_for") == "live" for file in files.values()):
@@ -191,13 +193,18 @@ def _mint_apart(key: bytes, person: str, source: str, kind: str) -> Callable[[st
     return _mint(_keyed(key), person, source, kind)
 
 
+def new_key() -> dict[str, str]:
+    """A key of 256 random bits with an id of its own, as a key file holds it."""
+    return {"id": secrets.token_hex(_KEY_ID_BYTES), "key": base64.b64encode(os.urandom(32)).decode()}
+
+
 def _create(folder: Path, *, made_for: str) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for use in USES:
         file = {
             "use": use,
             "made_for": made_for,
-            "current": {"id": secrets.token_hex(_KEY_ID_BYTES), "key": base64.b64encode(os.urandom(32)).decode()},
+            "current": new_key(),
             "previous": [],
         }
         try:
@@ -208,7 +215,9 @@ def _create(folder: Path, *, made_for: str) -> None:
             json.dump(file, out, indent=2)
 
 
-def _read(path: Path, use: str) -> dict[str, object]:
+def read_key_file(folder: Path, use: str) -> dict[str, object]:
+    """One file of the folder, as it is. Raises `StartupRefused`: missing, readable by others, or not for that use."""
+    path = folder / f"{use}.json"
     try:
         if path.stat().st_mode & 0o077:
             raise StartupRefused(f"The key file {use}.json can be read by others: chmod 600 every file in the key folder.")
@@ -238,6 +247,15 @@ def _raw_or_nothing(file: Mapping[str, object]) -> dict[str, bytes] | None:
         return _raw(file)
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _checks(raw: Mapping[str, Mapping[str, bytes]]) -> Mapping[str, Mapping[str, bytes]]:
+    """Of the keys without which rows are lost: use -> key id, the current one first -> what tells it from any other key."""
+    ours = {use: dict(list(raw[use].items())[:1]) for use in HASHING} | {use: raw[use] for use in _SEALING_ROWS}
+    return {
+        use: {key_id: hmac.digest(key, b"key-check\0" + use.encode(), "sha256") for key_id, key in keys.items()}
+        for use, keys in ours.items()
+    }
 
 
 def _signing(raw: Mapping[str, bytes]) -> SigningKey:

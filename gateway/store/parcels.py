@@ -300,12 +300,12 @@ class StoredParcels:
             "leased_until": 0,
             "lease": "",
             "warned": False,
-            "content_sealed": keys.seal("shelf-sealing", plain, *_bound(parcel.id, parcel.route)) if keeps else None,
+            "content_sealed": keys.seal("shelf-sealing", plain, *bound_to(parcel.id, parcel.route)) if keeps else None,
             "reference_sealed": None,
         }
 
     def _content(self, parcel: str, route: str, sealed: bytes) -> Content:
-        return from_tree(_decode(opened(self._keys, "shelf-sealing", sealed, *_bound(parcel, route))))
+        return from_tree(_decode(opened(self._keys, "shelf-sealing", sealed, *bound_to(parcel, route))))
 
     def _parcel(self, row: Row) -> Parcel:
         reference = None
@@ -330,7 +330,8 @@ class StoredParcels:
         )
 
 
-def _bound(parcel: str, route: str) -> tuple[bytes, ...]:
+def bound_to(parcel: str, route: str) -> tuple[bytes, ...]:
+    """What a parcel's content is sealed beside."""
     return b"parcel", parcel.encode(), route.encode()
 
 

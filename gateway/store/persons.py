@@ -159,7 +159,7 @@ class StoredPersons:
 
         `whose`: a client, or a work of our own, that leaves others their half; "": takes from the whole.
 
-        At rates of many a second a small handful is paid for at once, in one durable write, and soon spent (ADR 0009).
+        At rates of many a second a small handful is paid for at once, in one durable write, and soon spent (ADR 0017).
         """
         at = micros(now)
         async with self._taking:

@@ -1,14 +1,17 @@
 """The protected index: locks that sources assert, by keyed hash, and how fresh each feeding source is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, LargeBinary, String, bindparam, case, delete, select
+from sqlalchemy import BigInteger, LargeBinary, String, bindparam, case, delete, func, select
 
 from gateway.nhs_number import NhsNumber
-from gateway.store.database import Call, Database, Statement, Work, insert, micros
+from gateway.ports import Entry
+from gateway.store.database import Call, Database, Statement, Work, insert, is_storable, micros, moment
 from gateway.store.keys import Keys
-from gateway.store.subjects import raise_version
+from gateway.store.log import Writer
+from gateway.store.subjects import family, raise_version
 from gateway.store.tables import FEED, PROTECTION
 
 _SOURCE = bindparam("source", type_=String)
@@ -26,6 +29,22 @@ _ADD = Statement(insert(PROTECTION).values(source=_SOURCE, number_key=_NUMBER, k
 _LIFT = Statement(
     delete(PROTECTION).where(PROTECTION.c.source == _SOURCE, PROTECTION.c.number_key == _NUMBER, PROTECTION.c.kind == _KIND)
 )
+_people = family()
+_COUNTED = Statement(
+    select(PROTECTION.c.source, PROTECTION.c.kind, func.count(), func.min(PROTECTION.c.since), func.max(PROTECTION.c.since))
+    .group_by(PROTECTION.c.source, PROTECTION.c.kind)
+    .order_by(PROTECTION.c.source, PROTECTION.c.kind)
+)
+_ABOUT = Statement(
+    select(PROTECTION.c.source, PROTECTION.c.kind, PROTECTION.c.since)
+    .where(PROTECTION.c.number_key.in_(select(_people.c.number_key)))
+    .order_by(PROTECTION.c.source, PROTECTION.c.kind)
+)
+_LIFT_OF_PERSON = Statement(
+    delete(PROTECTION)
+    .where(PROTECTION.c.source == _SOURCE, PROTECTION.c.kind == _KIND, PROTECTION.c.number_key.in_(select(_people.c.number_key)))
+    .returning(PROTECTION.c.number_key)
+)
 _FED_AT = Statement(select(FEED.c.delivered_at).where(FEED.c.source == _SOURCE))
 _FEED_INSERT = insert(FEED).values(source=_SOURCE, delivered_at=_AT)
 _FEED = Statement(
@@ -36,12 +55,24 @@ _FEED = Statement(
 )
 
 
-class StoredProtections:
-    """`ports.Protections`."""
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """How many people one source protects for one reason, and since when: the oldest and the newest."""
 
-    def __init__(self, database: Database, keys: Keys) -> None:
+    source: str
+    kind: str
+    people: int
+    oldest: datetime
+    newest: datetime
+
+
+class StoredProtections:
+    """`ports.Protections`, and what operators ask of it."""
+
+    def __init__(self, database: Database, keys: Keys, *, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._keys = keys
+        self._writer = Writer(database, keys, clock=clock)
 
     async def assert_locks(self, source: str, locks: Mapping[NhsNumber, frozenset[str]], at: datetime, *, snapshot: bool) -> None:
         """Each listed person's locks of this source are now these. A snapshot older than what is held changes nothing."""
@@ -56,6 +87,34 @@ class StoredProtections:
     async def lift_each(self, source: str, kind: str, numbers: Sequence[NhsNumber]) -> None:
         """One kind of lock of this source is over for these people; its other locks stay."""
         await self._database.write(_lift_each(source, kind, sorted({self._keys.number_key(number) for number in numbers})))
+
+    async def counted(self) -> Sequence[Locks]:
+        """Every kind of lock of every source; nobody is listed."""
+        rows = await self._database.read_long(_COUNTED, {})
+        return [Locks(source, kind, people, moment(oldest), moment(newest)) for source, kind, people, oldest, newest in rows]
+
+    async def of(self, number: NhsNumber) -> Sequence[tuple[str, str, datetime]]:
+        """(source, kind, since) of one person, under every number they had."""
+        rows = await self._database.read(_ABOUT, {"number_key": self._keys.number_key(number)})
+        return [(source, kind, moment(since)) for source, kind, since in rows]
+
+    async def lift(self, number: NhsNumber, source: str, kind: str, entry: Entry) -> int:
+        """A person's decision: one lock of one source ends, with its event, or nothing happens; how many ended.
+
+        The source's next word counts again: what it still asserts comes back with its next delivery or answer.
+        """
+        if not (is_storable(source) and is_storable(kind)):
+            return 0
+        async with self._writer.alone:
+            return await self._database.write(self._lift(number, source, kind, entry))
+
+    def _lift(self, number: NhsNumber, source: str, kind: str, entry: Entry) -> Work[int]:
+        params = {"source": source, "kind": kind, "number_key": self._keys.number_key(number)}
+        rows = yield Call(_LIFT_OF_PERSON, params)
+        if rows:
+            yield from raise_version(bytes(row[0]) for row in rows)
+            yield from self._writer.land([self._writer.prepare(entry)])
+        return len(rows)
 
 
 def _add(source: str, wanted: Mapping[bytes, frozenset[str]], at: int) -> Work[None]:

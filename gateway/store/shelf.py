@@ -129,7 +129,7 @@ class StoredShelf:
             seen.add((sender, kind, bytes(business_key)))
             if sealed is None:
                 continue
-            bound = _bound(source, sender, kind, business_key, row_holder, as_of)
+            bound = bound_to(source, sender, kind, business_key, row_holder, as_of)
             plain = _decode(opened(self._keys, "shelf-sealing", sealed, *bound))
             stored.append(ShelfStored(kind, plain.business_id, sender, moment(as_of), plain.body))
         return stored
@@ -200,7 +200,7 @@ class StoredShelf:
     def _rank(self, row: dict[str, Any], sealed: bytes | None) -> tuple[bool, bytes]:
         if sealed is None:
             return True, b""
-        bound = _bound(row["source"], row["sender"], row["kind"], row["business_key"], row["holder_key"], row["as_of"])
+        bound = bound_to(row["source"], row["sender"], row["kind"], row["business_key"], row["holder_key"], row["as_of"])
         return False, opened(self._keys, "shelf-sealing", sealed, *bound)
 
     def _replace(self, source: str, rows: Sequence[dict[str, Any]], delivered_at: int) -> Work[int]:
@@ -221,7 +221,7 @@ class StoredShelf:
         sealed = None
         if row.body is not None:
             plain = msgspec.msgpack.encode(_Body(row.business_id, row.body))
-            bound = _bound(row.source, row.sender, row.kind, business_key, holder_key, as_of)
+            bound = bound_to(row.source, row.sender, row.kind, business_key, holder_key, as_of)
             sealed = self._keys.seal("shelf-sealing", plain, *bound)
         return {
             "source": row.source,
@@ -243,5 +243,6 @@ class StoredShelf:
         return self._keys.word_key("local-id", source, holder)
 
 
-def _bound(source: str, sender: str, kind: str, business_key: bytes, holder_key: bytes, as_of: int) -> tuple[bytes, ...]:
+def bound_to(source: str, sender: str, kind: str, business_key: bytes, holder_key: bytes, as_of: int) -> tuple[bytes, ...]:
+    """What a copy is sealed beside."""
     return source.encode(), sender.encode(), kind.encode(), business_key, holder_key, str(as_of).encode()

@@ -161,6 +161,25 @@ def test_an_auditors_reading_is_itself_in_the_log_and_shows_no_record(world: Wor
     assert answer.headers["x-request-id"] in found
 
 
+def test_an_auditor_follows_the_next_link_to_the_oldest_event(world: World) -> None:
+    since = f"ge{datetime.now(UTC) - timedelta(milliseconds=5):%Y-%m-%dT%H:%M:%S.%f}Z"
+    mine = [world.find(GP, AMARA).headers["x-request-id"] for _ in range(3)]
+    form = {"patient:identifier": f"{NHS_NUMBER}|{AMARA}", "organisation": GP.organisation, "date": since}
+    whole = [event["id"] for event in asked(world, **form)]
+    assert len(whole) == 6
+    page = world.http.post("/fhir/AuditEvent/_search", data={**form, "_count": "4"}, headers=world.headers(AUDITOR))
+    (link,) = [link["url"] for link in page.json()["link"] if link["relation"] == "next"]
+    assert holds_a_number(link) is None
+    assert "OperationOutcome" in page.text, "clients that drop links are told too"
+    assert world.get(GP, link).status_code == 400, "a link is its caller's alone"
+    world.find(GP, AMARA)  # newer than the question: on no further page
+    rest = world.get(AUDITOR, link)
+    assert [event["kind"] for event in world.of_request(rest)] == ["decision", "audit-read"], "each page is the whole line"
+    assert [link["relation"] for link in rest.json()["link"]] == ["self"]
+    assert [event["id"] for answer in (page, rest) for event in resources(answer, "AuditEvent")] == whole
+    assert requests_of(resources(page) + resources(rest)) == Counter(mine * 2)
+
+
 @pytest.mark.parametrize("asker", [GP, VISITOR, CENTRE, WORKER], ids=lambda asker: asker.client)
 def test_nobody_but_an_auditor_reads_the_log(asker, world: World) -> None:
     answers = [

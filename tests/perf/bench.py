@@ -182,9 +182,11 @@ class Bench:
             process.wait(20)
 
 
-def others(*, full: bool) -> dict[str, Any]:
+def others(*, full: bool, record: bool) -> dict[str, Any]:
     """What the other benchmarks found: messages taken in, people imported and looked up, one GP record."""
     taken, known = intake_bench.report(), identity_bench.report(full=full)
+    if record:
+        identity_bench.record(known, Path("docs/identity.md"))
     flat = {name: round(one["p50_largest_over_smallest"], 2) for name, one in known["look_up"].items()}
     return {
         "messages_a_second": taken["rate"],
@@ -213,7 +215,7 @@ def main() -> int:
             bench.run()
         finally:
             bench.stop()
-    found = written.summary(bench.figures, {**bench.found, **others(full=asked.full)})
+    found = written.summary(bench.figures, {**bench.found, **others(full=asked.full, record=not asked.no_record)})
     print("\n" + written.table(bench.figures))
     print("\nCPU by step, one request at a time, microseconds (the best of 12 batches)")
     for name, micros in steps.items():

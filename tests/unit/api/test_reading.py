@@ -1,5 +1,6 @@
 """Step 2: what a caller may send, what is refused, and that nothing of it is echoed."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.api import form
 from gateway.api.reading import Asked, Reading, media_type, read_request
 from gateway.bundle import pack_cursor
+from gateway.bundle.cursor import pack_audit_cursor
 from gateway.errors import (
     BadRequest,
     CursorRefused,
@@ -163,6 +165,18 @@ def test_a_cursor_is_for_the_caller_it_was_made_for_and_for_five_minutes():
     late = pack_cursor(query, PERSON, caller(), "Flag/last", NOW - timedelta(seconds=301))
     with pytest.raises(CursorRefused):
         read("", "_cursor=x", opened=late)
+
+
+@pytest.mark.parametrize("person", [NhsNumber(NUMBER), PERSON, None])
+def test_a_cursor_of_the_log_keeps_the_question_and_is_for_its_caller(person):
+    query = Query("audit-search", person, frozenset({"AuditEvent"}), count=3, audit={"outcome": "4", "since": "2026-11-01"})
+    sealed = pack_audit_cursor(query, caller(), 17, NOW - timedelta(seconds=299))
+    again = read("", "_cursor=x", opened=sealed)
+    assert again == replace(query, cursor="17")
+    with pytest.raises(CursorRefused):
+        read("", "_cursor=x", opened=sealed, who=caller("two"))
+    with pytest.raises(CursorRefused):
+        read("", "_cursor=x", opened=pack_audit_cursor(query, caller(), 17, NOW - timedelta(seconds=301)))
 
 
 def test_an_auditors_question_is_read_into_its_criteria():
