@@ -4,9 +4,11 @@ Each is what an authority's own system writes every night in the shape of a retu
 Source: DfE SSDA903 column names; Ofsted Annex A list and column names; Standard Safeguarding Dataset table and column names.
 """
 
+import contextlib
 import csv
 import io
 import re
+import sqlite3
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -192,6 +194,17 @@ def dataset(at: datetime, *, number_column: str = "pers_common_child_id") -> dic
         "ssd_send": [["send_table_id", "send_person_id"], ["1", BY_KEY["amara"].local_id]],  # one of the tables nobody asks for
     }
     return {f"{name}.csv": _csv(rows) for name, rows in tables.items()}
+
+
+def dataset_database(path: Path, at: datetime) -> Path:
+    """The same tables where they lie in the case system: a SQLite file in which what is not known is NULL."""
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        for name, body in dataset(at, number_column="pers_single_unique_id").items():
+            columns, *rows = csv.reader(io.StringIO(body.decode("utf-8")))
+            database.execute(f"create table {name.removesuffix('.csv')} ({', '.join(columns)})")
+            values = [[None if cell == "NULL" else cell for cell in row] for row in rows]
+            database.executemany(f"insert into {name.removesuffix('.csv')} values ({', '.join('?' * len(columns))})", values)
+    return path
 
 
 def zipped(files: Mapping[str, bytes], at: datetime) -> bytes:

@@ -126,6 +126,33 @@ def test_a_placement_order_or_a_placement_for_adoption_protects_with_the_deliver
     assert set(locks.values()) == {frozenset()}
 
 
+@pytest.mark.parametrize("form", ["csv", "xml"])
+@pytest.mark.parametrize(
+    ("legal", "where", "ceased", "locks", "closed"),
+    [
+        ("E1", "U6", "", {"adoption"}, False),
+        *[("C2", placement, "", {"adoption"}, False) for placement in ("A3", "A4", "A5", "A6")],
+        *[("E1", "A5", reason, {"adoption"}, True) for reason in ("E11", "E12")],
+        ("C2", "U6", "", set(), False),
+        ("V2", "P1", "E4A", set(), False),
+    ],
+)
+def test_each_order_and_placement_for_adoption_protects_by_itself_and_an_adoption_closes_the_record(
+    form: str, legal: str, where: str, ceased: str, locks: set[str], closed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    end = "2026-10-01" if ceased else ""
+    episodes = {"kiran": [authority_returns.Episode("2026-09-01", "S", legal, where, end, ceased)]}
+    monkeypatch.setattr(authority_returns, "EPISODES", episodes)
+    monkeypatch.setattr(authority_returns, "PLACED", {})
+    files_of = authority_returns.ssda903(AT) if form == "csv" else {"return.xml": authority_returns.ssda903_xml()}
+    files_of.pop("reviews.csv", None)  # of somebody else
+    arrivals = returns_drop.everyone(read(FORMATS, authority_returns.zipped(files_of, AT), whole=True), "gss:E08999901")
+    (arrival,) = arrivals
+    assert arrival.protected == locks
+    assert arrival.record is not None
+    assert arrival.record.locked is closed
+
+
 def test_a_date_of_placement_for_adoption_and_a_confidential_address_of_the_dataset_protect():
     tables = authority_returns.dataset(AT)
     tables["ssd_permanence.csv"] += f"{BY_KEY['amara'].local_id},2026-10-10\r\n".encode()

@@ -2,13 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from gateway.adapter import Arrival, Claim, SourceRecord
 from gateway.cli import main
+from gateway.flows.shelving import shelved
 from gateway.matching import NOT_VALID
+from gateway.nhs_number import NhsNumber
+from gateway.ports import Entry, ShelfRow
 from gateway.store import Keys, Store, open_store
 
 AMARA, BEN = "9990000107", "9990001111"
@@ -146,6 +151,51 @@ def test_one_person_under_two_ids_is_linked_by_both_and_somebody_is_told(import_
     linked, items = held(tmp_path, "LA-1", "LA-2")
     assert linked == {"LA-1": AMARA, "LA-2": AMARA}
     assert [item[0] for item in items] == ["held-twice"] * 2
+
+
+def deliver(tmp_path: Path, **locks: str) -> None:
+    """The authority's delivery of an hour ago: each local id with the lock it came with."""
+
+    async def inside() -> None:
+        keys = Keys.load(tmp_path / "keys", mode="sandbox")
+        store = await open_store(f"sqlite:///{tmp_path / 'gateway.db'}", keys, name="test", serve=False)
+        at = datetime.now(UTC) - timedelta(hours=1)
+        rows = []
+        for local_id, lock in locks.items():
+            about = Claim(local_id=local_id)
+            record = SourceRecord("dfe-cin-child", {}, "Child 1", at, about)
+            body = shelved(Arrival("cin", local_id, "gss:E08999901", at, about, record, protected=frozenset({lock} - {""})))
+            rows.append(ShelfRow("authority", "gss:E08999901", "cin", local_id, local_id, at, body, at + timedelta(days=9)))
+        await store.shelf.replace("authority", rows, at, Entry("intake", at, "success", None))
+        await store.close()
+
+    asyncio.run(inside())
+
+
+def locked(tmp_path: Path, *numbers: str) -> list[frozenset[str]]:
+    async def inside() -> list[frozenset[str]]:
+        keys, at = Keys.load(tmp_path / "keys", mode="sandbox"), datetime.now(UTC)
+        store = await open_store(f"sqlite:///{tmp_path / 'gateway.db'}", keys, name="test", serve=False)
+        try:
+            return [
+                (
+                    await store.facts.read(NhsNumber(one), organisation="o", staff="s", case_reference=None, client="c", at=at)
+                ).locks
+                for one in numbers
+            ]
+        finally:
+            await store.close()
+
+    return asyncio.run(inside())
+
+
+def test_whom_a_delivery_locks_is_protected_from_the_import_on_and_whom_it_does_not_list_is_not_and_the_command_says_so(
+    import_: Import, tmp_path: Path
+) -> None:
+    deliver(tmp_path, **{"LA-1": "refuge", "LA-3": ""})
+    done = import_(f"LA-1,{AMARA},,,", f"LA-2,{BEN},,,")
+    assert done.stdout.splitlines()[1:] == ["1 of those newly linked are protected, by a lock that authority has delivered."]
+    assert locked(tmp_path, AMARA, BEN) == [{"refuge"}, frozenset()]
 
 
 def test_a_file_that_is_none_and_a_source_that_is_none_are_one_clear_line(import_: Import, tmp_path: Path) -> None:
