@@ -1,6 +1,8 @@
 """The `gateway` command: one file per noun, loaded only when its noun is spoken, so that `--help` is quick."""
 
 import importlib
+import os
+import sys
 from typing import Any
 
 import typer
@@ -34,6 +36,10 @@ NOUNS = {
 class _Nouns(TyperGroup):
     """Imports gateway.cli.<noun> when it is named: an `app` is a group, a `command` a single command."""
 
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        _dressed(self)
+
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(NOUNS)
 
@@ -44,10 +50,22 @@ class _Nouns(TyperGroup):
         noun = typer.Typer(add_completion=False, no_args_is_help=True)
         if hasattr(module, "app"):
             noun.add_typer(module.app, name=name, help=NOUNS[name])
-            return typer.main.get_group(noun).commands[name]
+            return _dressed(typer.main.get_group(noun).commands[name])
         noun = typer.Typer(add_completion=False)
         noun.command(name, help=module.command.__doc__)(module.command)
-        return typer.main.get_command(noun)
+        return _dressed(typer.main.get_command(noun))
+
+
+def _dressed(command: Any) -> Any:
+    """A command that helps and complains in boxes and colours on a terminal, and in plain text anywhere else or under NO_COLOR.
+
+    NO_COLOR alone would take the colours away and leave the other escape codes.
+    """
+    plain = "NO_COLOR" in os.environ or not (sys.stdout.isatty() and sys.stderr.isatty())
+    command.rich_markup_mode = None if plain else "rich"
+    for inner in getattr(command, "commands", {}).values():
+        _dressed(inner)
+    return command
 
 
 main = typer.Typer(

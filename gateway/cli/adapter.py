@@ -26,6 +26,7 @@ def new(
     title: Annotated[str, typer.Option(help="what people call it")] = "",
     adapters: Annotated[Path, typer.Option(help="where its package goes")] = Path("adapters"),
     mappings: Annotated[Path, typer.Option(help="where its maps go")] = Path("mappings"),
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, for machines")] = False,
 ) -> None:
     """Write manifest, source.yaml, a map with every field undecided, a case, quality.yaml and README, guessed from a sample.
 
@@ -41,12 +42,18 @@ def new(
         fail(str(error), code=UNUSABLE)
     if (adapters / name).exists() or (mappings / name).exists():
         fail("there is an adapter of this name already: nothing was written", code=UNUSABLE)
+    wrote = []
     for folder, texts in ((adapters / name, made.adapter), (mappings / name, made.mapping)):
         for path, text in texts.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, "utf-8")
-            typer.echo(f"wrote {(folder / path).as_posix()}")
+            wrote.append((folder / path).as_posix())
     fields = made.undecided()
+    if as_json:
+        typer.echo(json.dumps({"wrote": wrote, "fields": fields, "to_confirm": made.confirm(), "undecided": fields}))
+        return
+    for file in wrote:
+        typer.echo(f"wrote {file}")
     typer.echo(
         f"{fields} fields: types, repeats and labels are guesses; {made.confirm()} classes need a person; {fields} undecided"
     )
@@ -81,6 +88,7 @@ def doctor(
 def readme(
     name: Annotated[str, typer.Argument(help="an installed adapter, or one under development")],
     write: Annotated[bool, typer.Option("--write", help="write it into the adapter's README.md")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, for machines")] = False,
     adapters: Annotated[
         Path | None, typer.Option(envvar="GATEWAY_ADAPTERS", help="a folder of adapter packages under development")
     ] = None,
@@ -99,12 +107,13 @@ def readme(
     if isinstance(one, list):
         fail(f"{len(one)} faults: gateway check {name} lists them", code=UNUSABLE)
     block = made(one)
-    if not write:
-        typer.echo(block)
-        return
-    file = Path(str(files(one.package).joinpath("README.md")))
-    file.write_text(renewed(one.readme, block), "utf-8")
-    typer.echo("wrote README.md")
+    current = block in one.readme
+    if write:
+        Path(str(files(one.package).joinpath("README.md"))).write_text(renewed(one.readme, block), "utf-8")
+    if as_json:
+        typer.echo(json.dumps({"adapter": name, "block": block, "was_current": current, "wrote": write}))
+    else:
+        typer.echo("wrote README.md" if write else block)
 
 
 @app.command()

@@ -24,7 +24,7 @@ AGAIN_S = 0.5
 def command(
     name: Annotated[str | None, typer.Argument(help="one adapter, with its tier; default: everything")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="check again after each change, until stopped")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="of one adapter: one JSON object, for machines")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, for machines")] = False,
     adapters: Annotated[
         Path | None, typer.Option(envvar="GATEWAY_ADAPTERS", help="a folder of adapter packages under development")
     ] = None,
@@ -41,8 +41,8 @@ def command(
     folder, adapters = where(name, mappings, adapters)
     while True:
         seen = _seen(folder, adapters)
-        faults = _adapter(name, folder, adapters, as_json=as_json) if name is not None else _everything(folder)
-        for fault in faults:
+        faults = _adapter(name, folder, adapters, as_json=as_json) if name is not None else _everything(folder, as_json=as_json)
+        for fault in () if as_json and name is None else faults:
             typer.echo(fault, err=True)
         if not watch:
             raise typer.Exit(1 if faults else 0)
@@ -119,14 +119,16 @@ def _adapter(name: str, folder: Path, adapters: Path | None, *, as_json: bool) -
     return faults
 
 
-def _everything(folder: Path) -> list[str]:
-    """Manifests, mappings, policy, and the documents that are made of them -> what is wrong."""
+def _everything(folder: Path, *, as_json: bool) -> list[str]:
+    """Manifests, mappings, policy, and the documents that are made of them -> what is wrong. Says what held."""
     from gateway import mapping, policy, registry
     from gateway.cli.openapi import documents
     from gateway.errors import StartupRefused
 
     packages = registry.installed()
     faults: list[str] = []
+    held: dict[str, str] = {}
+    warnings: list[str] = []
     maps, rules = None, None
     manifests = []
     for adapter in sorted(packages):
@@ -136,27 +138,38 @@ def _everything(folder: Path) -> list[str]:
             faults.append(str(refused))
     try:
         maps = mapping.load(folder)
-        typer.echo(f"mappings   {sum(len(maps.plans(adapter)) for adapter in maps.adapters())} maps load without a fault")
+        held["mappings"] = f"{sum(len(maps.plans(adapter)) for adapter in maps.adapters())} maps load without a fault"
+        warnings += map(str, maps.warnings)
     except mapping.MappingFaults as found:
         faults += [str(fault) for fault in found.faults]
     try:
         rules = policy.load(files("consent_policy"))
         faults += [str(fault) for fault in policy.check(rules)]
-        typer.echo(f"policy     {len(rules.cases)} cases decide as written; hash {rules.hash[:16]}")
+        held["policy"] = f"{len(rules.cases)} cases decide as written; hash {rules.hash[:16]}"
     except policy.PolicyFaults as broken:
         faults += [str(fault) for fault in broken.faults]
     if maps is not None and rules is not None and (Path("docs") / "flow-matrix.md").exists():
-        faults += _flow(maps, rules, manifests)
+        wrong, rows = _flow(maps, rules, manifests)
+        faults += wrong
+        if not wrong:
+            held["flow"] = f"{rows} rows reach whom docs/flow-matrix.md says, and nobody else"
     if (Path("openapi") / "gateway.json").exists():
         stale = [file for file, text in documents().items() if (Path("openapi") / file).read_text("utf-8") != text]
         faults += [f"openapi/{file}: not what the code says: run make openapi" for file in stale]
     if not faults:
-        typer.echo(f"adapters   {len(packages)} manifests are whole")
+        held["adapters"] = f"{len(packages)} manifests are whole"
+    if as_json:
+        typer.echo(json.dumps({"held": held, "warnings": warnings, "faults": faults}))
+        return faults
+    for what, said in held.items():
+        typer.echo(f"{what:<10} {said}")
+    for warning in warnings:
+        typer.echo(f"warning    {warning}")
     return faults
 
 
-def _flow(maps: "Maps", rules: "Policy", manifests: "list[Manifest]") -> list[str]:
-    """The committed data-flow matrix -> who would newly receive what, or that it is out of date."""
+def _flow(maps: "Maps", rules: "Policy", manifests: "list[Manifest]") -> tuple[list[str], int]:
+    """The committed data-flow matrix -> who would newly receive what, or that it is out of date; and how many rows it has."""
     from gateway.kit.flow import matrix, news, page
     from gateway.kit.flow_picture import picture
 
@@ -168,9 +181,7 @@ def _flow(maps: "Maps", rules: "Policy", manifests: "list[Manifest]") -> list[st
         faults.append(
             "docs/flow-matrix.md: not what mappings and policy say: run gateway map flow --write docs, and have it reviewed"
         )
-    else:
-        typer.echo(f"flow       {len(made.cells)} rows reach whom docs/flow-matrix.md says, and nobody else")
-    return faults
+    return faults, len(made.cells)
 
 
 def _seen(*folders: Path | None) -> dict[Path, float]:

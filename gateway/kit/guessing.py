@@ -45,6 +45,11 @@ WORDS: Final[tuple[tuple[str, CareClass, frozenset[Mark]], ...]] = (
     ),
 )
 DEPTH: Final = 12
+KEYS: Final = r"nhs|upn|(^|_| )id$|(^|_| )ref$|number$|code|phone|mobile|postcode"
+WRITTEN_NUMBERS: Final = (  # a number as text, and one invented in its place
+    ("integer", re.compile(r"-?\d{1,9}", re.ASCII), "1"),
+    ("decimal", re.compile(r"-?\d{1,12}\.\d{1,9}|-?\d{1,9}", re.ASCII), "1.5"),
+)
 
 _DAY: Final = datetime(2026, 1, 5, 9, 0)  # noqa: DTZ001 - an invented day, written in the sample's own form
 _INVENTED: Final[Mapping[str, Any]] = {
@@ -138,7 +143,7 @@ def _guess(path: tuple[str, ...], values: Sequence[Any], known: str | None) -> G
     care_class, marks, sure = _labels(path[-1])
     if known is not None:
         return Guess(path, known, care_class, marks, "", sure, _INVENTED.get(known, "invented"), repeats)
-    type_, form, invented = _type(texts, flat)
+    type_, form, invented = _type(path[-1], texts, flat)
     if texts and all(map(is_number, texts)):
         type_, care_class, marks, sure, invented = "string", CareClass.IDENTITY, frozenset(), True, NUMBER
     return Guess(path, type_, care_class, marks, form, sure, [invented] if repeats else invented, repeats)
@@ -152,7 +157,7 @@ def _labels(name: str) -> tuple[CareClass, frozenset[Mark], bool]:
     return CareClass.SPECIAL, frozenset(), False
 
 
-def _type(texts: Sequence[str], values: Sequence[Any]) -> tuple[str, str, Any]:
+def _type(name: str, texts: Sequence[str], values: Sequence[Any]) -> tuple[str, str, Any]:
     if values and all(isinstance(value, bool) for value in values):
         return "boolean", "", True
     if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
@@ -165,9 +170,19 @@ def _type(texts: Sequence[str], values: Sequence[Any]) -> tuple[str, str, Any]:
     for form in TIMES:
         if texts and all(_dated(text, form) for text in texts):
             return ("dateTime" if form in TIMES[:2] else "string"), form, _DAY.strftime(form) + ("Z" if "%z" in form else "")
-    if any(texts.count(text) > 1 and len(text) <= 20 for text in texts) and len(set(texts)) <= max(2, len(texts) // 2):
+    for type_, pattern, invented in WRITTEN_NUMBERS:
+        if texts and all(pattern.fullmatch(text) for text in texts):
+            if re.search(KEYS, name.lower()) is None and not any(re.match(r"0\d", text) for text in texts):
+                return type_, "", invented
+            return "code" if _few(texts) else "string", "", invented  # what names something is no number, and keeps its zeros
+    if _few(texts):
         return "code", "", "invented"
     return "string", "", "invented"
+
+
+def _few(texts: Sequence[str]) -> bool:
+    """Whether a few short texts come again and again, as codes do."""
+    return any(texts.count(text) > 1 and len(text) <= 20 for text in texts) and len(set(texts)) <= max(2, len(texts) // 2)
 
 
 def _dated(text: str, form: str) -> bool:
@@ -175,4 +190,4 @@ def _dated(text: str, form: str) -> bool:
         datetime.strptime(text, form)  # noqa: DTZ007 - only whether it fits
     except ValueError:
         return False
-    return True
+    return form != "%Y%m%d" or len(text) == 8  # else any number of six or seven digits is a day

@@ -112,10 +112,17 @@ def test_a_birth_date_other_than_the_one_recorded_at_matching_is_refused(extract
     assert kinds(read) == []
 
 
-def test_without_a_number_every_record_is_mapped_for_a_placeholder(extract: Path):
+def test_without_a_number_every_person_of_the_file_has_a_placeholder_of_their_own(extract: Path):
     result = run("local_authority", extract)
     assert result.exit_code == 0
-    assert kinds(said(result)) == ["EpisodeOfCare", "ServiceRequest"] * 2
+    read = said(result)
+    assert kinds(read) == ["EpisodeOfCare", "ServiceRequest"] * 2
+    resources = [entry["resource"] for entry in read["bundle"]["entry"]]
+    persons = [resource["id"].partition(".")[0] for resource in resources]
+    assert persons[0] == persons[1] != persons[2] == persons[3]  # two records of one child, two of another
+    subjects = [resource.get("patient", resource.get("subject"))["reference"] for resource in resources]
+    assert subjects == [f"Patient/{person}" for person in persons]
+    assert run("local_authority", extract).stdout == result.stdout
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b"<Other/>", b"PK\x03\x04"])

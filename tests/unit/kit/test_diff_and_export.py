@@ -14,7 +14,10 @@ from gateway.kit.export import export
 from gateway.kit.lines import lines
 from gateway.mapping import Maps, load, shape_faults
 from gateway.mapping.cases import cases
+from gateway.mapping.outward.cases import write_cases
 from tests.unit.kit.clinic import MAP, make
+from tests.unit.mapping.test_outward_faults import FILES
+from tests.unit.mapping.test_outward_faults import MAP as DESK
 
 MAPS = load(files("mappings"))
 PLANS = [plan for adapter in MAPS.adapters() for plan in MAPS.plans(adapter)]
@@ -25,11 +28,15 @@ each_plan = pytest.mark.parametrize("plan", PLANS, ids=[plan.source.map for plan
 def repository(tmp_path: Path) -> Path:
     """A git repository whose folder `maps` is committed."""
     make(tmp_path / "maps")
-    run = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    return committed(tmp_path)
+
+
+def committed(folder: Path) -> Path:
+    run = ["git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run([*run, "init", "-q"], check=True)
     subprocess.run([*run, "add", "."], check=True)
     subprocess.run([*run, "commit", "-qm", "first"], check=True)
-    return tmp_path
+    return folder
 
 
 def test_no_change_of_the_maps_changes_nothing(repository: Path):
@@ -54,6 +61,25 @@ def test_a_record_that_is_newly_refused_is_shown(repository: Path):
     assert any(
         "refused: not before -> record 1: not a date and time" in str(one) for one in changes(folder, "HEAD", list(cases(folder)))
     )
+
+
+def test_a_changed_line_of_an_outward_map_shows_what_would_leave_otherwise(tmp_path: Path):
+    folder = tmp_path / "maps"
+    request = {"resourceType": "ServiceRequest", "status": "active", "priority": "urgent", "authoredOn": "2026-01-05"}
+    code = {"coding": [{"system": "urn:x", "code": "a"}]}
+    given = {"schema": "desk-ask-1", "resources": [{**request, "intent": "order", "doNotPerform": False, "code": code}]}
+    active = "ServiceRequest.status = 'active' and ServiceRequest.intent = 'order'"
+    day = "day: ServiceRequest.authoredOn | date"
+    desk = FILES[DESK].replace(day, f'day: {{from: ServiceRequest.authoredOn | date, when: "{active}"}}')
+    for name, text in {**FILES, DESK: desk, "desk/cases/urgent.write.json": json.dumps(given)}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+    committed(tmp_path)
+    assert changes(folder, "HEAD", list(write_cases(folder))) == []
+    (folder / DESK).write_text(desk.replace("  coded: ServiceRequest.code | copy\n", ""), "utf-8")
+    found = [str(change) for change in changes(folder, "HEAD", list(write_cases(folder)))]
+    assert [one.partition(" -> ")[0].partition(": ")[2].partition(": ")[0] for one in found] == ["not sent", "written.coded"]
+    assert found[1].endswith(" -> absent")
 
 
 @pytest.mark.parametrize("revision", ["nowhere", "--help", "HEAD:maps"])

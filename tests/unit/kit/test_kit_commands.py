@@ -65,6 +65,83 @@ def test_mutate_gives_an_object_a_map_for_machines(folder: Path):
     assert {"line": 16, "change": "choice 2 of first() dropped"} in read["missed"]
 
 
+def said(result: Result) -> list[dict[str, object]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_a_case_without_a_golden_is_new_and_how_to_make_one_is_said(folder: Path):
+    first = run("cases", "clinic", "--mappings", folder)
+    assert first.exit_code == 1
+    assert first.stdout == (
+        "new  clinic/a-visit\n"
+        "     no golden yet: gateway map cases clinic --accept writes what comes out, for you to read in the diff\n"
+    )
+    assert run("cases", "clinic", "--accept", "--mappings", folder).stdout == "ok   clinic/a-visit\n"
+    assert run("cases", "clinic", "--mappings", folder).exit_code == 0
+    assert run("cases", "nobody", "--mappings", folder).exit_code == 2
+
+
+def test_cases_gives_an_object_a_case_for_machines(folder: Path):
+    (new,) = said(run("cases", "--json", "--mappings", folder))
+    assert (new["adapter"], new["case"], new["golden"]) == ("clinic", "a-visit", "new")
+    run("cases", "--accept", "--mappings", folder)
+    golden = folder / "clinic" / "cases" / "a-visit.out.json"
+    assert said(run("cases", "--json", "--mappings", folder))[0]["golden"] == "equal"
+    golden.write_text(golden.read_text("utf-8").replace("finished", "planned"), "utf-8")
+    (differs,) = said(run("cases", "--json", "--mappings", folder))
+    assert (differs["golden"], differs["faults"]) == ("differs", ["resources[0].status: differs"])
+
+
+def test_check_gives_an_object_for_machines_with_and_without_faults(folder: Path, tmp_path: Path):
+    (sound,) = said(run("check", "--json", "--mappings", folder))
+    assert sound == {"maps": {"clinic": ["clinic/visit@1.0.0"]}, "faults": [], "warnings": []}
+    broken = make(tmp_path / "broken", map_=MAP.replace("period.start", "perod.start"))
+    result = run("check", "--json", "--mappings", broken)
+    assert result.exit_code == 2
+    (told,) = said(result)
+    assert told["faults"] == [
+        {
+            "file": "clinic/visit.yaml",
+            "line": 15,
+            "column": 7,
+            "message": "Encounter has no element 'perod' (did you mean 'period'?)",
+        }
+    ]
+
+
+def test_check_says_what_somebody_should_look_at(tmp_path: Path):
+    made = make(tmp_path, map_=MAP.replace("class.code: = 'AMB'", "class.code: = 'XYZ'"))
+    result = run("check", "--mappings", made)
+    assert result.exit_code == 0
+    assert "warning: clinic/visit.yaml:13:7: this code is none of those that R4 or UK Core asks for here" in result.stdout
+    (told,) = said(run("check", "--json", "--mappings", made))
+    assert [one["line"] for one in told["warnings"]] == [13]  # type: ignore[attr-defined]
+
+
+def test_docs_gives_an_object_a_map_for_machines(folder: Path):
+    (told,) = said(run("docs", "--json", "--mappings", folder))
+    assert told["map"] == "clinic/visit@1.0.0"
+    assert told["ignored"] == [{"field": "remark", "why": "not for anybody"}]
+    assert told["lines"][-1] == {  # type: ignore[index]
+        "target": "Encounter.participant[0].individual.display",
+        "from": "seen_by",
+        "type": "string",
+        "when": "",
+        "class": "operational",
+        "marks": ["locating", "third-party"],
+        "line": 17,
+    }
+
+
+def test_new_gives_an_object_for_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("sample.csv").write_text("Ref,Seen\nR-1,2026-01-01\n", "utf-8")
+    given = ["new", "clinic", "--connector", "csv-drop", "--from", "sample.csv", "--json"]
+    told = json.loads(CliRunner().invoke(adapter, given).stdout)
+    assert told["fields"] == told["undecided"] == 2
+    assert "adapters/clinic/manifest.toml" in told["wrote"]
+
+
 def test_export_writes_json_alone_to_standard_output(folder: Path):
     result = run("export", "visit", "--mappings", folder)
     assert json.loads(result.stdout)["resourceType"] == "Bundle"

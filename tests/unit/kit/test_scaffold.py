@@ -49,6 +49,30 @@ def test_columns_that_say_whose_record_it_is_and_since_when_are_guessed(made: Ma
     assert table["purposes"] == []
 
 
+NUMBERS = """\
+Contact id,Household,Weight,Visits,Postcode area,Batch,Day
+1001,2,7.25,3,07,202611,20260105
+1002,2,8,12,08,202612,20260106
+1003,3,9.5,4,07,202701,20260107
+"""
+
+
+def test_numbers_written_as_text_are_numbers_and_get_invented_ones(tmp_path: Path):
+    made = scaffold("early_help", "csv-drop", NUMBERS.encode())
+    types = {guess.name: (guess.type, guess.invented) for guess in made.guesses}
+    assert types == {
+        "Contact id": ("string", "1"),  # what names something is no number
+        "Household": ("integer", "1"),
+        "Weight": ("decimal", "1.5"),
+        "Visits": ("integer", "1"),
+        "Postcode area": ("code", "1"),  # and keeps its zeros
+        "Batch": ("integer", "1"),  # six digits are no day
+        "Day": ("string", "20260105"),
+    }
+    case = json.loads(made.mapping["cases/first.in.json"])
+    assert (case["data"]["Weight"], case["data"]["Visits"]) == ("1.5", "1")
+
+
 def test_a_class_that_cannot_be_guessed_is_the_most_restricted(made: Made):
     assert guessed(made, "Kind").care_class == "special"
     assert not guessed(made, "Kind").sure
