@@ -15,7 +15,7 @@ from gateway.errors import SourceContractBroken, SourceError, SourceRefused, Sou
 from gateway.model import PatientIdentity, Purpose
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Provider
-from gateway.resource import together
+from gateway.resource import together, value_doubt
 
 __all__ = [
     "LOCKED_AT_SOURCE",
@@ -58,6 +58,7 @@ __all__ = [
     "Tools",
     "Want",
     "together",
+    "value_doubt",
 ]
 
 LOCKED_AT_SOURCE: Final = "locked-at-source"  # a warning: told only to somebody who may know what is withheld
@@ -307,6 +308,7 @@ class DeliverTable:
     keep_days: int
     invites_contact: bool  # what comes of it reaches the family: never after a death or a loss
     options: Mapping[str, Any] = field(default_factory=dict)  # the connector's own
+    recall: "DeliverTable | None" = None  # `[deliver.NAME.recall]`: how its system is told that something is called back
 
 
 @dataclass(frozen=True, slots=True)

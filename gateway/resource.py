@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -114,6 +114,38 @@ def together(records: Sequence[Record]) -> Iterator[Record]:
         some = tuple(records[start : start + _AT_ONCE])
         packed = Packed(pickle.dumps(some, pickle.HIGHEST_PROTOCOL), len(some))
         yield replace(some[0], schema=TOGETHER, data=packed, locked=False, not_early_years=False)
+
+
+def value_doubt(observation: Mapping[str, Any]) -> Literal["", "told-alike", "told-otherwise", "absent-and-there"]:
+    """What stands in the way of an Observation's value in R4, which has one place for it, or one for why it is absent.
+
+    "told-alike": a component of the same code says the same. "told-otherwise": it says another, and nobody but the sender
+    can say which is meant. "absent-and-there": with a reason why it is absent. Source: FHIR R4, Observation, obs-6 and obs-7.
+    """
+    components = observation.get("component")
+    absent = observation.get("dataAbsentReason")
+    if not components and not absent:
+        return ""  # nearly every one there is
+    value = _value_of(observation)
+    if value and absent:
+        return "absent-and-there"
+    own = _codings_of(observation)
+    parts = components if isinstance(components, list | tuple) else ()
+    twins = [part for part in parts if isinstance(part, Mapping) and _codings_of(part) & own]
+    if not value or not twins:
+        return ""
+    return "told-alike" if all(_value_of(part) == value for part in twins) else "told-otherwise"
+
+
+def _value_of(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in node.items() if name.startswith("value")}
+
+
+def _codings_of(node: Mapping[str, Any]) -> set[tuple[str, str]]:
+    concept = node.get("code")
+    codings = concept.get("coding") if isinstance(concept, Mapping) else None
+    found = [coding for coding in codings if isinstance(coding, Mapping)] if isinstance(codings, list | tuple) else []
+    return {(str(coding.get("system")).strip(), str(coding.get("code")).strip()) for coding in found if coding.get("code")}
 
 
 def instant(text: str | None, otherwise: datetime) -> datetime:

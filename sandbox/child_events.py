@@ -1,4 +1,4 @@
-"""What else a child health service tells of a child: newborn screening, feeding, early years progress, a safety alert.
+"""What else a child health service tells of a child: newborn screening, feeding, early years progress, the record, warnings.
 
 Each is (event code, its title, days after birth, the resources), the focus first. `child_health` puts them into messages.
 Source: Digital Child Health STU3 profiles.
@@ -208,13 +208,95 @@ def birth_details(person: Person, at: datetime) -> Told:
     return "birth-details-1", "Birth Details", 0, [visit, weight]
 
 
-RECORD = (allergies, medicines, problems, needs, circumstances, card_received, birth_details)
+def household(person: Person, at: datetime) -> Told:
+    """Those the child lives with, by what was asked of the home."""
+    visit = _visit(person, at, "household-visit", "0023", "New Baby HV Review")
+    smoker = {"system": SNOMED, "code": "94151000119101", "display": "Smoker in household"}
+    works = {"system": _DCH + "EmploymentStatus-1", "code": "1", "display": "Employed"}
+    asked = [
+        {"linkId": "householdSmokingStatus", "text": "Household smoking status", "answer": [{"valueCoding": smoker}]},
+        {"linkId": "employmentStatusCareGiver1", "text": "Employment status (care giver 1)", "answer": [{"valueCoding": works}]},
+    ]
+    return "social-context-household-1", "Social Context Household", 14, [visit, _form(person, at, "household", visit, asked)]
+
+
+def contacts(person: Person, at: datetime) -> Told:
+    """Who belongs to the child, and what is claimed of them."""
+    visit = _visit(person, at, "contacts-visit", "0023", "New Baby HV Review")
+    mother = {
+        "resourceType": "RelatedPerson",
+        "id": new_id("child-health", person.key, "mother"),
+        "extension": [
+            {
+                "url": "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-DCH-HouseholdMember-1",
+                "extension": [
+                    {"url": "householdMember", "valueBoolean": True},
+                    {"url": "householdMemberDescription", "valueString": "Lives with her partner Placeholder."},
+                ],
+            },
+            {"url": "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-DCH-ParentalResponsibility-1", "valueBoolean": True},
+            {"url": "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-DCH-SignificantIndividual-1", "valueBoolean": True},
+        ],
+        "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990022321"}],
+        "patient": _child(person),
+        "relationship": codeable("http://hl7.org/fhir/v3/RoleCode", "MTH", "mother"),
+        "name": [{"family": person.family, "given": ["Morag"]}],
+        "telecom": [{"system": "phone", "value": "01632960999"}],
+        "birthDate": "1994-04-04",
+    }
+    return "personal-contacts-1", "Personal Contacts", 12, [visit, mother]
 
 
 def safety_alert(person: Person, at: datetime) -> Told:
-    """An event the gateway knows and does not take: it must be refused for its owner, never dropped."""
+    """A risk from others, and in words why."""
     visit = _visit(person, at, "alert-visit", "0026", "Ad-hoc Review")
-    return "safety-alerts-1", "Safety Alerts", 30, [visit]
+    risk = {
+        **_known(person, "alert", "Observation"),
+        "status": "final",
+        "code": codeable(SNOMED, "1064461000000103", "Risk from others"),
+        "subject": _child(person),
+        "context": _to(visit),
+        "effectiveDateTime": at.date().isoformat(),
+        "valueString": "Uncle Placeholder came by at night.",
+    }
+    return "safety-alerts-1", "Safety Alerts", 230, [visit, risk]
+
+
+def legal_information(person: Person, at: datetime) -> Told:
+    """A child protection plan, as the service was told of it."""
+    visit = _visit(person, at, "legal-visit", "0026", "Ad-hoc Review")
+    plan = {
+        **_known(person, "legal", "Observation"),
+        "status": "final",
+        "code": codeable(SNOMED, "1064311000000109", "Child protection plan"),
+        "subject": _child(person),
+        "context": _to(visit),
+        "effectivePeriod": {"start": at.date().isoformat()},
+    }
+    return "legal-information-1", "Legal Information", 240, [visit, plan]
+
+
+RECORD = (
+    *(allergies, medicines, problems, needs, circumstances, card_received, birth_details),
+    *(household, contacts, safety_alert, legal_information),
+)
+
+
+def failsafe(person: Person, at: datetime) -> Told:
+    """Work for a service by a day: it must be refused for its owner, never dropped."""
+    asked = {
+        **_known(person, "failsafe", "Communication"),
+        "status": "completed",
+        "subject": _child(person),
+        "payload": [{"contentString": "No outcome of the blood spot test: please find out by the end of the week."}],
+    }
+    return "failsafe-message-bloodspot-outcome-1", "Failsafe Message Bloodspot Outcome", 30, [asked]
+
+
+def demographics(person: Person, at: datetime) -> Told:
+    """An event the gateway knows and does not take: it must be refused for its owner, never dropped."""
+    visit = _visit(person, at, "demographics-visit", "0026", "Ad-hoc Review")
+    return "additional-demographics-1", "Additional Demographics", 31, [visit]
 
 
 def _form(person: Person, at: datetime, name: str, visit: dict[str, Any], asked: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Events: vaccinations-1, observations-1 (what was measured at a mandated review), professional-contacts-1, and for some children
 those of `child_events`. Beside the good ones: an older and a repeated message, a deletion, one whose header and body name
-different children, and one of an event that the gateway does not take.
+different children, one of an event that the gateway does not take, and one that asks a service to act.
 Source: NHS Digital Events Management, generic event requirements; Digital Child Health STU3 profiles.
 """
 
@@ -13,7 +13,7 @@ from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
-from sandbox.child_events import RECORD, Told, blood_spot, early_years, feeding, hearing, safety_alert
+from sandbox.child_events import RECORD, Told, blood_spot, demographics, early_years, failsafe, feeding, hearing
 from sandbox.families import BY_KEY, COMMUNITY, INVALIDATED, NAMES, PEOPLE, Person
 from sandbox.folders import put
 from sandbox.stu3 import SNOMED, codeable, new_id, to_xml
@@ -73,7 +73,8 @@ def letters() -> Iterator[Letter]:
     yield _letter(_told(BY_KEY["jonah"], lambda person, at: early_years(person, at, consent="N")), ".json")
     for place, tell in enumerate(RECORD):
         yield _letter(_told(ben, tell), ".json" if place % 2 else ".xml")
-    yield _letter(_told(BY_KEY["grace"], safety_alert), ".xml")
+    yield _letter(_told(BY_KEY["grace"], failsafe), ".xml")
+    yield _letter(_told(BY_KEY["grace"], demographics), ".json")
 
 
 def _letter(bundle: dict[str, Any], suffix: str) -> Letter:

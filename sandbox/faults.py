@@ -19,7 +19,7 @@ HUGE_BYTES = 96_000_000
 
 WIRE = frozenset({"slow", "drip", "reset", "500", "429", "401", "bad-json", "html", "truncated", "huge", "down"})
 CONTENT = frozenset(
-    {"wrong-child", "other-birth-date", "duplicates", "one-bad", "20-mb", "64-kb"}
+    {"wrong-child", "other-birth-date", "duplicates", "one-bad", "20-mb", "512-kb", "64-kb"}
 )  # the simulator itself answers wrongly
 SPINE = {  # refusals of GP Connect 1.6.2 by their own names: status and Spine code; "" for a body that is no FHIR
     "invalid-nhs-number": (400, "INVALID_NHS_NUMBER"),

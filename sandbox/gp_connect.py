@@ -39,7 +39,7 @@ _AREAS = frozenset(
 )
 _SWITCHED_OFF = {"petra": frozenset({"includeReferrals"}), "hugo": frozenset({"includeReferrals"})}  # by the practice
 _PLAIN = b"upstream error"
-_COPIES = {"20-mb": 20_700, "64-kb": 55}  # of one observation: a full record, and a usual one
+_COPIES = {"20-mb": 20_700, "512-kb": 540, "64-kb": 55}  # of one observation: a full record, a large one, and a usual one
 _ISSUE = {400: "invalid", 403: "forbidden", 404: "not-found", 415: "not-supported", 422: "invalid", 500: "processing"}
 _WRONG = BY_KEY["ben"]  # whose record a confused system sends
 

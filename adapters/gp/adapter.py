@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import partial
 
 from adapters.gp import answer, request
-from adapters.gp.record import R4_TYPES, SCHEMAS, UNREADABLE, Split, alone, pieces, split
+from adapters.gp.record import R4_TYPES, SCHEMAS, UNREADABLE, Split, alone, cut_out, names_a_patient, pieces, split
 from gateway.adapter import (
     Adapter,
     Manifest,
@@ -124,9 +124,11 @@ def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
 
 
 def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
-    """A structured record saved as JSON, or one resource of it by itself -> its records.
+    """A structured record saved as JSON, one resource of it by itself, or some without their Patient -> its records.
 
-    Raises `SourceContractBroken` when it is neither. The service never takes a lone resource: it does not say whose it is.
+    Raises `SourceContractBroken` when it is none of them. The service takes none but the first: they do not say whose they are.
     """
     read = answer.saved(body)
-    return split(read).records if read["resourceType"] == "Bundle" else alone(read)
+    if read["resourceType"] != "Bundle":
+        return alone(read)
+    return split(read).records if names_a_patient(read) else cut_out(read)

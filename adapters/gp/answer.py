@@ -4,6 +4,7 @@ Source: GP Connect 1.6.2 "Error handling"; the proxy's own answers are of the Sp
 diagnostics is ever part of a reason: the proxy's texts carry addresses.
 """
 
+import re
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -30,6 +31,8 @@ _SPINE_SYSTEMS = frozenset(
 _NO_CONSENT = frozenset({"NO_PATIENT_CONSENT", "NO_ORGANISATION_CONSENT", "NO_ORGANISATIONAL_CONSENT"})
 _BOM = b"\xef\xbb\xbf"
 
+_ON_A_PAGE = re.compile(rb"\s*\{% highlight json %\}(.*)\{% endhighlight %\}\s*", re.DOTALL)
+
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -42,8 +45,12 @@ def bundle(body: bytes) -> dict[str, Any]:
 
 
 def saved(body: bytes) -> dict[str, Any]:
-    """The bytes of a file -> the Bundle, or a resource saved by itself. Raises `SourceContractBroken` for anything else."""
-    read = _json(body)
+    """The bytes of a file -> the Bundle, or a resource saved by itself. Raises `SourceContractBroken` for anything else.
+
+    The specification's own examples stand between two marks of the web page they are shown on.
+    """
+    shown = _ON_A_PAGE.fullmatch(body)
+    read = _json(body if shown is None else shown[1])
     if not isinstance(read, dict) or not isinstance(read.get("resourceType"), str):
         raise SourceContractBroken("not a FHIR resource in JSON")
     return _collection(read) if read["resourceType"] == "Bundle" else read

@@ -7,7 +7,7 @@ Source: GP Connect Access Record Structured 1.6.2, "Using the List resource", "R
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from adapters.gp.links import (
     text_of,
     token,
 )
-from gateway.adapter import Claim, SourceContractBroken, SourceFacts, SourceRecord, together
+from gateway.adapter import Claim, SourceContractBroken, SourceFacts, SourceRecord, together, value_doubt
 
 SCHEMAS = {
     "AllergyIntolerance": "gpc-allergyintolerance-stu3",
@@ -46,6 +46,7 @@ SCHEMAS = {
 R4_TYPES = {"ProcedureRequest": "ServiceRequest", "ReferralRequest": "ServiceRequest"}  # every other keeps its name
 OTHERS = frozenset({"HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole"})
 OTHER = "gpc-other-stu3"  # people and places: named where they are referred to, no resources of their own
+DEEPEST = 3  # questions below questions that the map of questionnaires has lines for
 UNREADABLE = "gpc-unreadable-entry"  # an entry without a resource: no map reads it, so it is refused with its place
 
 _FRAME = frozenset({"Patient", "OperationOutcome"})  # read here: whose record, which area is missing
@@ -105,15 +106,44 @@ def alone(resource: Json) -> tuple[SourceRecord, ...]:
         raise SourceContractBroken("a Patient or an OperationOutcome by itself: nothing of it is given")
     if kind not in SCHEMAS and kind not in OTHERS:
         raise SourceContractBroken("a resource by itself, of a type that a structured record does not have")
+    records = _of_nobody(resource, [{"resource": resource}])
+    return tuple(replace(record, where=record.where.replace("entry 1", "by itself", 1)) for record in records)
+
+
+def names_a_patient(bundle: Json) -> bool:
+    """Whether a Bundle holds somebody's Patient, so that it can be a record."""
+    held = (entry.get("resource") for entry in dicts(bundle, "entry"))
+    return any(isinstance(resource, dict) and resource.get("resourceType") == "Patient" for resource in held)
+
+
+def cut_out(bundle: Json) -> tuple[SourceRecord, ...]:
+    """A collection without its Patient, saved to a file -> its records. They are nobody's, so no answer is ever made of them.
+
+    Raises `SourceContractBroken` where they name more than one Patient, or nothing of a record is there.
+    """
+    return _of_nobody(bundle, bundle["entry"])
+
+
+def _of_nobody(whole: Json, entries: list[Any]) -> tuple[SourceRecord, ...]:
     try:
-        entries = list(_entries([{"resource": resource}]))
-        for entry in entries:
-            entry.where = entry.where.replace("entry 1", "by itself", 1)
-        listed = [resource] if kind == "List" else []
-        links = {**_beside(resource), **_links(entries)}
-        return tuple(_records(entries, links, {}, lists.ended(listed), _time_of(resource, listed), Claim()))
+        found = list(_entries(entries))
+        resources = [entry.resource for entry in found]
+        if len({reference for each in resources for reference in _subjects(each)}) > 1:
+            raise SourceContractBroken("resources of more than one Patient, and none of them in the file")
+        listed = [resource for resource in resources if resource["resourceType"] == "List"]
+        clinical = [entry for entry in found if entry.resource["resourceType"] not in _FRAME]
+        if not any(entry.resource["resourceType"] in {*SCHEMAS, *OTHERS} for entry in clinical):
+            raise SourceContractBroken("the record does not hold exactly one Patient")
+        links = {**_beside(resources), **_links(clinical)}
+        when = _time_of(whole, listed)
+        return tuple(_records(clinical, links, staff_names(resources), lists.ended(listed), when, Claim()))
     except RecursionError:
         raise SourceContractBroken("the record is nested deeper than any record is") from None
+
+
+def _subjects(resource: Json) -> set[str]:
+    said = {reference_of(resource.get(name)) for name in ("patient", "subject")}
+    return {reference for reference in said if "Patient/" in reference}
 
 
 def _beside(value: Any) -> dict[str, str]:
@@ -184,10 +214,8 @@ def _claim(patient: Json) -> Claim:
 
 
 def _check_subject(resource: Json, patient: Json) -> None:
-    for name in ("patient", "subject"):
-        reference = reference_of(resource.get(name))
-        if "Patient/" in reference and reference != f"Patient/{patient.get('id')}":
-            raise SourceContractBroken("a resource of the record names another Patient")
+    if _subjects(resource) - {f"Patient/{patient.get('id')}"}:
+        raise SourceContractBroken("a resource of the record names another Patient")
 
 
 def _links(clinical: list[_Entry]) -> dict[str, str]:
@@ -263,11 +291,32 @@ def _add_what_the_bundle_shows(data: Json, entry: _Entry, ended: frozenset[str])
         data["undated"] = "unknown"  # R4 wants an occurrence; the day of recording is never one
     if kind == "Encounter" and not entry.resource.get("class"):
         data["classless"] = "UNK"  # R4 wants a class, and GP Connect has none
+    if kind == "Observation":
+        _settle_value(data)
+    if kind == "QuestionnaireResponse" and _depth(entry.resource) > DEEPEST:
+        data["deeper"] = "yes"
     if kind == "List":
         data["resource"] = lists.cleaned(data["resource"], _GIVEN)
         said = lists.standard_notes(entry.resource)
         if said:
             data["caveat"] = said
+
+
+def _settle_value(data: Json) -> None:
+    """R4 has one place for a value that STU3 says twice: told alike it is told once; told otherwise nothing is made of it."""
+    observation = data["resource"]
+    doubt = value_doubt(observation)
+    if doubt == "told-alike":
+        data["resource"] = {name: value for name, value in observation.items() if not name.startswith("value")}
+    elif doubt:
+        data["doubt"] = doubt
+
+
+def _depth(node: Any) -> int:
+    """How many questions deep a questionnaire goes, below its items and below their answers."""
+    below = [part for name in ("item", "answer") for part in dicts(node, name)] if isinstance(node, dict) else []
+    own = 1 if isinstance(node, dict) and "linkId" in node else 0
+    return own + max(map(_depth, below), default=0)
 
 
 def _is_locked(resource: Json) -> bool:

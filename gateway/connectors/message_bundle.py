@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Final, Literal, cast
 from zoneinfo import ZoneInfo
 
-from gateway.adapter import Claim, NhsNumber, SourceContractBroken, Tree
+from gateway.adapter import Claim, NhsNumber, SourceContractBroken, Tree, value_doubt
 from gateway.connectors.drop import utc
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
 from gateway.nhs_number import NotAnNhsNumber
@@ -38,6 +38,7 @@ _HERE: Final = ZoneInfo("Europe/London")
 _HELD: Final = frozenset(  # types that a record may hold; the rest is used, or not read
     (
         "AllergyIntolerance",
+        "CarePlan",
         "Communication",
         "Condition",
         "DiagnosticReport",
@@ -48,9 +49,12 @@ _HELD: Final = frozenset(  # types that a record may hold; the rest is used, or 
         "Observation",
         "Procedure",
         "QuestionnaireResponse",
+        "RelatedPerson",
         "Specimen",
     )
 )
+_OF_FAMILY: Final = frozenset(("relationship", "name", "active", "period", "extension"))  # no number, address or telephone
+SAME_NUMBER: Final = "a member of the family with the child's own NHS number"
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -284,6 +288,8 @@ def _resources(index: Mapping[str, dict[str, Tree]], patient: dict[str, Tree] | 
             about = found_in(each.get("patient") or each.get("subject"), index)
             if about is not None and about is not patient:
                 raise SourceContractBroken("a resource about another person than the message")
+        if kind == "RelatedPerson" and patient is not None and _nhs_numbers(node) & _nhs_numbers(patient):
+            raise SourceContractBroken(SAME_NUMBER)
         key = _key(node, url, event)
         whole = {name: value for name, value in node.items() if name != "contained" or not parts}
         found.setdefault(kind, []).append(_own(whole, key, key, index, event))
@@ -294,7 +300,15 @@ def _resources(index: Mapping[str, dict[str, Tree]], patient: dict[str, Tree] | 
 def _own(node: Mapping[str, Tree], key: str, whole: str, index: Mapping[str, dict[str, Tree]], event: str) -> Tree:
     """A resource as the record holds it. `whole` is the key of the resource whose `#part` its references may name."""
     kept = {name: value for name, value in node.items() if name not in ("resourceType", "meta", "id", "text")}
-    return {**{name: _logical(value, index, event, whole) for name, value in kept.items()}, "key": key}
+    if node["resourceType"] == "RelatedPerson":
+        kept = {name: value for name, value in kept.items() if name in _OF_FAMILY}
+    own = {name: _logical(value, index, event, whole) for name, value in kept.items()}
+    doubt = value_doubt(node) if node["resourceType"] == "Observation" else ""
+    if doubt == "told-alike":  # R4 has one place for it
+        own = {name: value for name, value in own.items() if not name.startswith("value")}
+    elif doubt:
+        own["doubt"] = doubt
+    return {**own, "key": key}
 
 
 def _parts(node: Mapping[str, Tree]) -> dict[str, dict[str, Tree]]:
@@ -307,8 +321,14 @@ def _parts(node: Mapping[str, Tree]) -> dict[str, dict[str, Tree]]:
 
 def _key(node: Mapping[str, Tree], url: str, event: str) -> str:
     """What a resource is called within its sender. A visit belongs to its event: several tell of one visit, each its own part."""
-    own = _business_id(node) or _own_id(node, url)
+    own = (node["resourceType"] != "RelatedPerson" and _business_id(node)) or _own_id(node, url)  # theirs can be an NHS number
     return f"{event} {own}" if node["resourceType"] == "Encounter" else own
+
+
+def _nhs_numbers(person: Mapping[str, Tree]) -> set[str]:
+    """As they stand, sound or not, without the spaces people write."""
+    said = [each.get("value") for each in objects(person.get("identifier")) if each.get("system") == NHS_NUMBER]
+    return {value.replace(" ", "") for value in said if isinstance(value, str)}
 
 
 def _business_id(node: Mapping[str, Tree]) -> str | None:

@@ -3,9 +3,9 @@
 The manifest names the events: `[events.CODE]` with `also` (other codes of the same event), `schema`, `focus` (types the header
 may point at), `reads` (field of the record -> resource type), `gives` (R4 types, where they are others), `consent` (a question
 that must be answered yes) and `about_baby` (a birth, addressed by the mother);
-`expires_trace` lists events that only say a person changed, and `deaths` those of them that say a person died; `not_mapped`
-lists events known and not taken yet. What is not taken is refused with its reason, waits in the drop's refused/ folder and is
-its owner's task: nothing is dropped silently.
+`expires_trace` lists events that only say a person changed, and `deaths` those of them that say a person died; `work` lists
+events that ask a service to act, `not_mapped` those known and not taken yet. What is not taken is refused with its reason,
+waits in the drop's refused/ folder and is its owner's task: nothing is dropped silently.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -38,6 +38,7 @@ from gateway.connectors.message_losses import DEATH, death_told, screening_says_
 from gateway.connectors.stu3 import read_stu3
 
 NOT_MAPPED: Final = "an event that is known but not mapped yet"
+OWNERS_WORK: Final = "a failsafe message: work for the service it names, by the day it names"
 NOT_KNOWN: Final = "an event that this source does not know"
 WRONG_FOCUS: Final = "the focus is not what this event is about"
 
@@ -131,7 +132,7 @@ def _opened(manifest: Manifest, events: Mapping[str, Event], bundle: Tree) -> Op
         return _news(read_change(bundle), is_death=code in manifest.options.get("deaths", ()))
     event = events.get(code)
     if event is None:
-        raise SourceContractBroken(NOT_MAPPED if code in manifest.options.get("not_mapped", ()) else NOT_KNOWN)
+        raise SourceContractBroken(_why_not(manifest, code))
     if not event.about_baby:
         arrival = _arrival(event, read_message(bundle))
         return Opened(arrival.as_of, (arrival,))
@@ -142,6 +143,13 @@ def _opened(manifest: Manifest, events: Mapping[str, Event], bundle: Tree) -> Op
     news = read_change(bundle, of=birth.losses[0].nhs_number)
     arrival = Arrival(code, news.id, news.sender, news.as_of, news.about, None, expires_trace=True, losses=birth.losses)
     return Opened(news.as_of, (arrival,), (("message", birth.doubt),) if birth.doubt else ())
+
+
+def _why_not(manifest: Manifest, code: str) -> str:
+    for reason, option in ((OWNERS_WORK, "work"), (NOT_MAPPED, "not_mapped")):
+        if code in manifest.options.get(option, ()):
+            return reason
+    return NOT_KNOWN
 
 
 def _news(news: Message, *, is_death: bool) -> Opened:

@@ -25,8 +25,8 @@ def _names(text: str) -> frozenset[str]:
 
 
 KNOWN: Final = _names(
-    """AllergyIntolerance Bundle CareTeam Communication Condition DiagnosticReport Encounter EpisodeOfCare Immunization Location
-    Medication MedicationStatement MessageHeader Observation Organization Patient Practitioner PractitionerRole Procedure
+    """AllergyIntolerance Bundle CarePlan CareTeam Communication Condition DiagnosticReport Encounter EpisodeOfCare Immunization
+    Location Medication MedicationStatement MessageHeader Observation Organization Patient Practitioner PractitionerRole Procedure
     QuestionnaireResponse RelatedPerson Specimen"""
 )
 
@@ -70,6 +70,7 @@ _REPEATS_IN: Final[Mapping[str, frozenset[str]]] = {  # elements that repeat bel
         "Medication": "ingredient image",
         "Specimen": "identifier parent request container processing",
         "CareTeam": "identifier category managingOrganization reasonCode reasonReference",
+        "CarePlan": "identifier definition replaces category author careTeam addresses supportingInfo goal activity",
         "Communication": "identifier category definition medium partOf payload reasonCode reasonReference recipient topic",
         "RelatedPerson": "identifier name address photo",
         "hospitalization": "dietPreference specialArrangement specialCourtesy",

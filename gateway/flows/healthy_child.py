@@ -18,7 +18,9 @@ from gateway.model import AccessRequest, Category, Disclosure, Recorded, Resourc
 
 MADE: Final = "Worked out when it was asked for, from what this answer's sources show. This is no clinical record."
 ON_MOTHER: Final = "Recorded with the mother, if at all: no record of the child says whether it was made."
-CANNOT_SAY: Final = "A source that would know is missing, out of date or shows nothing by this route."
+CANNOT_SAY: Final = (
+    "A source that would know is missing, out of date or shows nothing by this route, or a record says in no code what it is of."
+)
 WHOLE: Final = Page(count=10_000, max_bytes=16_000_000)  # more than one child has; a view of half a record would be wrong
 
 _PROMPTS: Final = frozenset(("due", "overdue", "not-yet-due", "cannot-say"))
@@ -44,10 +46,12 @@ def _view(parts: Parts, recorded: Recorded[Disclosure], on: date, *, prompts: bo
         return ()
     born, programme = date.fromisoformat(patient["birthDate"]), parts.programme
     whole = shown.next_key is None
-    visits = [body for body in bodies if body["resourceType"] == "Encounter"]
+    reviewed = [item.body for item in shown.resources if item.category is Category.CHILD_HEALTH_REVIEWS]
+    visits = [body for body in reviewed if body["resourceType"] == "Encounter"]
+    scores = [body for body in reviewed if body["resourceType"] == "Observation"]
     given = [body for body in bodies if body["resourceType"] == "Immunization"]
     knows = {kind: whole and _can_say(parts, shown, *kind) for kind in _KINDS}
-    reviews = reviews_of(programme, born, on, visits, can_say=knows[_KINDS[0]])
+    reviews = reviews_of(programme, born, on, visits, scores, can_say=knows[_KINDS[0]])
     doses = doses_of(programme, born, on, given, can_say=knows[_KINDS[1]])
     if not prompts:
         reviews, doses = ([item for item in items if item.state not in _PROMPTS] for items in (reviews, doses))

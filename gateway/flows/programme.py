@@ -8,7 +8,7 @@ Source: mappings/healthy-child-programme.toml, dated rows.
 import calendar
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.resources.abc import Traversable
@@ -24,6 +24,8 @@ GRACE: Final = timedelta(weeks=4)  # an appointment later than this is overdue
 VISIT_TYPES: Final = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ChildHealthEncounterType-1"
 _AGE: Final = re.compile(r"([0-9]{1,3})(d|wk|mo|y)")
 _NOT_ATTENDED: Final = frozenset(("cancelled",))  # what R4 makes of a visit nobody came to
+_SCORED: Final = frozenset(("final", "amended", "corrected"))
+_NO_WORD: Final = "http://terminology.hl7.org/CodeSystem/v3-NullFlavor"
 _EXTENSION: Final = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-VaccinationProcedure"
 
 State = Literal["done", "due", "overdue", "not-attended", "not-given", "not-yet-due", "cannot-say"]
@@ -36,6 +38,8 @@ class Review:
     id: str
     title: str
     types: frozenset[str]  # codes of the visit's type; compared as text: 0010 is not 10
+    scores: frozenset[str]  # codes of what is scored at this review and at no other
+    scored_from: str  # the age from which such a score is of this review
     of_mother: bool
     due: str
     by: str
@@ -93,14 +97,23 @@ def load_programme(folder: Traversable | Path) -> Programme:
             for name, row in table["vaccine"].items()
         }
         reviews = tuple(
-            Review(row["id"], row["title"], frozenset(row.get("types", ())), row.get("of") == "mother", row["due"], row["by"])
+            Review(
+                id=row["id"],
+                title=row["title"],
+                types=frozenset(row.get("types", ())),
+                scores=frozenset(row.get("scores", ())),
+                scored_from=row.get("scored_from", row["due"]),
+                of_mother=row.get("of") == "mother",
+                due=row["due"],
+                by=row["by"],
+            )
             for row in table["review"]
         )
         doses = tuple(
             Dose(vaccines[row["vaccine"]], row["dose"], row["due"], row.get("from", date.min), row.get("to", date.max))
             for row in table["immunisation"]
         )
-        for age in (each for row in reviews for each in (row.due, row.by)):
+        for age in (each for row in reviews for each in (row.due, row.by, row.scored_from)):
             at_age(date(2024, 2, 29), age)
         for dose in doses:
             at_age(date(2024, 2, 29), dose.due)
@@ -122,13 +135,21 @@ def at_age(born: date, age: str) -> date:
     return date(year, month, min(born.day, calendar.monthrange(year, month)[1]))
 
 
-def reviews_of(programme: Programme, born: date, on: date, visits: Sequence[Resource], *, can_say: bool) -> list[Item]:
-    """Each mandated review of a child as of a day. `can_say` False: a source that would know is missing."""
+def reviews_of(
+    programme: Programme, born: date, on: date, visits: Sequence[Resource], scores: Sequence[Resource] = (), *, can_say: bool
+) -> list[Item]:
+    """Each mandated review of a child as of a day. `can_say` False: a source that would know is missing.
+
+    A score that is made at one review alone says that it was made, whatever its visit says. A finished visit whose type is no
+    code at all could be any review that was due by then: nothing is called missing for it.
+    """
     items = []
+    unnamed = [visit for visit in visits if visit.get("status") == "finished" and not list(_codings(visit.get("type", ())))]
     for review in programme.reviews:
         due, by = at_age(born, review.due), at_age(born, review.by)
         held = [visit for visit in visits if _types(visit) & review.types]
         done = [visit for visit in held if visit.get("status") == "finished"]
+        done += _scored(review, at_age(born, review.scored_from), scores)
         missed = [visit for visit in held if visit.get("status") in _NOT_ATTENDED]
         state: State
         if done:
@@ -138,14 +159,18 @@ def reviews_of(programme: Programme, born: date, on: date, visits: Sequence[Reso
         elif missed:
             state = "not-attended"
         else:
-            state = _awaited(on, due, by, can_say=can_say)
+            state = _awaited(on, due, by, can_say=can_say and not _some_since(due, unnamed, _began))
         items.append(Item(review.id, review.title, 0, state, due, by, _names(done or missed)))
     return items
 
 
 def doses_of(programme: Programme, born: date, on: date, given: Sequence[Resource], *, can_say: bool) -> list[Item]:
-    """Each dose of the schedule that holds for a child, as of a day."""
+    """Each dose of the schedule that holds for a child, as of a day.
+
+    A vaccine told in words alone could be any that was due by then: nothing is called missing for it.
+    """
     items = []
+    unnamed = [each for each in given if each.get("status") == "completed" and not _vaccine_codes(each)]
     for dose in programme.doses:
         due = at_age(born, dose.due)
         if not dose.starts <= due < dose.ends:
@@ -160,7 +185,7 @@ def doses_of(programme: Programme, born: date, on: date, given: Sequence[Resourc
         elif refused and on >= due:
             state, evidence = "not-given", refused
         else:
-            state = _awaited(on, due, by, can_say=can_say and said is None)
+            state = _awaited(on, due, by, can_say=can_say and said is None and not _some_since(due - GRACE, unnamed, _day))
         items.append(Item(dose.vaccine.id, dose.vaccine.title, dose.number, state, due, by, _names(evidence)))
     return sorted(items, key=lambda item: (item.due, item.id, item.dose))
 
@@ -189,6 +214,23 @@ def _said_of(number: int, done: Sequence[Resource]) -> tuple[Literal["done", "do
     return ("doubtful", []) if len(done) > sum(map(len, givings)) else (None, [])
 
 
+def _scored(review: Review, since: date, scores: Sequence[Resource]) -> list[Resource]:
+    """Scores of this review: made, not before their age, on a day that is known."""
+    return [
+        each
+        for each in scores
+        if each.get("status") in _SCORED
+        and (day := _made(each)) is not None
+        and day >= since
+        and review.scores & {code for _, code in _codings([each.get("code", {})])}
+    ]
+
+
+def _some_since(day: date, records: Sequence[Resource], when: Callable[[Resource], date | None]) -> bool:
+    """Whether one of the records is of that day or a later one, or of none that is known."""
+    return any((said := when(each)) is None or said >= day for each in records)
+
+
 def _awaited(on: date, due: date, by: date, *, can_say: bool) -> State:
     """Of what no record shows: before its time nothing is expected; after that only those who know may say it is missing."""
     if on < due:
@@ -204,11 +246,17 @@ def _types(visit: Resource) -> frozenset[str]:
 
 def _is_of(given: Resource, vaccine: Vaccine) -> bool:
     """By the procedure, by the vaccine's own code, or by every disease it is against."""
+    codes = _vaccine_codes(given)
+    return bool(codes & vaccine.procedures) or bool(vaccine.diseases and vaccine.diseases <= codes)
+
+
+def _vaccine_codes(given: Resource) -> frozenset[str]:
+    """Every code that says what a vaccine was: of the procedure, of the product, and of what it is against."""
     said = [each.get("valueCodeableConcept", {}) for each in given.get("extension", ()) if each.get("url") == _EXTENSION]
-    codes = {code for _, code in _codings([*said, given.get("vaccineCode", {})])}
     protocols: Sequence[Mapping[str, Any]] = given.get("protocolApplied", ())
-    against = {code for one in protocols for _, code in _codings(one.get("targetDisease", ()))}
-    return bool(codes & vaccine.procedures) or bool(vaccine.diseases and vaccine.diseases <= against)
+    against = [disease for one in protocols for disease in one.get("targetDisease", ())]
+    coded = _codings([*said, given.get("vaccineCode", {}), *against])
+    return frozenset(code for system, code in coded if system != _NO_WORD)
 
 
 def _number(given: Resource) -> int | None:
@@ -224,8 +272,20 @@ def _codings(concepts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]
 
 def _day(given: Resource) -> date | None:
     """The day it was given, where the record has a whole one."""
+    return _whole(given.get("occurrenceDateTime"))
+
+
+def _began(visit: Resource) -> date | None:
+    return _whole(visit.get("period", {}).get("start"))
+
+
+def _made(score: Resource) -> date | None:
+    return _whole(score.get("effectiveDateTime") or score.get("effectivePeriod", {}).get("start"))
+
+
+def _whole(text: object) -> date | None:
     try:
-        return date.fromisoformat(str(given.get("occurrenceDateTime", ""))[:10])
+        return date.fromisoformat(str(text)[:10])
     except ValueError:
         return None
 

@@ -6,7 +6,18 @@ from decimal import Decimal
 from typing import Any, Final
 
 from gateway.mapping.context import Unusable
-from gateway.mapping.functions import Annotation, Boolean, Code, CodeableConcept, Coding, DateTime, Quantity, Text
+from gateway.mapping.functions import (
+    Annotation,
+    Boolean,
+    Code,
+    CodeableConcept,
+    Coding,
+    DateTime,
+    Primitive,
+    Quantity,
+    Text,
+    dateTime,
+)
 
 _UCUM: Final = "http://unitsofmeasure.org"
 _UNITS: Final[Mapping[str, str]] = {  # a sender's word for a unit -> UCUM. Only words that mean one thing
@@ -37,6 +48,14 @@ _IN_R4: Final = {"suspended": "on-hold", "aborted": "stopped"}
 _EVENT_STATUS: Final = frozenset(
     ("preparation", "in-progress", "suspended", "aborted", "completed", "entered-in-error", "unknown")
 )
+_DOUBTS: Final = {
+    "told-otherwise": "a value beside a component of the same code that says another",
+    "absent-and-there": "a value, and a reason why it is absent",
+}
+_STANDS: Final = frozenset(
+    ("registered", "preliminary", "final", "amended", "corrected", "unknown", "active", "onhold", "suspended")
+)
+_WARNED: Final = {"finished": "inactive", "completed": "inactive", "entered-in-error": "entered-in-error"}
 _VERIFIED: Final = {
     "confirmed": "final",
     "provisional": "preliminary",
@@ -248,6 +267,52 @@ def impression_status(value: Code) -> Code:
     if value not in known:
         raise Unusable("a form not carried to its end: not a finding")
     return Code(known[value])
+
+
+def warned(value: Code) -> Code | None:
+    """STU3 status of an observation, an episode of care or a plan -> the status of a warning; None: it stands.
+
+    A status that says nothing of the sort leaves the warning standing; one that says it never came to be refuses it.
+
+    >>> warned(Code("final")), warned(Code("finished")), warned(Code("entered-in-error"))
+    (None, 'inactive', 'entered-in-error')
+    """
+    if value in _STANDS:
+        return None
+    if value not in _WARNED:
+        raise Unusable("a warning that never came to be, or a status that STU3 does not have")
+    return Code(_WARNED[value])
+
+
+def known_when(value: Text) -> DateTime | None:
+    """The day a warning began or ended; none where it cannot be read: a warning is not lost over a slip of the pen.
+
+    >>> known_when(Text("2026-03-06")), known_when(Text("6th of March")), known_when(Text("2026-03-06T10:00:00"))
+    ('2026-03-06', None, None)
+    """
+    try:
+        return dateTime(Primitive(value))
+    except Unusable:
+        return None
+
+
+def over(value: Text) -> Code | None:
+    """A warning with a last day -> over. A day that cannot be read has ended nothing.
+
+    >>> over(Text("2026-02-27")), over(Text("27th"))
+    ('inactive', None)
+    """
+    return Code("inactive") if known_when(value) else None
+
+
+def answered_otherwise(_: CodeableConcept) -> Code:
+    """An answer beside the code of a warning: what it makes of the warning nobody here can say. Always raises `Unusable`."""
+    raise Unusable("a warning with an answer beside it: only its sender knows what the two come to")
+
+
+def in_doubt(value: Code) -> Code:
+    """Why nobody can say what an Observation's value is: always raises `Unusable`, with the reason."""
+    raise Unusable(_DOUBTS[value])
 
 
 def yes_or_no(value: Boolean) -> Text:

@@ -19,6 +19,10 @@ from gateway.mapping.functions import (
     instant,
 )
 
+_DOUBTS = {
+    "told-otherwise": "a value beside a component of the same code that says another",
+    "absent-and-there": "a value, and a reason why it is absent",
+}
 _LESS_THAN_AN_INSTANT = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?)?)?)?", re.ASCII)
 _SHORTEST_TIME = len("2025-05-01T09:00")
 _TIME_WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
@@ -190,3 +194,13 @@ def no_reason_said(value: Boolean) -> CodeableConcept | None:
     if not value:
         return None
     return CodeableConcept({"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK"}]})
+
+
+def in_doubt(value: Code) -> Code:
+    """Why nobody can say what an Observation's value is: always raises `Unusable`, with the reason."""
+    raise Unusable(_DOUBTS[value])
+
+
+def too_deep(_: Text) -> Code:
+    """A questionnaire with more questions below questions than R4 is written for here: always raises `Unusable`."""
+    raise Unusable("questions below questions, deeper than three: not given in part")

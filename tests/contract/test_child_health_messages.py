@@ -1,5 +1,6 @@
 """The sandbox's child health messages through the reader and the maps: what a partner system would get of each."""
 
+import json
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
@@ -72,7 +73,25 @@ def test_the_maps_give_what_the_manifest_says_and_nothing_else() -> None:
         Category.MEDICATIONS,
         Category.PROBLEMS,
         Category.OTHER_HEALTH,
+        Category.CHILD_PROTECTION,
     }
+
+
+def test_what_is_said_of_a_household_and_by_name_of_a_family_is_of_others() -> None:
+    told = {made.body["resourceType"]: made for made in of("ben") if "household" in made.where or "contacts" in made.where}
+    kin, home = told["RelatedPerson"], told["ClinicalImpression"]
+    assert {path[0] for path in kin.paths[Mark.THIRD_PARTY]} >= {"name"}
+    assert {path[0] for path in home.paths[Mark.THIRD_PARTY]} >= {"finding"}
+    assert "9990022321" not in json.dumps(kin.body)
+    assert "Placeholder" not in json.dumps(kin.body)  # how they live, in words
+
+
+def test_a_warning_says_that_there_is_a_risk_and_never_why() -> None:
+    warnings = [made for made in of("ben") if made.body["resourceType"] == "Flag"]
+    assert {made.body["code"]["coding"][0]["code"] for made in warnings} == {"1064461000000103", "1064311000000109"}
+    assert {made.category for made in warnings} == {Category.CHILD_PROTECTION}
+    assert {made.care_class.value for made in warnings} == {"safeguarding"}
+    assert "Uncle" not in json.dumps([made.body for made in warnings])
 
 
 def test_a_vaccine_that_was_refused_is_never_shown_as_given() -> None:

@@ -1,10 +1,12 @@
 """The GP record at full depth, through the real gateway: what a practice holds, warns of, withholds and refuses."""
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 
 import httpx
 import pytest
-from whole_place import World, outcome, references, resources, states
+from whole_place import World, eventually, outcome, references, resources, states
 
 from sandbox.demo import GP, VISITOR
 from sandbox.families import BY_KEY
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("breaker_closed")
 
 CONSULTATION, TOPIC, HEADING = "325851000000107", "25851000000105", "24781000000107"
 TITLE = "GP practice (GP Connect)"
+COPIES = 540  # of one observation, by the fault 512-kb
 NOTHING = {"patient-not-found", "no-record-found"}
 TIMED_OUT = {"plain-504", "plain-599"}
 
@@ -86,6 +89,42 @@ def test_a_letter_that_is_not_for_the_family_carries_its_label(world: World) -> 
     assert "NOPAT" in labels["Social report"]
     assert "NOPAT" not in labels["Clinical letter"]
     assert all("url" not in content["attachment"] for letter in letters for content in letter["content"])
+
+
+def test_a_view_for_the_family_asks_no_practice_so_that_nothing_kept_from_them_can_reach_them(world: World) -> None:
+    family = world.register(replace(VISITOR, purpose="FAMRQT"), "meadowvale-family", "system/*.rs")
+    asked = len(world.seen("gp"))
+    for kind in ("DocumentReference", "Condition", "Observation"):
+        answer = world.search(family, kind, BY_KEY["amara"].nhs_number)
+        assert gp_only(answer) == []
+        assert "NOPAT" not in answer.text
+        assert "Social report" not in answer.text
+    assert len(world.seen("gp")) == asked
+
+
+def test_a_record_over_256_kb_is_read_and_mapped_apart_and_every_item_of_it_arrives(world: World) -> None:
+    number = BY_KEY["amara"].nhs_number
+    usual = {resource["id"] for resource in gp_only(world.search(GP, "Observation", number))}
+    world.sandbox("512-kb", "gp", number, seconds=120)
+
+    def answered(ask: Callable[[], httpx.Response]) -> httpx.Response:
+        """The process that reads apart starts with the first large body and gives way to all others: a busy machine waits."""
+        said: list[httpx.Response] = []
+        eventually(lambda: said.append(ask()) or states(said[-1])["gp"] == "answered", seconds=60)
+        return said[-1]
+
+    answer = answered(lambda: world.search(GP, "Observation", number))
+    found = gp_only(answer)
+    while following := [link["url"] for link in answer.json()["link"] if link["relation"] == "next"]:
+        path = following[0].removeprefix(world.place.base)
+        answer = answered(lambda path=path: world.get(GP, path))
+        found += gp_only(answer)
+    ids = [resource["id"] for resource in found]
+    assert len(ids) == len(set(ids)) == len(usual) + COPIES
+    assert usual < set(ids)
+    copies = [resource for resource in found if resource["id"] not in usual]
+    assert {resource["valueQuantity"]["value"] for resource in copies} == {11.2}
+    assert {resource["subject"]["reference"] for resource in found} == {f"Patient/{ids[0].split('.')[0]}"}
 
 
 def test_what_an_area_warns_of_is_said_with_its_area(world: World) -> None:

@@ -28,6 +28,7 @@ def view(
     stale: bool = False,
     prompts: bool = True,
     next_key: str | None = None,
+    category: Category = BOTH[0],
 ) -> list[Any]:
     gives = SimpleNamespace(types=frozenset({("Encounter", BOTH[0]), ("Immunization", BOTH[1])}))
     centre = SimpleNamespace(types=frozenset({("Encounter", Category.CENTRE_ATTENDANCE)}))
@@ -37,7 +38,7 @@ def view(
         standing=SimpleNamespace(deliveries={"child-health": (None, stale), "centre": (None, True)}),
     )
     shown = SimpleNamespace(
-        resources=[SimpleNamespace(body=body) for body in bodies],
+        resources=[SimpleNamespace(body=body, category=category) for body in bodies],
         reports=[SourceReport(source, state) for source, state in states],
         permit=SimpleNamespace(value=SimpleNamespace(allowed=dict.fromkeys(allowed, ()))),
         next_key=next_key,
@@ -96,3 +97,8 @@ def test_once_contact_has_stopped_only_what_was_done_is_said() -> None:
 def test_without_the_day_of_birth_there_is_nothing_to_work_out(patient: Any) -> None:
     assert view(patient, DONE) == []
     assert view(DONE) == []
+
+
+def test_a_visit_to_a_practice_or_a_centre_is_no_review_whatever_its_type_says() -> None:
+    assert states_of(view(PATIENT, DONE, category=Category.OTHER_HEALTH))["New baby review"] == "overdue"
+    assert states_of(view(PATIENT, DONE, category=Category.CENTRE_ATTENDANCE))["New baby review"] == "overdue"

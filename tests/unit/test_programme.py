@@ -53,6 +53,52 @@ def test_a_review_that_was_made_is_done_however_late_and_one_nobody_came_to_is_n
     assert reviews(LATER, other)["new-birth"] == "overdue"
 
 
+def score(code: str, on: str, status: str = "final") -> dict[str, Any]:
+    coded = {"coding": [{"system": "http://snomed.info/sct", "code": code}]}
+    return {"resourceType": "Observation", "id": f"o-{code}", "status": status, "code": coded, "effectiveDateTime": on}
+
+
+@pytest.mark.parametrize(
+    ("made", "state"),
+    [
+        (score("953271000000105", "2027-11-20"), "done"),  # ASQ-3, 27 months
+        (score("716619000", "2027-08-01T10:00:00Z"), "done"),  # the whole score, from 23 months on
+        (score("716619000", "2026-09-01"), "overdue"),  # the same at one year is of another review
+        (score("716619000", "2027-11-20", "entered-in-error"), "overdue"),
+        (score("716619000", "2027"), "overdue"),
+        (score("27113001", "2027-11-20"), "overdue"),  # a weight is measured at every review
+    ],
+)
+def test_the_two_year_review_is_known_by_the_questionnaire_of_its_age_too(made: dict[str, Any], state: str) -> None:
+    (found,) = [item for item in reviews_of(PROGRAMME, BORN, LATER, [], [made], can_say=True) if item.id == "two-years"]
+    assert found.state == state
+    assert found.evidence == ((f"Observation/{made['id']}",) if state == "done" else ())
+
+
+def test_early_years_progress_at_two_is_no_health_visitors_review() -> None:
+    assert reviews(LATER, visit("0019"))["two-years"] == "overdue"
+
+
+def test_a_finished_visit_that_says_its_type_in_words_alone_leaves_what_was_due_by_then_in_doubt() -> None:
+    unnamed = visit("0021") | {"type": [{"text": "1 year check"}], "period": {"start": "2026-06-20T10:00:00Z"}}
+    found = reviews(LATER, unnamed)
+    assert (found["new-birth"], found["one-year"], found["two-years"]) == ("cannot-say", "cannot-say", "overdue")
+    assert reviews(LATER, unnamed | {"status": "cancelled"})["one-year"] == "overdue"
+    assert reviews(LATER, unnamed | {"period": {}})["two-years"] == "cannot-say"
+    assert reviews(LATER, unnamed, visit("0021"))["one-year"] == "done"
+
+
+def test_a_vaccine_told_in_words_alone_leaves_what_was_due_by_then_in_doubt() -> None:
+    words = {"resourceType": "Immunization", "id": "i", "status": "completed", "vaccineCode": {"text": "6 in 1"}}
+    found = doses(BORN, LATER, words | {"occurrenceDateTime": "2025-11-20"})
+    assert (found["six-in-one", 1].state, found["rotavirus", 1].state) == ("cannot-say", "cannot-say")
+    assert found["mmr", 1].state == "overdue"  # due a year later
+    unknown = {"text": "MMR", "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK"}]}
+    found = doses(BORN, LATER, words | {"vaccineCode": unknown, "occurrenceString": "unknown"})
+    assert (found["mmr", 1].state, found["mmr", 1].evidence) == ("cannot-say", ())
+    assert doses(BORN, LATER, words | {"status": "not-done"})["mmr", 1].state == "overdue"
+
+
 def test_where_a_source_is_missing_nothing_is_called_due_or_overdue() -> None:
     found = reviews(LATER, visit("0021"), can_say=False)
     assert (found["one-year"], found["new-birth"], found["two-years"]) == ("done", "cannot-say", "cannot-say")

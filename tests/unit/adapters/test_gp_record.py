@@ -401,6 +401,63 @@ def test_the_service_never_takes_a_resource_by_itself():
         bundle(json.dumps(ALLERGY).encode())
 
 
+def test_a_collection_cut_out_of_a_record_is_read_from_a_file_and_is_nobodys():
+    plan = {"resourceType": "MedicationRequest", "id": "m1", "subject": {"reference": "Patient/p9"}}
+    issue = {"resourceType": "MedicationRequest", "id": "m2", "basedOn": [{"reference": "MedicationRequest/m1"}]}
+    cut: dict[str, Any] = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": plan}, {"resource": issue}]}
+    first, second = of_a_file(cut)
+    assert (first.where, first.about.nhs_number) == ("entry 1, MedicationRequest", None)
+    assert second.data["resource"]["basedOn"] == [{"reference": f"MedicationRequest/{first.data['key']}"}]
+    with pytest.raises(SourceContractBroken, match="exactly one Patient"):
+        split(cut, as_of=NOW)  # the service never takes it
+    issue["subject"] = {"reference": "Patient/p8"}
+    with pytest.raises(SourceContractBroken, match="more than one Patient"):
+        of_a_file(cut)
+    with pytest.raises(SourceContractBroken, match="exactly one Patient"):
+        of_a_file({**cut, "entry": [{"resource": {"resourceType": "Slot"}}]})
+
+
+def test_an_example_between_the_marks_of_its_web_page_is_read_from_a_file_and_by_nobody_else():
+    shown = b"{% highlight json %}\n" + json.dumps(record(ALLERGY)).encode() + b"\n{% endhighlight %}\n"
+    assert len(list(adapters.gp.read_file(load_manifest(adapters.gp), "shown.json", shown))) == 1
+    with pytest.raises(SourceContractBroken, match="not JSON"):
+        bundle(shown)
+
+
+def measured(**more: Any) -> dict[str, Any]:
+    code = {"coding": [{"system": "http://snomed.info/sct", "code": "271649006", "display": "Systolic"}]}
+    return {"resourceType": "Observation", "id": "o1", "code": code, "valueQuantity": {"value": 120}, **more}
+
+
+@pytest.mark.parametrize(
+    ("observation", "kept", "doubt"),
+    [
+        (measured(), True, None),
+        (measured(component=[{"code": {"coding": [{"code": "other"}]}, "valueQuantity": {"value": 80}}]), True, None),
+        (measured(component=[{"code": measured()["code"], "valueQuantity": {"value": 120}}]), False, None),
+        (measured(component=[{"code": measured()["code"], "valueQuantity": {"value": 80}}]), True, "told-otherwise"),
+        (measured(dataAbsentReason={"text": "machine broken"}), True, "absent-and-there"),
+    ],
+)
+def test_a_value_told_twice_is_told_once_or_in_doubt(observation: dict[str, Any], kept: bool, doubt: str | None):
+    (item,) = records(observation)
+    assert ("valueQuantity" in item.data["resource"], item.data.get("doubt")) == (kept, doubt)
+
+
+def asked(depth: int, *, below_the_answer: bool) -> dict[str, Any]:
+    inner = [asked(depth - 1, below_the_answer=not below_the_answer)] if depth > 1 else []
+    answer = {"valueString": "yes", **({"item": inner} if inner and below_the_answer else {})}
+    return {"linkId": str(depth), "answer": [answer], **({"item": inner} if inner and not below_the_answer else {})}
+
+
+@pytest.mark.parametrize("below_the_answer", [True, False])
+def test_a_questionnaire_deeper_than_its_map_says_so(below_the_answer: bool):
+    for depth, deeper in ((1, None), (3, None), (4, "yes")):
+        form = {"resourceType": "QuestionnaireResponse", "id": "q", "item": [asked(depth, below_the_answer=below_the_answer)]}
+        (item,) = records(form)
+        assert item.data.get("deeper") == deeper
+
+
 @pytest.mark.parametrize(
     ("read", "reason"),
     [

@@ -222,7 +222,7 @@ BAD_NUMBER = body("ben", identifier=[{"system": NHS, "value": "9990001112"}])
         ({"head": header(focus=[{"reference": "urn:uuid:prac"}])}, message_drop.WRONG_FOCUS),
         ({"head": header(extension=[])}, "no message type of new, update or delete"),
         ({"head": header(meta={}, timestamp="2026-03-02")}, "a time without its offset from UTC"),
-        ({"head": header(event={"system": EVENT, "code": "legal-information-1"})}, message_drop.NOT_MAPPED),
+        ({"head": header(event={"system": EVENT, "code": "admission-details-1"})}, message_drop.NOT_MAPPED),
         ({"head": header(event={"system": EVENT, "code": "nipe-outcome-1"})}, message_drop.WRONG_FOCUS),
         ({"head": header(event={"system": EVENT, "code": "made-up-1"})}, message_drop.NOT_KNOWN),
         ({"head": header(event={"system": "urn:x", "code": "vaccinations-1"})}, "no event that the header names"),
@@ -380,7 +380,7 @@ async def test_a_message_without_identifier_is_its_own_business_key(manifest: Ma
 
 async def test_an_event_not_mapped_yet_is_handed_over_as_a_fault_and_lands_in_refused(manifest: Manifest, tools: Any) -> None:
     adapter = make(manifest, tools)
-    event = {"system": EVENT, "code": "safety-alerts-1"}
+    event = {"system": EVENT, "code": "additional-demographics-1"}
     leave(tools.var, "a.json", as_bytes(message(head=header(event=event))))
     leave(tools.var, "b.xml", XML.encode())
     found = await arrivals(adapter)
