@@ -237,6 +237,12 @@ class _BlockWork(Placing):
             if not set_names & set(names):
                 form = name if name in names else names[0]
                 self.fault(node.pos, f"{node.type}.{name} is required (min 1) and no line sets it: add one for {form}")
+        for element in elements.values():  # a slice by type: this one of the choice's forms
+            own = self.narrowing.get(f"{node.path}.{element.name}" if node.path else element.name) if element.choice else None
+            if own is not None and own.min and node.url is None:
+                required.append((element.name, (element.name,)))
+                if element.name not in set_names:
+                    self.fault(node.pos, f"{node.type}.{element.name} is required (min 1) and no line sets it: add one for it")
         node.required = tuple(required)
         node.choices = tuple(
             (name, tuple(names)) for name, names in forms.items() if node.url is None and len(set_names & set(names)) > 1

@@ -66,7 +66,7 @@ def _object(value: Any, type_: str, shown: str, path: str, narrowing: Mapping[st
         if element is None or (name.startswith("_") and not element.primitive):
             yield f"{shown}.{name}: {type_} has no such element"
             continue
-        rule = narrowing.get(_below(path, element.choice or element.name))
+        rule = narrowing.get(_below(path, element.name)) or narrowing.get(_below(path, element.choice or element.name))
         if element.choice:
             forms.setdefault(element.choice, []).append(element.name)
         if name.startswith("_"):
@@ -88,6 +88,9 @@ def _needed(elements: Mapping[str, Element], path: str, narrowing: Mapping[str, 
         rule = narrowing.get(_below(path, name))
         if element.min or (rule is not None and rule.min):
             needed.setdefault(name, []).append(element.name)
+        own = narrowing.get(_below(path, element.name)) if element.choice else None
+        if own is not None and own.min:  # a slice by type: this one of the choice's forms
+            needed[element.name] = [element.name]
     return needed
 
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.kit import r4_index
 from gateway.mapping.functions import SHARED
 from gateway.mapping.grammar import BLOCK, OUTWARD_TOP, TOKEN, TOP
-from gateway.mapping.r4 import index
+from gateway.mapping.r4 import Index, index
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "mapping-language.md"
 
@@ -124,6 +124,51 @@ def test_the_index_is_built_from_definitions_the_same_bytes_each_time(definition
     assert size == len(first)
     r4_index.write(json.loads(gzip.decompress(first)), out)
     assert out.read_bytes() == first
+
+
+DERIVED = """<StructureDefinition xmlns="http://hl7.org/fhir"><url value="urn:uk-weighed"/><version value="1"/>
+<type value="Thing"/><baseDefinition value="urn:uk-thing"/><differential>
+<element id="Thing.state"><path value="Thing.state"/>
+<binding><strength value="extensible"/><valueSet value="urn:uk-set"/></binding></element>
+<element id="Thing.value[x]:valueQuantity"><path value="Thing.value[x]"/><min value="1"/></element>
+</differential></StructureDefinition>"""
+MARKED = """<StructureDefinition xmlns="http://hl7.org/fhir"><url value="urn:mark"/><version value="1"/><type value="Extension"/>
+<context><type value="element"/><expression value="Thing.part"/></context><differential>
+<element id="Extension"><path value="Extension"/><max value="1"/></element>
+<element id="Extension.extension:how"><path value="Extension.extension"/><min value="1"/><max value="1"/></element>
+<element id="Extension.extension:how.value[x]"><path value="Extension.extension.value[x]"/><type><code value="code"/></type>
+<binding><strength value="required"/><valueSet value="urn:uk-set"/></binding></element>
+<element id="Extension.value[x]"><path value="Extension.value[x]"/><max value="0"/></element>
+</differential></StructureDefinition>"""
+SET = """<ValueSet xmlns="http://hl7.org/fhir"><url value="urn:uk-set"/>
+<compose><include><system value="urn:uk-codes"/></include></compose></ValueSet>"""
+CODES = """<CodeSystem xmlns="http://hl7.org/fhir"><url value="urn:uk-codes"/><content value="complete"/>
+<concept><code value="x"/><concept><code value="y"/></concept></concept></CodeSystem>"""
+
+
+def test_uk_core_gives_bases_slices_by_type_extensions_and_its_own_value_sets(definitions: tuple[Path, Path], tmp_path: Path):
+    r4, uk_core = definitions
+    (uk_core / "UKCore-Weighed.xml").write_text(DERIVED, "utf-8")
+    (uk_core / "Extension-Mark.xml").write_text(MARKED, "utf-8")
+    for folder, text in (("valuesets", SET), ("codesystems", CODES)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.xml").write_text(text, "utf-8")
+    built = r4_index.build(r4, uk_core)
+    assert built["bindings"]["urn:uk-set"] == {"urn:uk-codes": ["x", "y"]}
+    assert built["profiles"]["urn:uk-weighed"]["elements"] == {
+        "part": {"min": 1},  # of the profile that this one is made from
+        "state": {"extensible": "urn:uk-set"},
+        "valueQuantity": {"min": 1},
+    }
+    assert built["extensions"]["urn:mark"] == {
+        "types": [],
+        "max": 1,
+        "parts": {"how": {"types": ["code"], "codes": "urn:uk-set", "min": 1, "max": 1}},
+        "contexts": ["Thing.part"],
+    }
+    made = Index(built)
+    assert made.extension("urn:mark").parts["how"].codes == {"urn:uk-codes": frozenset({"x", "y"})}
+    assert made.profile("urn:uk-weighed")["state"].loose == {"urn:uk-codes": frozenset({"x", "y"})}
 
 
 @pytest.mark.samples

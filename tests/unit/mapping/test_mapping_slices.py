@@ -5,6 +5,11 @@ from pathlib import Path
 import pytest
 
 from gateway.mapping import MappingFaults, load
+from gateway.mapping.check import Checker
+from gateway.mapping.functions import SHARED
+from gateway.mapping.r4 import Index, index
+from gateway.mapping.reading import MapReader
+from gateway.mapping.source import read_source
 
 SOURCE = """\
 schemas:
@@ -118,3 +123,22 @@ ignore: {}
 def test_a_profile_holds_to_what_the_profile_it_is_made_from_says(tmp_path: Path, old: str, new: str, message: str):
     found = faults(tmp_path, "ignore: {}\n", WEIGHT.replace("Observation:", "Observation#weight:").replace(old, new, 1))
     assert (len(found) == 1 and message in found[0]) if message else found == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("valueQuantity: code | quantity('kg')", []), ("valueString: code", ["valueQuantity"])]
+)
+def test_a_slice_by_type_of_a_choice_element_is_that_elements_own_rule(line: str, said: list[str]):
+    raw = {**index()._raw}
+    own = {"type": "Observation", "version": "1", "elements": {"valueQuantity": {"min": 1}}}
+    made = Index({**raw, "profiles": {**raw["profiles"], "urn:weighed": own}})
+    text = MAP[: MAP.index("  Location:")] + (
+        "  Observation:\n    category: other-health\n    key: id\n    profile: urn:weighed\n    set:\n"
+        f"      status: = 'final'\n      code.text: code\n      {line}\n"
+    )
+    schemas, _ = read_source(SOURCE, "place/source.yaml", made)
+    read = MapReader(text, "place/one.yaml").read()
+    checker = Checker("place", read, schemas["place-1"], made, {}, SHARED, frozenset(), frozenset())
+    checker.check("one.yaml")
+    wanted = [f"Observation.{name} is required (min 1) and no line sets it: add one for it" for name in said]
+    assert [fault.message for fault in checker.faults] == wanted
