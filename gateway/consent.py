@@ -119,6 +119,16 @@ def decide_sending(
     )
 
 
+def waits_for_consent(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> bool:
+    """Whether a consent alone stands in the way: nothing of these sources may be had, and with every consent something might."""
+    here, wanted = of(facts), facts.request.types_in_scope
+    given = frozenset((scope, "permit") for scope in policy.rules.enums["Scope"])
+    now, then = policy.rulings(here), policy.rulings(here._replace(consents=given, objection=False))
+    candidates = [one for one in _candidates(facts, sources, wanted) if one.terms is not None]
+    refused = not any(now.see(one.grain, one.terms).allowed for one in candidates)
+    return refused and any(then.see(one.grain, one.terms).allowed for one in candidates)
+
+
 def _sending_of_person(
     facts: Facts, policy: Policy, here: Circumstances, category: Category, care_class: CareClass, terms: SourceTerms
 ) -> Permit | Deny:

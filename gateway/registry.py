@@ -8,7 +8,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -73,6 +73,7 @@ class Route:
     table: DeliverTable
     settings: DeliverSettings
     deliverer: Deliver
+    recall: Deliver | None = None  # the writing side of recalls
 
     def serves(self, recipient: Organisation) -> bool:
         """Whether this organisation's system is at the end of it."""
@@ -207,8 +208,10 @@ def _route(
         raise StartupRefused(f"{where}.agreements: name the agreements under which something may be delivered here")
     if any(other.source.custodian == settings.custodian and other.table.types & table.types for other in others):
         raise StartupRefused(f"{where}: another way delivers the same resource type to this custodian: one only")
-    made = delivery(table.connector)(table, settings, tools)
-    return {f"{settings.name}/{name}": Route(f"{settings.name}/{name}", manifest, settings, table, held, made)}
+    maker = delivery(table.connector)
+    recall = None if table.recall is None else maker(table.recall, settings, tools)
+    made = Route(f"{settings.name}/{name}", manifest, settings, table, held, maker(table, settings, tools), recall)
+    return {made.name: made}
 
 
 def _deliver(where: str, name: str, table: Any) -> DeliverTable:
@@ -226,7 +229,7 @@ def _deliver(where: str, name: str, table: Any) -> DeliverTable:
         raise StartupRefused(f"{where}: name at least one of types, and purposes that exist")
     if not 0 < float(table["acknowledge_within_h"]) <= 24 * int(table["keep_days"]):
         raise StartupRefused(f"{where}: acknowledge_within_h is more than 0 and not longer than keep_days")
-    return DeliverTable(
+    made = DeliverTable(
         name=name,
         connector=table["connector"],
         schema=table["schema"],
@@ -238,8 +241,16 @@ def _deliver(where: str, name: str, table: Any) -> DeliverTable:
         acknowledge_within_h=float(table["acknowledge_within_h"]),
         keep_days=int(table["keep_days"]),
         invites_contact=table["invites_contact"] is not False,
-        options={key: value for key, value in table.items() if key not in _DELIVER},
+        options={key: value for key, value in table.items() if key not in _DELIVER and key != "recall"},
     )
+    return made if "recall" not in table else replace(made, recall=_recall(f"{where[:-1]}.recall]", made, table["recall"]))
+
+
+def _recall(where: str, made: DeliverTable, table: Any) -> DeliverTable:
+    """`[deliver.NAME.recall]`: a schema of its own and the same connector's options. Raises `StartupRefused`."""
+    if not isinstance(table, Mapping) or not isinstance(table.get("schema"), str) or _DELIVER & set(table) != {"schema"}:
+        raise StartupRefused(f"{where}: a schema of its own and the connector's options, nothing else")
+    return replace(made, schema=table["schema"], options={key: value for key, value in table.items() if key != "schema"})
 
 
 def _manifest(table: Mapping[str, Any]) -> Manifest:

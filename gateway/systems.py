@@ -23,3 +23,5 @@ CARE_CLASS = OURS + "CodeSystem:care-class"
 MARK = OURS + "CodeSystem:mark"
 PROGRAMME_STATE = OURS + "CodeSystem:programme-state"
 RECEIPT = OURS + "receipt"
+DELIVERY = OURS + "delivery"  # keys of what was delivered
+RECALL_REASON = OURS + "CodeSystem:recall-reason"

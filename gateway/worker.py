@@ -8,14 +8,16 @@ import structlog
 
 from gateway.adapter import Arrival, Delivery
 from gateway.errors import GatewayError
+from gateway.flows import recall
 from gateway.flows.deliver import deliver, due, remind
 from gateway.flows.intake import intake, intake_each
 from gateway.flows.parts import Parts
 from gateway.flows.upkeep import upkeep
-from gateway.model import LeasedParcel
+from gateway.model import LeasedParcel, LeasedRecall
 from gateway.registry import ActiveSource
 
 TICK_S = 1.0
+RECHECKED_EVERY = 5  # ticks: a consent that is withdrawn reaches those who were given something within seconds
 TOGETHER = 64  # deliveries that are recorded in one transaction; a crash brings that many again
 Due = Callable[[], Awaitable[None]]
 _log = structlog.get_logger()
@@ -26,6 +28,7 @@ class Worker:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._round = 0
 
     async def run(self) -> None:
         """Until cancelled. A failure is logged by its kind and tried again at the next tick.
@@ -63,11 +66,23 @@ class Worker:
         async with asyncio.TaskGroup() as together:
             for leased in await due(self._parts):
                 together.create_task(self._once(partial(self._deliver, leased)))
+            for called in await recall.due(self._parts):
+                together.create_task(self._once(partial(self._recall, called)))
         await remind(self._parts)
+        self._round += 1
+        if self._round % RECHECKED_EVERY == 0:
+            await self._once(self._recheck)
 
     async def _deliver(self, leased: LeasedParcel) -> None:
         became = await deliver(self._parts, leased)
         _log.info("parcel.tried", delivery=leased.parcel.route, attempt=leased.parcel.attempts, became=became or "lost")
+
+    async def _recall(self, leased: LeasedRecall) -> None:
+        became = await recall.recall(self._parts, leased)
+        _log.info("recall.tried", delivery=leased.parcel.route, attempt=leased.parcel.attempts, became=became or "lost")
+
+    async def _recheck(self) -> None:
+        await recall.recheck(self._parts)
 
     async def _deliveries(self) -> None:
         for source in self._parts.registry.sources.values():

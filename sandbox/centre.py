@@ -1,8 +1,8 @@
 """The children's centre: a relational database, as a small vendor's product keeps it, and the two other ways it may share.
 
 Tables: setting, reach_postcode, family, member, relationship, address, professional_link, eligibility, consent, event,
-attendance, contact; and referral_in, which others may insert into. `bundle` is the nightly export of the same tables as CSV in
-one ZIP; `Register` answers over HTTP with one person's rows.
+attendance, contact; and referral_in and recall_in, which others may insert into. `bundle` is the nightly export of the same
+tables as CSV in one ZIP; `Register` answers over HTTP with one person's rows.
 """
 
 import csv
@@ -62,6 +62,8 @@ create index attendance_member on attendance (member_id);
 create table contact (contact_id integer primary key, family_id text references family, occurred_at text, kind text, with_org text, note text, note_sensitive boolean);
 create table referral_in (referral_id text primary key, nhs_number char(10) not null, status text not null, kind text not null, priority text,
   requested_at text not null, service text, reason text, from_org text not null, from_name text, contact_name text, contact_phone text, note text);
+create table recall_in (recall_id text primary key, referral_id text not null, status text not null, because text not null, receipt text not null,
+  recalled_at text not null);
 """
 
 _SCOPES = ("store", "share_health", "share_la", "share_centres", "research")

@@ -1,4 +1,4 @@
-"""Two systems that take: an authority's front door (XML over HTTP) and a practice's task inbox (FHIR R4).
+"""Two systems that take: an authority's front door (XML over HTTP) and a practice's task inbox (FHIR R4); recalls too.
 
 Both take a key once: the same key again is 409 with the name it was given first. What they hold is read back over
 /control/received. The fault "reset" breaks the connection after the thing was taken, as a system does whose answer is lost.
@@ -57,9 +57,18 @@ class FrontDoor:
         self.taker = Taker("front-door", "FD-", faults)
 
     def routes(self) -> list[Route]:
-        return [Route("/front-door/referrals", self._referral, methods=["POST"])]
+        return [
+            Route("/front-door/referrals", self._referral, methods=["POST"]),
+            Route("/front-door/recalls", self._recall, methods=["POST"]),
+        ]
 
     async def _referral(self, request: Request) -> Response:
+        return await self._document(request, "FrontDoorReferral")
+
+    async def _recall(self, request: Request) -> Response:
+        return await self._document(request, "FrontDoorRecall")
+
+    async def _document(self, request: Request, root: str) -> Response:
         key, body = request.headers.get("idempotency-key", ""), await request.body()
         if request.headers.get("x-api-key") != FRONT_DOOR_KEY:
             return Response(b"", 401)
@@ -70,8 +79,8 @@ class FrontDoor:
             document = etree.fromstring(body, etree.XMLParser(resolve_entities=False, no_network=True))
         except etree.XMLSyntaxError:
             return JSONResponse({"error": "not XML"}, 400)
-        if document.tag != "FrontDoorReferral" or not key or document.findtext("Reference") != key:
-            return JSONResponse({"error": "not a referral under its key"}, 422)
+        if document.tag != root or not key or document.findtext("Reference") != key:
+            return JSONResponse({"error": "not what it should be under its key"}, 422)
         name, new = self.taker.take(key, body)
         good = JSONResponse({"reference": name}, 201 if new else 409)
         return Spoiled(fault, good, _DOWN) if fault else good
@@ -98,7 +107,8 @@ class PracticeInbox:
         except ValueError:
             return JSONResponse({"resourceType": "OperationOutcome"}, 400)
         keys = [one.get("value") for one in task.get("identifier", [])]
-        if task.get("resourceType") != "Task" or key not in keys or "identifier" not in task.get("for", {}):
+        about = "focus" if task.get("code") == {"text": "Recall"} else "for"  # a recall names a task, and nobody
+        if task.get("resourceType") != "Task" or key not in keys or "identifier" not in task.get(about, {}):
             return JSONResponse({"resourceType": "OperationOutcome"}, 422)
         name, new = self.taker.take(key, body)
         good = Response(b"{}", 201 if new else 409, {"location": f"/inbox/Task/{name}"}, "application/fhir+json")

@@ -130,7 +130,7 @@ def route(name: str, deliverer: Deliver) -> Route:
     settings = SourceSettings(
         source, manifest.name, CUSTODIANS[source], "agreement", source.title(), 1.0, None, 7, {}, deliver={what: held}
     )
-    return Route(name, manifest, settings, manifest.deliver[what], held, deliverer)
+    return Route(name, manifest, settings, manifest.deliver[what], held, deliverer, deliverer)
 
 
 async def opened(folder: Path, *, keys: Keys | None = None, deliverer: Deliver | None = None, now: datetime = NOW) -> World:
@@ -152,6 +152,7 @@ async def opened(folder: Path, *, keys: Keys | None = None, deliverer: Deliver |
         log=store.log,
         parcels=store.parcels,
         mandates=store.mandates,
+        recalls=store.recalls,
         suppressions=store.suppressions,
         mint=keys.resource_ids,
         now=lambda: clock[0],

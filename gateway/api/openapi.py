@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.api.capability import VERSION
+from gateway.api.examples import EXAMPLES
 
 _ERRORS = {
     "400": "The request cannot be read; nothing of it is echoed.",
@@ -208,10 +209,18 @@ def _submission() -> dict[str, Any]:
     return {
         "operationId": "submit",
         "summary": "Submit a referral, a concern or a notice for delivery to the organisation it names",
+        "description": "One whose status is entered-in-error takes back what was submitted under the same identifier.",
         "parameters": [_path("type", {"type": "string", "enum": ["ServiceRequest", "Task"]})],
-        "requestBody": {"required": True, "content": {_FHIR: {"schema": _ref("Resource")}}},
+        "requestBody": {
+            "required": True,
+            "content": {_FHIR: {"schema": _ref("Resource"), "examples": _examples()}},
+        },
         "responses": {"202": ok, **failures},
     }
+
+
+def _examples() -> dict[str, Any]:
+    return {name: {"summary": summary, "value": body} for name, (summary, body) in EXAMPLES.items()}
 
 
 def _token() -> dict[str, Any]:

@@ -123,6 +123,7 @@ def _parts(
         accounts=Accounts(maps, store.drifts, store.work),
         parcels=store.parcels,
         mandates=store.mandates,
+        recalls=store.recalls,
         submitted=submitted_lane(settings.mappings or files("mappings")),
         caller=_caller(settings, keys, store, rules, jwks),
         mint=keys.resource_ids,

@@ -12,6 +12,7 @@ FREE_TEXT = (
     "What is written in free text, and who sends it, may be left out of what the recipient gets. If the words matter, ring the "
     "recipient."
 )
+CALLED_BACK = "The recipient is asked to take it out of use. What it does is its own decision: if it matters, ring the recipient."
 NOT_CONFIRMED = (
     "The recipient did not confirm it in time, or nothing could be delivered by this route. If it matters, ring the recipient."
 )
@@ -22,7 +23,7 @@ def parcel(parcel: Parcel, recipient: Organisation, receipt: Receipt, look: Look
 
     What was withheld because of the person is told by neither word nor time: it is one that nobody confirmed.
     """
-    code, since, words = _delivery(parcel, now)
+    (code, since, words), is_recall = _delivery(parcel, now), parcel.kind == "recall"
     body = {
         "resourceType": "Task",
         "id": parcel.id,
@@ -30,12 +31,12 @@ def parcel(parcel: Parcel, recipient: Organisation, receipt: Receipt, look: Look
         "status": code,
         "businessStatus": {"text": words},
         "intent": "order",
-        "code": {"text": "Delivery"},
+        "code": {"text": "Recall of a delivery" if is_recall else "Delivery"},
         "authoredOn": parcel.created_at.isoformat(),
         "lastModified": since.isoformat(),
         "owner": {"display": recipient.name},
         "restriction": {"period": {"end": parcel.confirm_by.isoformat()}},
-        "note": [{"text": FREE_TEXT}],  # of every parcel: of whom it is left out is not the sender's to know
+        "note": [{"text": CALLED_BACK if is_recall else FREE_TEXT}],  # of whom it is left out is not the sender's to know
     }
     headers = (*receipt_header(receipt), ("Location", f"{look.base_url}/fhir/Task/{parcel.id}"))
     return Answer(status, encode(body), headers, shows_records=False)

@@ -7,9 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway import nhs_number
 from gateway.cli import stored
 from gateway.cli.say import fail
-from gateway.model import Mandate, Parcel, ParcelState
+from gateway.errors import InvalidParameter
+from gateway.flows.recall import call_back
+from gateway.model import Because, Mandate, Parcel, ParcelState
+from gateway.nhs_number import NhsNumber
 from gateway.settings import Settings
 from gateway.store import Store
 
@@ -75,26 +79,51 @@ def retry(parcel: Id) -> None:
 
 
 @app.command()
-def recall(parcel: Id) -> None:
-    """Take one back: it is never sent from now on. What the recipient's system has already is not touched."""
+def recall(
+    parcel: Annotated[
+        str, typer.Argument(help="the parcel's id; -: all about the person whose NHS number comes on standard input")
+    ],
+    because: Annotated[str, typer.Option(help="why: " + ", ".join(Because))] = Because.ENTERED_IN_ERROR,
+) -> None:
+    """Call one back. What has not left never will; who may have it already gets a recall, with the receipt and the reason.
 
-    async def back(store: Store, held: Settings) -> Parcel | None:
-        was = await store.parcels.recall(parcel, at=datetime.now(UTC))
-        await stored.record(store, "parcel-recalled", {"parcel": parcel, "was": was.state if was else None})
-        return was
+    A recall is a parcel of its own: `list` shows it, and one that its recipient does not confirm in time is on the work list.
+    """
+    if because not in set(Because):
+        fail(f"--because is one of {', '.join(Because)}")
+    reason, number = Because(because), typer.get_text_stream("stdin").readline().strip() if parcel == "-" else ""
 
-    was = stored.run(back)
-    if was is None:
-        fail("no such parcel")
-    if was.state is ParcelState.ACKNOWLEDGED:
-        fail("the recipient's system has it already: ask the recipient")
-    typer.echo("recalled; bytes may have left before" if was.state is ParcelState.SENT else "recalled")
+    async def back(store: Store, held: Settings) -> list[tuple[Parcel, Parcel | None]]:
+        found = [await store.parcels.get(parcel)] if parcel != "-" else await store.recalls.of(_number(number, held))
+        ports = store.parcels, store.recalls, store.log
+        return [
+            (one, await call_back(*ports, one, reason, at=datetime.now(UTC), by="operator")) for one in found if one is not None
+        ]
+
+    try:
+        called = stored.run(back)
+    except InvalidParameter:
+        fail("it is a recall itself: what it calls back stays called back")
+    if not called:
+        fail("no such parcel" if parcel != "-" else "nothing about this person has left")
+    for was, now in called:
+        typer.echo(
+            f"{was.id} recalled; its recipient is told by {now.id}" if now is not None else f"{was.id} recalled; it never left"
+        )
+
+
+def _number(text: str, held: Settings) -> NhsNumber:
+    try:
+        return nhs_number.parse(text, allow_test=held.mode == "sandbox")
+    except nhs_number.NotAnNhsNumber:
+        fail("standard input: not an NHS number")
 
 
 def _said(parcel: Parcel) -> dict[str, Any]:
     """A parcel without its content and without the person."""
     return {
         "id": parcel.id,
+        "kind": parcel.kind,
         "state": parcel.state.value,
         "reason": parcel.reason,
         "attempts": parcel.attempts,
@@ -108,4 +137,6 @@ def _said(parcel: Parcel) -> dict[str, Any]:
         "keep_until": parcel.keep_until.isoformat(),
         "settled": parcel.settled_at.isoformat() if parcel.settled_at else None,
         "told": parcel.warned,
+        "receipt": parcel.receipt or None,
+        "recalls": parcel.recalls or None,
     }

@@ -15,6 +15,7 @@ from gateway.consent import decide
 from gateway.disclosure import Page, disclose
 from gateway.errors import GatewayError, PolicyNotActive, Refused, StoreDown
 from gateway.facts import gather
+from gateway.flows import recall
 from gateway.flows.parts import Parts
 from gateway.flows.route_terms import kind_of, terms_of
 from gateway.flows.submit import DOUBT_DUE, NOT_TRACED, OTHER_BIRTH_DATE, work_of
@@ -85,7 +86,7 @@ async def deliver(parts: Parts, leased: LeasedParcel) -> ParcelState | None:
     if route is None:
         return await _settled(parts, leased, None, _End(ParcelState.HELD, NO_ROUTE))
     mandate = await parts.mandates.get(parcel.mandate)
-    if mandate is None or not mandate.in_force(parts.now()):
+    if mandate is None or not mandate.in_force(parts.now()) or parts.now() >= parcel.keep_until:
         return await _settled(parts, leased, route, _End(ParcelState.LAPSED, NO_MANDATE))
     try:
         end = await _attempt(parts, leased, route, mandate)
@@ -105,10 +106,16 @@ async def remind(parts: Parts) -> int:
     now, found = parts.now(), await parts.parcels.unconfirmed(parts.now())
     for parcel in found:
         route = parts.registry.routes.get(parcel.route)
-        jobs = [work_of(parcel, route, "parcel-unconfirmed", parcel.state, now + UNCONFIRMED_DUE)] if route is not None else []
+        jobs = [_overdue(parcel, route, now + UNCONFIRMED_DUE)] if route is not None else []
         await parts.log.append([_entry(parts, parcel, "failure", {"reason": "not acknowledged in time"})], jobs)
         await parts.parcels.warned(parcel.id)
     return len(found)
+
+
+def _overdue(parcel: Parcel, route: Route, by: datetime) -> NewWork:
+    if parcel.kind == "recall":
+        return recall.work_of(parcel, route, parcel.state, by)
+    return work_of(parcel, route, "parcel-unconfirmed", parcel.state, by)
 
 
 async def _attempt(parts: Parts, leased: LeasedParcel, route: Route, mandate: Mandate) -> _End | None:
@@ -165,7 +172,7 @@ async def _attempt(parts: Parts, leased: LeasedParcel, route: Route, mandate: Ma
         released = await record_disclosure(parts.log, disclosure, now=parts.now())
         if released is None:
             continue
-        if not await parts.parcels.sending(leased, parts.now()):
+        if not await parts.parcels.sending(leased, parts.now(), receipt=released.receipt.event):
             return None
         outgoing = Outgoing(parcel.id, route.table.schema, written.data, parcel.id)
         return _End(ParcelState.ACKNOWLEDGED, acknowledged=await route.deliverer.deliver(route.table.name, outgoing))

@@ -17,7 +17,7 @@ from gateway.mapping import Maps
 from gateway.mapping.r4_lane import Lane
 from gateway.model import SourceTerms
 from gateway.policy import Policy
-from gateway.ports import Crosswalk, FactsStore, Log, Mandates, Parcels, Protections, ShelfStore, Suppressions, WorkList
+from gateway.ports import Crosswalk, FactsStore, Log, Mandates, Parcels, Protections, Recalls, ShelfStore, Suppressions, WorkList
 from gateway.registry import Registry
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Parts:
     accounts: Accounts
     parcels: Parcels
     mandates: Mandates
+    recalls: Recalls
     submitted: Lane  # the marks of what senders submit
     caller: caller.Parts
     mint: Mint

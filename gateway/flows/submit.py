@@ -15,6 +15,7 @@ from gateway.errors import AlreadySent, AuditDown, InvalidParameter, PolicyNotAc
 from gateway.facts import gather
 from gateway.flows.parts import Parts
 from gateway.flows.read import look
+from gateway.flows.recall import IN_ERROR, take_back
 from gateway.flows.route_terms import kind_of, terms_of
 from gateway.model import (
     Accepted,
@@ -38,15 +39,19 @@ PARCEL = "parcel-"  # how the id of a parcel begins: no person's id does
 NOT_TRACED = "the tracer does not know the number"
 OTHER_BIRTH_DATE = "the trace has another birth date"
 DOUBT_DUE = timedelta(hours=4)
+RECALLABLE = timedelta(days=90)  # how long after its time what became of a parcel is known, and it may be called back by itself
 
 
 async def submit(parts: Parts, request: AccessRequest, submission: Submission) -> bundle.Answer:
     """`AccessRequest` of interaction send and what was submitted -> 202 with the parcel's Task, or 403.
 
+    One whose status is entered-in-error takes back what its sender submitted before under the same identifier.
     Raises `InvalidParameter` (nobody takes this there), `AlreadySent`, and the errors that say nothing of the person.
     """
     if not parts.holds_policy(parts.now()):
         raise PolicyNotActive(reason="policy-not-active")
+    if submission.content.resource.get("status") == IN_ERROR:
+        return await take_back(parts, request, submission)
     recipient = parts.policy.organisation(submission.recipient)
     route = parts.registry.route_to(recipient, submission.type) if recipient is not None else None
     if recipient is None or route is None:
@@ -149,7 +154,7 @@ def _parcel(caller: Caller, submission: Submission, route: Route, state: ParcelS
 
 
 def _mandate(parcel: NewParcel, request: AccessRequest, recipient: Organisation, route: Route, agreement: str) -> Mandate:
-    """In its recipient's name it leaves: in force as long as the parcel is kept."""
+    """In its recipient's name it leaves, and is decided again where something changed: in force as long as its row is kept."""
     types = (*route.table.types, "Patient", "PractitionerRole")
     return Mandate(
         id="mandate-" + _letters(),
@@ -160,7 +165,7 @@ def _mandate(parcel: NewParcel, request: AccessRequest, recipient: Organisation,
         route=route.name,
         scopes=frozenset(f"system/{name}.rs" for name in types),
         starts=parcel.created_at,
-        expires=parcel.keep_until,
+        expires=parcel.keep_until + RECALLABLE,
     )
 
 

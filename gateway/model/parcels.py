@@ -84,6 +84,17 @@ class Parcel:
     warned: bool
     reason: str  # a short constant, for the operator
     reference: str | None = field(default=None, repr=False)  # the recipient's own
+    kind: str = "delivery"  # or "recall" of one
+    recalls: str = ""  # a recall: which
+    receipt: str = ""  # of its disclosure, once bytes were about to leave; "" none ever did
+
+
+class Because(StrEnum):
+    """Why something that was delivered is called back; the recipient is told it, and nothing else of the person."""
+
+    ENTERED_IN_ERROR = "entered-in-error"  # its sender says it should not have been sent
+    WRONG_PERSON = "wrong-person"  # it is about somebody else than it says
+    CONSENT_WITHDRAWN = "consent-withdrawn"  # what allowed the recipient to have it is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,35 @@ class LeasedParcel:
     parcel: Parcel
     lease: str
     content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a recall says: no number, no name, nothing of what was delivered."""
+
+    recalls: str  # id of the parcel: the key under which the recipient has it
+    because: Because
+    receipt: str  # of its disclosure, as the log has it
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedRecall:
+    """A recall in the hands of one worker until its lease runs out. `number` is for the log; None: nobody is known by it now."""
+
+    parcel: Parcel
+    lease: str
+    notice: Notice
+    number: NhsNumber | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A delivered parcel about somebody of whom something changed since: its recipient may not be allowed it any more."""
+
+    parcel: Parcel
+    number: NhsNumber
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

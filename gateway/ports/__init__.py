@@ -4,7 +4,7 @@ Every method may raise `StoreDown` (store ports) or the error named; nothing els
 """
 
 from gateway.ports.clients import Client, Clients, Limits
-from gateway.ports.delivery import Mandates, Parcels, Suppression, Suppressions
+from gateway.ports.delivery import Mandates, Parcels, Recalls, Suppression, Suppressions
 from gateway.ports.drift import Counted, DriftRow, Drifts
 from gateway.ports.facts import Consents, FactsStore, PersonFacts, PolicyActivation, Protections, Relationships
 from gateway.ports.log import Entry, Log, LogQuestion, StoredEvent
@@ -49,6 +49,7 @@ __all__ = [
     "Protections",
     "Provider",
     "Queue",
+    "Recalls",
     "Relationships",
     "Search",
     "Settled",

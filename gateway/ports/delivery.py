@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from gateway.model import Accepted, LeasedParcel, Mandate, NewParcel, Parcel, ParcelState
+from gateway.model import Accepted, Because, LeasedParcel, LeasedRecall, Mandate, Moved, NewParcel, Parcel, ParcelState
 from gateway.nhs_number import NhsNumber
 from gateway.ports.log import Entry
 
@@ -31,16 +31,25 @@ class Parcels(Protocol):
         """Due and open parcels, leased to the caller: a killed worker's come back by themselves."""
         ...
 
-    async def retry(self, leased: LeasedParcel, state: ParcelState, *, due: datetime, reason: str) -> bool:
+    async def retry(self, leased: LeasedParcel | LeasedRecall, state: ParcelState, *, due: datetime, reason: str) -> bool:
         """Due again later. False when the lease had run out and another worker has it."""
         ...
 
-    async def sending(self, leased: LeasedParcel, at: datetime) -> bool:
-        """Bytes are about to leave. False when the lease had run out, or it was recalled or closed meanwhile: send nothing."""
+    async def sending(self, leased: LeasedParcel | LeasedRecall, at: datetime, *, receipt: str = "") -> bool:
+        """Bytes are about to leave. False when the lease had run out, or it was recalled or closed meanwhile: send nothing.
+
+        `receipt`: of the event that discloses them; a recall names it.
+        """
         ...
 
     async def settle(
-        self, leased: LeasedParcel, state: ParcelState, *, at: datetime, reason: str, reference: str | None = None
+        self,
+        leased: LeasedParcel | LeasedRecall,
+        state: ParcelState,
+        *,
+        at: datetime,
+        reason: str,
+        reference: str | None = None,
     ) -> bool:
         """Its end, or a halt until somebody looks. What needs no further attempt loses its content."""
         ...
@@ -65,6 +74,38 @@ class Parcels(Protocol):
 
     async def purge(self, at: datetime) -> int:
         """What is past its time lapses and loses its content; what was settled long ago goes."""
+        ...
+
+
+class Recalls(Protocol):
+    """What was delivered and is called back: a parcel of its own, without content, once for each that it recalls."""
+
+    async def put(self, original: Parcel, because: Because, *, at: datetime) -> Parcel:
+        """Queued; the one that is there already, where there is one. It is due at once, and as patient as the original was."""
+        ...
+
+    async def claim(self, *, now: datetime, lease_s: float, limit: int = 1) -> Sequence[LeasedRecall]:
+        """Due and open recalls, leased to the caller."""
+        ...
+
+    async def of(self, number: NhsNumber) -> Sequence[Parcel]:
+        """Every parcel about a person of which bytes left, by all numbers that are theirs."""
+        ...
+
+    async def sent_by(self, sender: str, client: str, key: str) -> Parcel | None:
+        """The parcel that stands for a sender's identifier."""
+        ...
+
+    async def whose(self, parcel: str) -> NhsNumber | None:
+        """About whom a parcel is, as long as there is such a person; for the log."""
+        ...
+
+    async def moved(self, limit: int = 20) -> Sequence[Moved]:
+        """Delivered parcels of whose person something changed since the facts were read for them."""
+        ...
+
+    async def looked_at(self, parcel: str, version: int) -> None:
+        """What changed up to this version was looked at."""
         ...
 
 

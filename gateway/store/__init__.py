@@ -23,11 +23,13 @@ from gateway.store.keys import Keys, NotOpened
 from gateway.store.limits import StoredLimits
 from gateway.store.local_records import StoredLocalRecords
 from gateway.store.log import StoredLog
-from gateway.store.parcels import StoredMandates, StoredParcels
+from gateway.store.mandates import StoredMandates
+from gateway.store.parcels import StoredParcels
 from gateway.store.persons import StoredPersons
 from gateway.store.policy_activation import StoredPolicyActivation
 from gateway.store.protections import StoredProtections
 from gateway.store.queue import StoredQueue
+from gateway.store.recalls import StoredRecalls
 from gateway.store.relationships import StoredRelationships
 from gateway.store.schema import check_schema, is_current
 from gateway.store.shelf import StoredShelf
@@ -66,6 +68,7 @@ class Store:
         self.queue = StoredQueue(database)
         self.parcels = StoredParcels(database, keys)
         self.mandates = StoredMandates(database)
+        self.recalls = StoredRecalls(database, keys)
         self.drifts = StoredDrifts(database)
         self.work = StoredWorkList(database, keys, clock=clock)
         self.policy_activation = StoredPolicyActivation(database)

@@ -1,12 +1,13 @@
 """The tables of what is to be delivered, as tables.py has the others: no number, name or clinical fact in the clear."""
 
-from sqlalchemy import Boolean, Index, Integer, Table, text
+from sqlalchemy import BigInteger, Boolean, Index, Integer, Table, text
 from sqlmodel import Field
 
 from gateway.store.tables import METADATA, Base, _key, _maybe_bytes, _maybe_time, _time
 
 _OPEN = text("state IN ('queued', 'sent')")
 _TO_WARN = text("NOT warned AND state <> 'acknowledged'")
+_DELIVERED = text("kind = 'delivery' AND state = 'acknowledged'")
 
 
 class MandateTable(Base, table=True):
@@ -35,6 +36,7 @@ class ParcelTable(Base, table=True):
         Index("parcel_due", "due", sqlite_where=_OPEN, postgresql_where=_OPEN),
         Index("parcel_unconfirmed", "confirm_by", sqlite_where=_TO_WARN, postgresql_where=_TO_WARN),
         Index("parcel_keep_until", "keep_until"),
+        Index("parcel_delivered", "id", sqlite_where=_DELIVERED, postgresql_where=_DELIVERED),
     )
     id: str = Field(primary_key=True)
     once_key: bytes = _key()  # of the sender's identifier
@@ -57,6 +59,10 @@ class ParcelTable(Base, table=True):
     warned: bool = Field(sa_type=Boolean)
     content_sealed: bytes | None = _maybe_bytes()
     reference_sealed: bytes | None = _maybe_bytes()
+    kind: str = Field(sa_column_kwargs={"server_default": text("'delivery'")})  # or "recall"
+    recalls: str = Field(sa_column_kwargs={"server_default": text("''")})
+    receipt: str = Field(sa_column_kwargs={"server_default": text("''")})  # event of its disclosure
+    facts_version: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})  # when they were last read
 
 
 MANDATE: Table = METADATA.tables["mandate"]

@@ -1,8 +1,7 @@
-"""Parcels and mandates: what is to be delivered, and in whose name. Content is sealed and forgotten once it is settled."""
+"""Parcels: what is to be delivered. Content is sealed and forgotten once it is settled."""
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -25,12 +24,14 @@ from sqlalchemy import (
     update,
 )
 
-from gateway.model import Accepted, Content, LeasedParcel, Mandate, NewParcel, Parcel, ParcelState, Purpose
+from gateway.model import Accepted, Content, LeasedParcel, LeasedRecall, Mandate, NewParcel, Parcel, ParcelState
 from gateway.model.parcels import OPEN, RETRIABLE, as_tree, from_tree
 from gateway.store.database import Call, Database, Row, Statement, Work, insert, micros, moment
 from gateway.store.keys import Keys
+from gateway.store.mandates import PUT_MANDATE, mandate_row
 from gateway.store.parcel_tables import MANDATE, PARCEL
 from gateway.store.sealing import opened
+from gateway.store.subjects import version_of
 
 KEPT_AFTER = timedelta(days=90)  # a settled parcel's row, without content: its sender may still ask for its state
 
@@ -41,9 +42,9 @@ _REASON = bindparam("reason", type_=String)
 _LIMIT = bindparam("limit", type_=Integer)
 _IS_OPEN = PARCEL.c.state.in_([literal_column(f"'{state}'") for state in OPEN])
 _MINE = and_(PARCEL.c.id == _ID, PARCEL.c.lease == bindparam("lease", type_=String), _IS_OPEN)
-_SHOWN = [PARCEL.c[name] for name in (
+SHOWN = [PARCEL.c[name] for name in (
     "id", "route", "sender", "client", "mandate", "state", "attempts", "created_at", "due", "confirm_by", "keep_until",
-    "settled_at", "warned", "reason", "reference_sealed",
+    "settled_at", "warned", "reason", "reference_sealed", "kind", "recalls", "receipt",
 )]  # fmt: skip
 
 _PUT = Statement(
@@ -52,11 +53,10 @@ _PUT = Statement(
     .on_conflict_do_nothing(index_elements=[PARCEL.c.once_key])
     .returning(PARCEL.c.id)
 )
-_PUT_MANDATE = Statement(insert(MANDATE).values({column.name: bindparam(column.name, type_=column.type) for column in MANDATE.c}))
-_OF_KEY = Statement(select(PARCEL.c.digest, *_SHOWN).where(PARCEL.c.once_key == bindparam("once_key", type_=LargeBinary)))
-_GET = Statement(select(*_SHOWN).where(PARCEL.c.id == _ID))
+_OF_KEY = Statement(select(PARCEL.c.digest, *SHOWN).where(PARCEL.c.once_key == bindparam("once_key", type_=LargeBinary)))
+_GET = Statement(select(*SHOWN).where(PARCEL.c.id == _ID))
 _LIST = Statement(
-    select(*_SHOWN)
+    select(*SHOWN)
     .where(or_(literal_column("''") == _STATE, PARCEL.c.state == _STATE))
     .order_by(PARCEL.c.created_at.desc(), PARCEL.c.id)
     .limit(_LIMIT)
@@ -66,7 +66,13 @@ _CLAIM = Statement(
     .where(
         PARCEL.c.id.in_(
             select(PARCEL.c.id)
-            .where(_IS_OPEN, PARCEL.c.due <= _AT, PARCEL.c.leased_until <= _AT, PARCEL.c.content_sealed.is_not(None))
+            .where(
+                _IS_OPEN,
+                PARCEL.c.kind == literal_column("'delivery'", String),
+                PARCEL.c.due <= _AT,
+                PARCEL.c.leased_until <= _AT,
+                PARCEL.c.content_sealed.is_not(None),
+            )
             .order_by(PARCEL.c.due)
             .limit(_LIMIT)
             .with_for_update(skip_locked=True)  # SQLite has one writer and leaves it out
@@ -76,8 +82,9 @@ _CLAIM = Statement(
         lease=bindparam("lease", type_=String),
         leased_until=bindparam("until", type_=BigInteger),
         attempts=PARCEL.c.attempts + literal_column("1"),
+        facts_version=version_of(PARCEL),  # before the facts are read: what changes after this instant is looked at again
     )
-    .returning(PARCEL.c.content_sealed, *_SHOWN)
+    .returning(PARCEL.c.content_sealed, *SHOWN)
 )
 _RETRY = Statement(
     update(PARCEL)
@@ -94,7 +101,7 @@ _RETRY = Statement(
 _SENDING = Statement(
     update(PARCEL)
     .where(_MINE, PARCEL.c.leased_until > _AT)
-    .values(state=literal_column(f"'{ParcelState.SENT}'"))
+    .values(state=literal_column(f"'{ParcelState.SENT}'"), receipt=bindparam("receipt", type_=String))
     .returning(PARCEL.c.id)
 )
 _SETTLE = Statement(
@@ -112,7 +119,7 @@ _SETTLE = Statement(
     .returning(PARCEL.c.id)
 )
 _UNCONFIRMED = Statement(
-    select(*_SHOWN)
+    select(*SHOWN)
     .where(
         PARCEL.c.confirm_by <= _AT,
         PARCEL.c.warned.is_(literal_column("false")),
@@ -147,7 +154,10 @@ _CLOSED = {
     "content_sealed": null(),
 }
 _HAS_CONTENT = PARCEL.c.content_sealed.is_not(None)
-_RECALL = Statement(update(PARCEL).where(PARCEL.c.id == _ID, _HAS_CONTENT).values(_CLOSED).returning(PARCEL.c.id))
+_ENDED: list[Any] = [literal_column(f"'{state}'") for state in (ParcelState.ACKNOWLEDGED, ParcelState.RECALLED)]
+_RECALL = Statement(
+    update(PARCEL).where(PARCEL.c.id == _ID, PARCEL.c.state.not_in(_ENDED)).values(_CLOSED).returning(PARCEL.c.id)
+)
 _LAPSE = Statement(update(PARCEL).where(PARCEL.c.keep_until <= _AT, _HAS_CONTENT).values(_CLOSED).returning(PARCEL.c.id))
 _FORGET = Statement(
     delete(PARCEL).where(PARCEL.c.keep_until <= bindparam("before", type_=BigInteger), PARCEL.c.content_sealed.is_(None))
@@ -157,32 +167,9 @@ _FORGET_MANDATES = Statement(
         MANDATE.c.expires <= bindparam("before", type_=BigInteger), MANDATE.c.id.not_in(select(PARCEL.c.mandate))
     )
 )
-_MANDATE = Statement(select(*MANDATE.c).where(MANDATE.c.id == bindparam("mandate", type_=String)))
-_REVOKE = Statement(
-    update(MANDATE)
-    .where(MANDATE.c.id == bindparam("mandate", type_=String), MANDATE.c.revoked_at.is_(None))
-    .values(revoked_at=_AT)
-    .returning(MANDATE.c.id)
-)
 
 _encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
-
-
-class StoredMandates:
-    """`ports.Mandates`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def get(self, mandate: str) -> Mandate | None:
-        """A mandate by its id, in force or not."""
-        rows = await self._database.read(_MANDATE, {"mandate": mandate})
-        return _mandate(rows[0]) if rows else None
-
-    async def revoke(self, mandate: str, at: datetime) -> bool:
-        """Over from now on. False: there is none, or it was revoked before."""
-        return bool(await self._database.write(_one(Call(_REVOKE, {"mandate": mandate, "at": micros(at)}))))
 
 
 class StoredParcels:
@@ -194,7 +181,7 @@ class StoredParcels:
 
     async def put(self, parcel: NewParcel, mandate: Mandate) -> Accepted:
         """A submission and its mandate in one transaction; the parcel that stands for it already, where there is one."""
-        return await self._database.write(self._put(parcel, mandate))
+        return await self._database.write(self.putting(parcel, mandate))
 
     async def get(self, parcel: str) -> Parcel | None:
         """A parcel by its id."""
@@ -209,17 +196,23 @@ class StoredParcels:
         leased = [LeasedParcel(self._parcel(row[1:]), lease, self._content(row[1], row[2], row[0])) for row in rows]
         return sorted(leased, key=lambda one: (one.parcel.due, one.parcel.id))
 
-    async def retry(self, leased: LeasedParcel, state: ParcelState, *, due: datetime, reason: str) -> bool:
+    async def retry(self, leased: LeasedParcel | LeasedRecall, state: ParcelState, *, due: datetime, reason: str) -> bool:
         """Back, due later. `reason` is a short constant."""
         params = {**_lease(leased), "state": state, "due_at": micros(due), "reason": reason}
         return bool(await self._database.write(_one(Call(_RETRY, params))))
 
-    async def sending(self, leased: LeasedParcel, at: datetime) -> bool:
+    async def sending(self, leased: LeasedParcel | LeasedRecall, at: datetime, *, receipt: str = "") -> bool:
         """Bytes are about to leave. False: it is not this worker's any more, so none may."""
-        return bool(await self._database.write(_one(Call(_SENDING, {**_lease(leased), "at": micros(at)}))))
+        return bool(await self._database.write(_one(Call(_SENDING, {**_lease(leased), "at": micros(at), "receipt": receipt}))))
 
     async def settle(
-        self, leased: LeasedParcel, state: ParcelState, *, at: datetime, reason: str, reference: str | None = None
+        self,
+        leased: LeasedParcel | LeasedRecall,
+        state: ParcelState,
+        *,
+        at: datetime,
+        reason: str,
+        reference: str | None = None,
     ) -> bool:
         """Its end, or a halt that leaves its content. False: it was not this worker's any more."""
         sealed = None
@@ -261,11 +254,12 @@ class StoredParcels:
         """What is past its time loses its content; rows settled long ago go. How many lapsed."""
         return await self._database.write(_purge(micros(at), micros(at - KEPT_AFTER)))
 
-    def _put(self, parcel: NewParcel, mandate: Mandate) -> Work[Accepted]:
+    def putting(self, parcel: NewParcel, mandate: Mandate) -> Work[Accepted]:
+        """The same inside the caller's transaction."""
         row = self._row(parcel, mandate)
         new = yield Call(_PUT, row)
         if new:
-            yield Call(_PUT_MANDATE, _mandate_row(mandate))
+            yield Call(PUT_MANDATE, mandate_row(mandate))
         held = yield Call(_OF_KEY, {"once_key": row["once_key"]})
         same = bytes(held[0][0]) == row["digest"]
         return Accepted(self._parcel(held[0][1:]), bool(new), same)
@@ -302,32 +296,44 @@ class StoredParcels:
             "warned": False,
             "content_sealed": keys.seal("shelf-sealing", plain, *bound_to(parcel.id, parcel.route)) if keeps else None,
             "reference_sealed": None,
+            "kind": "delivery",
+            "recalls": "",
+            "receipt": "",
+            "facts_version": 0,
         }
 
     def _content(self, parcel: str, route: str, sealed: bytes) -> Content:
         return from_tree(_decode(opened(self._keys, "shelf-sealing", sealed, *bound_to(parcel, route))))
 
     def _parcel(self, row: Row) -> Parcel:
-        reference = None
-        if row[14] is not None:
-            reference = opened(self._keys, "shelf-sealing", row[14], b"parcel-reference", row[0].encode()).decode()
-        return Parcel(
-            id=row[0],
-            route=row[1],
-            sender=row[2],
-            client=row[3],
-            mandate=row[4],
-            state=ParcelState(row[5]),
-            attempts=row[6],
-            created_at=moment(row[7]),
-            due=moment(row[8]),
-            confirm_by=moment(row[9]),
-            keep_until=moment(row[10]),
-            settled_at=None if row[11] is None else moment(row[11]),
-            warned=bool(row[12]),
-            reason=row[13],
-            reference=reference,
-        )
+        return parcel_of(self._keys, row)
+
+
+def parcel_of(keys: Keys, row: Row) -> Parcel:
+    """The columns `SHOWN` -> a parcel."""
+    reference = None
+    if row[14] is not None:
+        reference = opened(keys, "shelf-sealing", row[14], b"parcel-reference", row[0].encode()).decode()
+    return Parcel(
+        id=row[0],
+        route=row[1],
+        sender=row[2],
+        client=row[3],
+        mandate=row[4],
+        state=ParcelState(row[5]),
+        attempts=row[6],
+        created_at=moment(row[7]),
+        due=moment(row[8]),
+        confirm_by=moment(row[9]),
+        keep_until=moment(row[10]),
+        settled_at=None if row[11] is None else moment(row[11]),
+        warned=bool(row[12]),
+        reason=row[13],
+        reference=reference,
+        kind=row[15],
+        recalls=row[16],
+        receipt=row[17],
+    )
 
 
 def bound_to(parcel: str, route: str) -> tuple[bytes, ...]:
@@ -335,38 +341,8 @@ def bound_to(parcel: str, route: str) -> tuple[bytes, ...]:
     return b"parcel", parcel.encode(), route.encode()
 
 
-def _lease(leased: LeasedParcel) -> dict[str, Any]:
+def _lease(leased: LeasedParcel | LeasedRecall) -> dict[str, Any]:
     return {"parcel": leased.parcel.id, "lease": leased.lease}
-
-
-def _mandate_row(mandate: Mandate) -> Mapping[str, Any]:
-    return {
-        "id": mandate.id,
-        "organisation": mandate.organisation,
-        "role": mandate.role,
-        "purpose": mandate.purpose.value,
-        "agreement": mandate.agreement,
-        "route": mandate.route,
-        "scopes": " ".join(sorted(mandate.scopes)),
-        "starts": micros(mandate.starts),
-        "expires": micros(mandate.expires),
-        "revoked_at": None if mandate.revoked_at is None else micros(mandate.revoked_at),
-    }
-
-
-def _mandate(row: Row) -> Mandate:
-    made = Mandate(
-        id=row[0],
-        organisation=row[1],
-        role=row[2],
-        purpose=Purpose(row[3]),
-        agreement=row[4],
-        route=row[5],
-        scopes=frozenset(row[6].split(" ")),
-        starts=moment(row[7]),
-        expires=moment(row[8]),
-    )
-    return made if row[9] is None else replace(made, revoked_at=moment(row[9]))
 
 
 def _purge(at: int, before: int) -> Work[int]:

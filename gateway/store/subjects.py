@@ -6,7 +6,7 @@ nothing has to be moved, and a sealed row drops out of every family.
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import CTE, LargeBinary, bindparam, func, literal_column, select
+from sqlalchemy import CTE, BigInteger, ColumnElement, FromClause, LargeBinary, bindparam, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from gateway.store.database import Call, Database, Rows, Statement, Work, insert
@@ -23,6 +23,28 @@ def family(name: str = "number_key") -> CTE:
         .where(new.c.number_key == bindparam(name, type_=LargeBinary), new.c.status == literal_column("'live'"))
     )
     return own.union(superseded).cte("family")
+
+
+def version_of(table: FromClause) -> ColumnElement[int]:
+    """The facts versions of a row's own `number_key`, of the number that replaced it and of those it replaced, in one number.
+
+    Three look-ups by index, whatever the number of people: it is asked for many rows at once.
+    """
+    mine, other = PERSON.alias("mine"), PERSON.alias("other")
+    own = select(SUBJECT.c.version).where(SUBJECT.c.number_key == table.c.number_key)
+    newer = (
+        select(func.sum(SUBJECT.c.version))
+        .select_from(mine.join(other, other.c.id == mine.c.successor).join(SUBJECT, SUBJECT.c.number_key == other.c.number_key))
+        .where(mine.c.number_key == table.c.number_key)
+    )
+    older = (
+        select(func.sum(SUBJECT.c.version))
+        .select_from(mine.join(other, other.c.successor == mine.c.id).join(SUBJECT, SUBJECT.c.number_key == other.c.number_key))
+        .where(mine.c.number_key == table.c.number_key)
+    )
+    zero: ColumnElement[int] = literal_column("0")
+    parts = [func.coalesce(one.correlate(table).scalar_subquery(), zero) for one in (own, newer, older)]
+    return cast(parts[0] + parts[1] + parts[2], BigInteger)
 
 
 _FAMILY = family()

@@ -1,8 +1,11 @@
 """openapi/: what the code says, no route undocumented, and a CapabilityStatement that is one."""
 
+import json
 import re
+from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement
@@ -10,16 +13,25 @@ from starlette.routing import Route
 
 from gateway.api.capability import capability
 from gateway.api.openapi import document
+from gateway.api.submission import read_submission
 from gateway.app import create
 from gateway.cli.openapi import documents
 from gateway.mapping.shape import shape_faults
+from gateway.policy import load
 
 FOLDER = Path(__file__).parents[2] / "openapi"
 
 
-@pytest.mark.parametrize("name", ["gateway.json", "capability-statement.json"])
+@pytest.mark.parametrize("name", sorted(documents()))
 def test_the_committed_description_is_what_the_code_says(name):
     assert (FOLDER / name).read_text("utf-8") == documents()[name], "run make openapi and commit the result"
+
+
+@pytest.mark.parametrize("name", ["concern", "notice", "referral"])
+def test_each_example_of_a_submission_is_one_that_is_accepted(name):
+    body = (FOLDER / "examples" / f"{name}.json").read_bytes()
+    submission = read_submission(json.loads(body)["resourceType"], body, allow_test=True)
+    assert load(files("consent_policy")).organisation(submission.recipient) is not None
 
 
 def test_every_route_is_described_and_every_description_has_a_route():
@@ -42,9 +54,14 @@ def test_every_route_is_described_and_every_description_has_a_route():
     }
 
 
+def faults_of(statement: dict[str, Any]) -> list[str]:
+    """All but one: docs/conformance.md says why the extension stays without an address that Backend Services do not have."""
+    return [fault for fault in shape_faults(statement) if "its part authorize must be there" not in fault]
+
+
 def test_the_capability_statement_is_valid_r4_and_claims_only_read_and_search():
     statement = capability("http://127.0.0.1:8000", {"Patient", "Flag", "Immunization"})
-    assert shape_faults(statement) == []
+    assert faults_of(statement) == []
     CapabilityStatement.model_validate(statement)
     codes = {item["code"] for resource in statement["rest"][0]["resource"] for item in resource["interaction"]}
     assert codes == {"read", "search-type"}
@@ -52,7 +69,7 @@ def test_the_capability_statement_is_valid_r4_and_claims_only_read_and_search():
 
 def test_the_capability_statement_says_what_may_be_submitted_and_who_may_read_a_parcel():
     statement = capability("http://127.0.0.1:8000", {"Patient", "ServiceRequest"}, {"ServiceRequest", "Task"})
-    assert shape_faults(statement) == []
+    assert faults_of(statement) == []
     CapabilityStatement.model_validate(statement)
     said = {one["type"]: [item["code"] for item in one["interaction"]] for one in statement["rest"][0]["resource"]}
     assert said["ServiceRequest"] == ["read", "search-type", "create"]

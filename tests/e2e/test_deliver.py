@@ -380,13 +380,84 @@ def test_an_operator_sees_parcels_retries_what_was_held_and_takes_one_back(world
     assert world.command("parcel", "retry", parcel).stdout == "due now\n"
     eventually(becomes(world, parcel, "acknowledged"))
     assert world.command("parcel", "retry", parcel).returncode == 1
-    assert world.command("parcel", "recall", parcel).returncode == 1
     world.sandbox("500", "inbox")
     other = accepted(world, senders["centre"], notice("mia", "T-14"))
     eventually(lambda: row(world, other, "attempts") >= (1,) and row(world, other, "lease") == ("",))
-    assert world.command("parcel", "recall", other).stdout == "recalled; bytes may have left before\n"
+    said = world.command("parcel", "recall", other).stdout  # bytes left, and nobody knows whether they arrived
+    assert said.startswith(f"{other} recalled; its recipient is told by parcel-")
     assert state(world, senders["centre"], other)["status"] == "cancelled"
     assert world.command("parcel", "retry", other).returncode == 1
+    assert world.command("parcel", "recall", "parcel-nobody").returncode == 1
+
+
+# ----------------------------------------------------------------------------------------------------------------- recall
+
+
+def recalled_at_the_centre(world: World, parcel: str) -> list[tuple[str, ...]]:
+    connection = sqlite3.connect(world.place.folder / "sandbox" / "centretrack.db", timeout=10)
+    try:
+        return connection.execute("select recall_id, because, receipt from recall_in where referral_id = ?", (parcel,)).fetchall()
+    finally:
+        connection.close()
+
+
+def receipt_of(world: World, parcel: str) -> str:
+    (event,) = [event for event in world.events(kind="disclosure") if event["request_id"] == parcel]
+    found: str = event["event"]
+    return found
+
+
+def test_a_consent_withdrawn_after_the_delivery_calls_it_back_and_only_the_recipient_is_told(
+    world: World, senders: Mapping[str, Asker]
+) -> None:
+    parcel = accepted(world, senders["health"], referral("noor", "R-20"))
+    eventually(becomes(world, parcel, "acknowledged"))
+    world.withdraw("share-centres", BY_KEY["noor"].nhs_number)
+    try:
+        eventually(lambda: len(recalled_at_the_centre(world, parcel)) == 1, seconds=30)
+        ((recall, because, receipt),) = recalled_at_the_centre(world, parcel)
+        assert (because, receipt) == ("consent-withdrawn", receipt_of(world, parcel))
+        eventually(becomes(world, recall, "acknowledged"))
+        assert state(world, senders["health"], parcel)["status"] == "completed"
+    finally:
+        world.consent("share-centres", BY_KEY["noor"].nhs_number)
+
+
+def test_an_operator_calls_back_all_that_left_about_somebody_and_each_recipient_is_told_in_its_own_form(
+    world: World, senders: Mapping[str, Asker]
+) -> None:
+    told = accepted(world, senders["worried-health"], concern("oscar", "C-20"))
+    notified = accepted(world, senders["centre"], notice("oscar", "T-20"))
+    for parcel in (told, notified):
+        eventually(becomes(world, parcel, "acknowledged"))
+    done = world.command("parcel", "recall", "-", "--because", "wrong-person", stdin=BY_KEY["oscar"].nhs_number + "\n")
+    assert done.returncode == 0
+    assert holds_a_number(done.stdout) is None
+    said = {line.split()[0]: line.rsplit(" ", 1)[1] for line in done.stdout.splitlines()}  # what other tests delivered too
+    recalls = {parcel: said[parcel] for parcel in (told, notified)}
+    for recall in recalls.values():
+        eventually(becomes(world, recall, "acknowledged"))
+    ((document,), (task,)) = (at(world, "front-door", recalls[told]), at(world, "inbox", recalls[notified]))
+    read = etree.fromstring(document["body"].encode())
+    assert {part.tag: part.text for part in read if part.tag in ("Recalls", "Because", "Receipt")} == {
+        "Recalls": told,
+        "Because": "wrong-person",
+        "Receipt": receipt_of(world, told),
+    }
+    assert json.loads(task["body"])["focus"]["identifier"]["value"] == notified
+    assert holds_a_number(document["body"] + task["body"]) is None
+    events = [event for event in world.events(kind="recall") if event["request_id"] in (told, notified, *recalls.values())]
+    assert len(events) == 6  # called back, leaving, settled: of each
+
+
+def test_a_sender_takes_back_what_it_entered_in_error(world: World, senders: Mapping[str, Asker]) -> None:
+    asker, parcel = senders["health"], accepted(world, senders["health"], referral("hugo", "R-21"))
+    eventually(becomes(world, parcel, "acknowledged"))
+    recall = accepted(world, asker, referral("hugo", "R-21", status="entered-in-error"))
+    assert recall != parcel
+    eventually(lambda: state(world, asker, recall)["status"] == "completed")
+    assert [because for _, because, _ in recalled_at_the_centre(world, parcel)] == ["entered-in-error"]
+    assert send(world, asker, referral("hugo", "R-never", status="entered-in-error")).status_code == 400
 
 
 # ---------------------------------------------------------------------------------------------------- who may know, and log

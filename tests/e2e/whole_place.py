@@ -107,6 +107,14 @@ class World:
         done = self.command("consent", "withdraw", scope, stdin=number + "\n")
         assert done.returncode == 0, done.stderr
 
+    def consent(self, scope: str, number: str) -> None:
+        """A parent consents anew."""
+        file = self.place.folder / "one-consent.csv"
+        columns = "nhs_number,scope,decision,given_by,recorded_by,starts,ends,evidence"
+        file.write_text(f"{columns}\n{number},{scope},permit,parent,{demo.CENTRE.organisation},,,form\n", "utf-8")
+        done = self.command("consent", "import", str(file))
+        assert done.returncode == 0, done.stderr
+
     def sandbox(self, fault: str, simulator: str, number: str = "*", *, seconds: float = 30, times: int | None = None) -> None:
         """Order a fault of a simulator; `times`: for so many of its answers only."""
         order = {"simulator": simulator, "nhs_number": number, "fault": fault, "seconds": seconds, "times": times}
