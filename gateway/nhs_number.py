@@ -5,10 +5,13 @@ Source: NHS Data Dictionary, NHS NUMBER (Modulus 11); ranges as issued in Englan
 
 import re
 from dataclasses import dataclass
+from operator import mul
 
 SYSTEM = "https://fhir.nhs.uk/Id/nhs-number"
 
 _TEN_DIGITS = re.compile(r"[0-9]{10}", re.ASCII)
+_WEIGHTS = range(10, 1, -1)  # of the first nine digits
+_ZEROS = ord("0") * sum(_WEIGHTS)
 _PLACEHOLDERS = frozenset(str(digit) * 10 for digit in range(10))
 _ISSUED = ("4", "6", "7")  # England, Wales, Isle of Man
 _TEST = ("5", "9")  # never issued to a person: PDS synthetic records and this project's own
@@ -54,5 +57,6 @@ def parse(text: str, *, allow_test: bool) -> NhsNumber:
 
 
 def _check_digit_holds(digits: str) -> bool:
-    remainder = sum(int(digit) * weight for digit, weight in zip(digits, range(10, 1, -1), strict=False)) % 11
+    weighed: int = sum(map(mul, digits.encode(), _WEIGHTS))
+    remainder = (weighed - _ZEROS) % 11
     return (11 - remainder) % 11 == int(digits[9])

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import gc
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -30,6 +31,9 @@ def run(work: Callable[[Store, Settings], Awaitable[T]], *, long: bool = False, 
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
     async def inside() -> T:
+        if long:
+            gc.freeze()  # a collection over the heap of start-up finds nothing
+            gc.set_threshold(50_000, 20, 100)
         keys = Keys.load(held.keys, mode=held.mode)
         store = await open_store(held.database(), keys, name=held.name, serve=alone, traces_per_second=held.pds.per_second)
         try:

@@ -8,7 +8,7 @@ carries the address.
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
@@ -16,10 +16,11 @@ from gateway import settings
 from gateway.adapter import HttpAnswer, SourceContractBroken, SourceRefused, SourceTimedOut, SourceUnavailable
 from gateway.errors import TracerDown
 from gateway.nhs_number import NhsNumber
-from gateway.outside.http import OwnHttp
-from gateway.outside.nhs_sign_in import NhsSignIn
 from gateway.outside.pds_patient import decoded, each, spine_code, traced
 from gateway.ports import Candidate, Search, Traced, TraceFailure, Wanted
+
+if TYPE_CHECKING:
+    from gateway.outside.http import OwnHttp
 
 CAP_BYTES: Final = 1_000_000
 MOST_FOUND: Final = 50  # _max-results, of a user's search; an application's finds one person or says that there are more
@@ -30,7 +31,7 @@ _WHOLE: Final = 2  # letters a wildcard may follow
 class Pds:
     """`ports.Demographics` and `ports.DemographicsSearch` over the national service."""
 
-    def __init__(self, settings: settings.Pds, http: OwnHttp) -> None:
+    def __init__(self, settings: settings.Pds, http: "OwnHttp") -> None:
         """`http` becomes ours to close. Raises `StartupRefused` for a sign-in that cannot be."""
         self._base = settings.base_url.rstrip("/")
         self._budget_s = settings.budget_s
@@ -38,7 +39,11 @@ class Pds:
         self._headers = {"Accept": "application/fhir+json", "NHSD-End-User-Organisation-ODS": settings.ods}
         if settings.api_key is not None:
             self._headers["Authorization"] = "Bearer " + settings.api_key.get_secret_value()
-        self._sign_in = None if settings.sign_in is None else NhsSignIn(settings.sign_in, http, budget_s=settings.budget_s)
+        self._sign_in = None
+        if settings.sign_in is not None:
+            from gateway.outside.nhs_sign_in import NhsSignIn  # signs with a library that no other way in needs
+
+            self._sign_in = NhsSignIn(settings.sign_in, http, budget_s=settings.budget_s)
 
     async def trace(self, number: NhsNumber, correlation_id: str) -> Traced | TraceFailure:
         """One PDS read, at most one retry inside the same budget. Raises `TracerDown` when there is no answer to trust."""

@@ -7,18 +7,21 @@ asyncpg runs it, in one transaction.
 import asyncio
 import io
 import sqlite3
+from contextlib import closing
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, String, column, create_engine, event, select, table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gateway.errors import StartupRefused
 from gateway.store.database import Database, Statement
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _SCHEMA_LOCK = 0x5CA6_0002  # two workers that start on an empty database take turns
@@ -37,6 +40,8 @@ def upgrade(database_url: str) -> None:
 
 def check_schema(database_url: str) -> None:
     """An empty database gets its tables. Raises `StartupRefused` for any other schema than this program's."""
+    if _is_ready(database_url):  # as nearly always: Alembic, whose import takes a command longer than most of its work, stays out
+        return
     if _run(database_url, only_if_empty=True) != _head():
         raise StartupRefused(_OTHER_SCHEMA)
 
@@ -44,6 +49,18 @@ def check_schema(database_url: str) -> None:
 async def is_current(database: Database) -> bool:
     """Whether the database still has this program's schema: another worker may have been upgraded. Raises `StoreDown`."""
     return [tuple(row) for row in await database.read(_VERSION_ROW, {})] == [(_head(),)]
+
+
+def _is_ready(database_url: str) -> bool:
+    """Whether an embedded database has this program's schema. False: it has not, or that has to be looked at more closely."""
+    path = Path(database_url.removeprefix("sqlite:///"))
+    if not database_url.startswith("sqlite:///") or not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+            return [row[0] for row in connection.execute(_VERSION)] == [_head()]
+    except sqlite3.Error:
+        return False
 
 
 def _run(database_url: str, *, only_if_empty: bool) -> str | None:
@@ -61,6 +78,8 @@ def _run(database_url: str, *, only_if_empty: bool) -> str | None:
 def _on_sqlite(database_url: str, *, only_if_empty: bool) -> str | None:
     Path(database_url.removeprefix("sqlite:///")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     Path(database_url.removeprefix("sqlite:///")).touch(mode=0o600)
+    from alembic import command
+
     engine = create_engine(database_url, poolclass=NullPool, connect_args={"timeout": 10})
 
     # The driver would commit before each CREATE: we begin ourselves, so that a migration is one transaction.
@@ -101,17 +120,23 @@ async def _on_postgres(database_url: str, *, only_if_empty: bool) -> str | None:
 
 
 def _sql_for_postgres(held: str | None) -> str:
+    from alembic import command
+
     config = _config()
     config.output_buffer = io.StringIO()
     command.upgrade(config, f"{held or 'base'}:head", sql=True)
     return config.output_buffer.getvalue()
 
 
-def _head() -> str | None:
-    return ScriptDirectory.from_config(_config()).get_current_head()
+@cache
+def _head() -> str:
+    """The newest migration's revision: the number that its file's name begins with."""
+    return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return config

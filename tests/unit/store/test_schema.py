@@ -8,8 +8,9 @@ import sqlalchemy
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from gateway.store.schema import _config, check_schema, upgrade
+from gateway.store.schema import _config, _head, check_schema, upgrade
 from gateway.store.tables import METADATA
 
 
@@ -21,6 +22,10 @@ def test_the_migrations_end_at_the_tables(tmp_path: Path) -> None:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
         assert set(sqlalchemy.inspect(connection).get_table_names()) == {*METADATA.tables, "alembic_version"}
     engine.dispose()
+
+
+def test_the_number_of_the_newest_file_is_alembics_head() -> None:
+    assert ScriptDirectory.from_config(_config()).get_current_head() == _head()
 
 
 def test_upgrading_twice_changes_nothing(tmp_path: Path) -> None:
