@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.model import (
+    Access,
     CareClass,
     Category,
     Deny,
@@ -27,6 +28,7 @@ NO_SCOPE = "The access token's scopes cover none of the resource types that were
 NO_ROLE = "This job role is not one that this gateway's policy grants anything to."
 NO_AGREEMENT = "No agreement in force lets your organisation have this for this purpose."
 NO_PERMISSION = "The agreement for this needs the person's permission to view, asserted for each request."
+NO_ACCESS = "CP-IS needs to know of each request whether the visit is scheduled or unscheduled: say it, it is never assumed."
 NO_CASE = "This purpose needs the reference of the case you are working on."
 NO_REASON = "Breaking the glass needs a reason, in words: it is recorded, and the governance lead is told."
 NO_SOURCE = "No source gives what was asked for by itself."
@@ -222,6 +224,8 @@ def _refused(
         reason, public = "role-unknown", NO_ROLE
     elif not any(policy.agreed(here, candidate.grain.category, candidate.terms) for candidate in candidates):
         reason, public = _why_not_agreed(facts, policy, here, candidates)
+    elif here.access == Access.UNSAID and any(_possible(_said(policy, here), candidate) for candidate in candidates):
+        reason, public = "access-unsaid", NO_ACCESS
     elif any(_possible(policy.kindest(here._replace(has_case_reference=True)), candidate) for candidate in candidates):
         broken = facts.purpose is Purpose.BTG
         reason, public = ("no-reason", NO_REASON) if broken else ("no-case-reference", NO_CASE)
@@ -236,6 +240,15 @@ def _refused(
         rules=_forbidding(policy, here, candidates),
         sources=frozenset(),
         policy_hash=policy.hash,
+    )
+
+
+def _said(policy: Policy, here: Circumstances) -> tuple[Rulings, ...]:
+    """The same caller having said what kind of visit it is, either way."""
+    return tuple(
+        rulings
+        for access in (Access.SCHEDULED, Access.UNSCHEDULED)
+        for rulings in policy.kindest(here._replace(access=access.value))
     )
 
 

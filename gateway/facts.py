@@ -68,6 +68,7 @@ async def gather(
         request=request,
         version=rows.version,
         protected_because=because,
+        access=request.access,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
-from sandbox import app, authority, centre, child_health
+from sandbox import app, authority, authority_plans, centre, child_health
 
 
 def main() -> int:
@@ -47,6 +47,7 @@ def write(var: Path, drops: Path | None) -> None:
     if drops is not None:
         count = child_health.write(drops / "child-health")
         authority.write_extract(drops / "authority", now)
+        authority_plans.write_plans(drops / "cp-is", now)
         print(f"{count} child health messages and the authority's extract delivered in {drops}", flush=True)
 
 

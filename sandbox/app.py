@@ -29,7 +29,9 @@ def build(*, people: int = 0, pds_per_second: float = 0) -> Starlette:
 
     async def received(request: Request) -> Response:
         """What the systems that take were given: read back by tests."""
-        return JSONResponse({"front-door": front_door.taker.held(), "inbox": inbox.taker.held()})
+        return JSONResponse(
+            {"front-door": front_door.taker.held(), "accesses": front_door.accesses.held(), "inbox": inbox.taker.held()}
+        )
 
     async def seen(request: Request) -> Response:
         """What the last requests said of themselves in headers: no body, no path."""

@@ -55,12 +55,32 @@ class FrontDoor:
 
     def __init__(self, faults: Faults) -> None:
         self.taker = Taker("front-door", "FD-", faults)
+        self.accesses = Taker("front-door", "CPIS-", faults)
 
     def routes(self) -> list[Route]:
         return [
             Route("/front-door/referrals", self._referral, methods=["POST"]),
+            Route("/front-door/accesses", self._access, methods=["POST"]),
             Route("/front-door/recalls", self._recall, methods=["POST"]),
         ]
+
+    async def _access(self, request: Request) -> Response:
+        """A look at what CP-IS holds, as JSON."""
+        key, body = request.headers.get("idempotency-key", ""), await request.body()
+        if request.headers.get("x-api-key") != FRONT_DOOR_KEY:
+            return Response(b"", 401)
+        fault = self.accesses.come(key)
+        if fault and fault not in _AFTER_TAKING:
+            return Spoiled(fault, _DOWN, _DOWN)
+        try:
+            notice = json.loads(body)
+        except ValueError:
+            return JSONResponse({"error": "not JSON"}, 400)
+        if not key or notice.get("Reference") != key or not notice.get("NHSNumber") or not notice.get("Role"):
+            return JSONResponse({"error": "not a notice under its key"}, 422)
+        name, new = self.accesses.take(key, body)
+        good = JSONResponse({"reference": name}, 201 if new else 409)
+        return Spoiled(fault, good, _DOWN) if fault else good
 
     async def _referral(self, request: Request) -> Response:
         return await self._document(request, "FrontDoorReferral")

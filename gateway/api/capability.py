@@ -95,6 +95,7 @@ def _record(name: str) -> dict[str, Any]:
         base["operation"] = [
             {"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"},
             {"name": "healthy-child-programme", "definition": f"{systems.OURS}OperationDefinition:healthy-child-programme"},
+            {"name": "cp-is-access-history", "definition": f"{systems.OURS}OperationDefinition:cp-is-access-history"},
         ]
         return base
     base["searchParam"] = [

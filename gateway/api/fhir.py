@@ -25,6 +25,7 @@ from gateway.errors import (
     TooManyRequests,
     UnsupportedMedia,
 )
+from gateway.flows.access_history import access_history
 from gateway.flows.failure import note_failure
 from gateway.flows.healthy_child import healthy_child
 from gateway.flows.parcel_state import parcel_state
@@ -70,7 +71,7 @@ class Fhir:
             media = media_type(_headers(request), request.scope["query_string"])
         except GatewayError as error:
             return await self._failed(error, request, None, monotonic())
-        return Response(_encode(capability(parts.base_url, parts.types(), parts.takes())), media_type=media)
+        return Response(_encode(capability(parts.base_url, parts.types(), parts.takes() & SENDABLE.keys())), media_type=media)
 
     async def elsewhere(self, request: Request, error: GatewayError) -> Response:
         """A route or method that does not exist: recorded and answered like every other refusal."""
@@ -135,10 +136,16 @@ class Fhir:
         return Response(outcome(error), status_code=error.status, headers=headers, media_type="application/fhir+json")
 
 
+_VIEWS: Mapping[str, Callable[[Parts, AccessRequest], Awaitable[Answer]]] = {
+    "healthy-child-programme": healthy_child,
+    "cp-is-access-history": access_history,
+}
+
+
 def _flow(access: AccessRequest) -> Callable[[Parts, AccessRequest], Awaitable[Answer]]:
     if access.query.interaction == "audit-search":
         return question_log
-    return healthy_child if access.query.view else read
+    return _VIEWS.get(access.query.view, read)
 
 
 def _is_delivery(request: Request) -> bool:
@@ -203,6 +210,12 @@ ROUTES: Sequence[dict[str, Any]] = (
         "methods": ["GET"],
         "name": "healthy-child-programme",
         "summary": "Reviews and immunisations done, due and overdue, worked out when asked",
+    },
+    {
+        "path": "/fhir/Patient/{id}/$cp-is-access-history",
+        "methods": ["GET"],
+        "name": "cp-is-access-history",
+        "summary": "The last unscheduled looks at what CP-IS holds",
     },
     {"path": "/fhir/{type}", "methods": ["GET", "POST"], "name": "search", "summary": "Search one type; submit for delivery"},
     {

@@ -83,6 +83,13 @@ def document(base_url: str, types: Iterable[str]) -> dict[str, Any]:
                     [_path("id", _PERSON)],
                 )
             },
+            "/fhir/Patient/{id}/$cp-is-access-history": {
+                "get": _operation(
+                    "cpIsAccessHistory",
+                    "The last 25 unscheduled looks at what CP-IS holds: organisation, role and time",
+                    [_path("id", _PERSON)],
+                )
+            },
             "/fhir/AuditEvent": {
                 "get": _operation(
                     "auditEvents",
@@ -178,7 +185,7 @@ def _operation(name: str, summary: str, parameters: list[dict[str, Any]]) -> dic
     return {
         "operationId": name,
         "summary": summary,
-        "parameters": [*parameters, _prefer(), _permission_to_view()],
+        "parameters": [*parameters, _prefer(), _permission_to_view(), _access_event()],
         "responses": {"200": ok, **_failures()},
     }
 
@@ -283,6 +290,16 @@ def _permission_to_view() -> dict[str, Any]:
         "required": False,
         "description": "The person agreed, for this request, to their record being seen; some agreements want it.",
         "schema": {"type": "string", "enum": ["given"]},
+    }
+
+
+def _access_event() -> dict[str, Any]:
+    return {
+        "name": "Gateway-Access-Event",
+        "in": "header",
+        "required": False,
+        "description": "What kind of visit this is. CP-IS is closed where it is not said; unscheduled tells the authority.",
+        "schema": {"type": "string", "enum": ["scheduled", "unscheduled"]},
     }
 
 

@@ -22,12 +22,19 @@ from gateway.errors import (
     NotSupported,
     PersonNeeded,
 )
-from gateway.model import AccessRequest, Caller, PersonId, Purpose, Query
+from gateway.model import Access, AccessRequest, Caller, PersonId, Purpose, Query
 from gateway.nhs_number import NhsNumber
 
+ACCESS_EVENT = "gateway-access-event"  # CP-IS: scheduled or unscheduled, said for each request
 PERMISSION_TO_VIEW = "gateway-permission-to-view"  # MIG's rule: asked of the person at the point of view, for this view only
-NAMED = {PERMISSION_TO_VIEW: "Gateway-Permission-To-View", "content-type": "Content-Type", "if-none-exist": "If-None-Exist"}
+NAMED = {
+    ACCESS_EVENT: "Gateway-Access-Event",
+    PERMISSION_TO_VIEW: "Gateway-Permission-To-View",
+    "content-type": "Content-Type",
+    "if-none-exist": "If-None-Exist",
+}
 VIEWED = frozenset({"Patient", "Encounter", "Immunization"})  # what the programme is worked out from
+ACCESSES_OF = frozenset({"Flag"})  # whoever may see a plan may see who looked at it
 FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _PERSON = re.compile(r"[a-z2-7]{26}", re.ASCII)
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,39}", re.ASCII)
@@ -74,8 +81,8 @@ def read_request(asked: Asked, caller: Caller, reading: Reading, now: datetime) 
     values = form.once(form.pairs(asked.query) + form.pairs(asked.form), repeatable=frozenset({"date"}))
     values.pop("_format", None)
     query = _query(list(asked.path), values, strict, reading, caller, now)
-    permission = _permission_to_view(asked.headers)
-    return AccessRequest(caller, caller.purpose, query, asked.request_id, asked.correlation_id, now, permission)
+    permission, access = _permission_to_view(asked.headers), _access(asked.headers)
+    return AccessRequest(caller, caller.purpose, query, asked.request_id, asked.correlation_id, now, permission, access)
 
 
 def read_sending(asked: Asked, caller: Caller, resource_type: str, number: NhsNumber, now: datetime) -> AccessRequest:
@@ -119,6 +126,9 @@ def _query(path: list[str], values: dict[str, list[str]], strict: bool, reading:
             unused, types = _leftover(values, strict), VIEWED & reading.types
             view = "healthy-child-programme"
             return _digested(Query("everything", _person(person), types, strict=strict, view=view, not_used=unused))
+        case ["Patient", person, "$cp-is-access-history"]:
+            unused, view = _leftover(values, strict), "cp-is-access-history"
+            return _digested(Query("everything", _person(person), ACCESSES_OF, strict=strict, view=view, not_used=unused))
         case [name] | [name, "_search"]:
             return _type_search(_type(name, reading), values, strict, reading)
         case [name, whole]:
@@ -283,6 +293,16 @@ def _permission_to_view(headers: Mapping[str, str]) -> bool:
     if said is not None and said.strip() != "given":
         raise InvalidParameter(reason="permission-to-view", expression=NAMED[PERMISSION_TO_VIEW])
     return said is not None
+
+
+def _access(headers: Mapping[str, str]) -> Access:
+    """What kind of visit this one request is about; unsaid stays unsaid. Raises `InvalidParameter` for any other word."""
+    said = headers.get(ACCESS_EVENT)
+    if said is None:
+        return Access.UNSAID
+    if said.strip() not in (Access.SCHEDULED, Access.UNSCHEDULED):
+        raise InvalidParameter(reason="access-event", expression=NAMED[ACCESS_EVENT])
+    return Access(said.strip())
 
 
 def _digested(query: Query) -> Query:

@@ -62,6 +62,7 @@ def disclosure_entry(disclosure: Disclosure, now: datetime) -> Entry:
         "withheld_known": sorted(disclosure.withheld_known),
         "refused": [{"source": one.source, "where": one.where, "reason": one.reason} for one in disclosure.refused],
         "more": disclosure.next_key is not None,
+        "access": permit.value.facts.access,
         "trace": {"at": identity.traced_at.isoformat(), "stale": identity.stale},
         **_query(permit.value.facts.request.query),
     }
@@ -141,6 +142,7 @@ def _facts(facts: Facts) -> dict[str, Any]:
         "protected_because": sorted(facts.protected_because),
         "deceased": facts.deceased,
         "age_band": facts.age_band,
+        "access": facts.access,
         "version": facts.version,
     }
 

@@ -15,6 +15,7 @@ KIND_TITLES = {
     "child-health": "Child health",
     "childrens-centre": "Children's centre",
     "local-authority": "Local authority",
+    "cp-is": "CP-IS",
 }
 UNREACHED = (SourceState.FAILED, SourceState.TIMED_OUT)
 _ISSUE = {

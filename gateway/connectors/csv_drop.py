@@ -20,14 +20,15 @@
     locked = "Restricted"           column: any word in it, but those of `no_lock`, is the source's own lock on the record
     no_lock = ["N"]
     deleted = { column = "State", values = ["D"] }      increments only: the sender deleted the record
+    period = { start = "Begun", end = "Ended", tail_months = 12 }       period_now.py
 
-Cells are text, trimmed, and absent when blank. The connector adds `_locks` (kinds of lock) and, past its age, `_stale`, which
-source.yaml lists like any other field. A row that cannot be used is refused by its place ("row 14") and the others
-go on; in a snapshot it refuses the whole file, since who is in that row would count as gone.
+Cells are text, trimmed, and absent when blank. The connector adds `_locks` (kinds of lock), `_period` (where it stands today)
+and, past its age, `_stale`, which source.yaml lists like any other field. A row that cannot be used is refused by its place
+("row 14") and the others go on; in a snapshot it refuses the whole file, since who is in that row would count as gone.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -48,6 +49,7 @@ from gateway.adapter import (
 from gateway.connectors.csv_rows import ENCODINGS, Row, rows_of
 from gateway.connectors.drop import Opened, opened_drop
 from gateway.connectors.from_shelf import LOCKS, from_shelf, lock_of
+from gateway.connectors.period_now import PERIOD, period_now
 from gateway.errors import StartupRefused
 
 CAP_BYTES: Final = 64_000_000
@@ -91,6 +93,7 @@ class Shape:
     locked: str = ""
     no_lock: Sequence[str] = ()
     deleted: Mapping[str, Any] = field(default_factory=dict)
+    period: Mapping[str, Any] = field(default_factory=dict)
 
 
 class CsvDrop:
@@ -103,9 +106,11 @@ class CsvDrop:
         self._max_age_h = MAX_AGE_H if snapshot else None
         self._drop = opened_drop(source, tools, suffixes=frozenset((".csv", ".txt")), cap_bytes=CAP_BYTES, snapshot=snapshot)
 
-    def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
+    async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
         """The person's records on the shelf, how fresh it is, which locks they assert."""
-        return from_shelf(self._manifest, self._source, self._tools, patient, want, max_age_h=self._max_age_h)
+        today = self._tools.now().astimezone(ZoneInfo(self._shape.zone)).date()
+        async for item in from_shelf(self._manifest, self._source, self._tools, patient, want, max_age_h=self._max_age_h):
+            yield _placed(self._shape, item, today) if isinstance(item, SourceRecord) else item
 
     def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
         """Each waiting file with its records; one that is not usable comes empty and ends in refused/."""
@@ -122,10 +127,12 @@ def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> CsvDrop:
 
 def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
     """A whole file -> its records. Raises `SourceContractBroken` at the first row that cannot be used, by its place."""
-    opened = read_delivery(read_shape(manifest), manifest.identity, body, "")
+    shape = read_shape(manifest)
+    opened = read_delivery(shape, manifest.identity, body, "")
     for where, reason in opened.refused_rows:
         raise SourceContractBroken(f"{where}: {reason}")
-    return [arrival.record for arrival in opened.arrivals if arrival.record is not None]
+    records = (arrival.record for arrival in opened.arrivals if arrival.record is not None)
+    return [_placed(shape, record, record.as_of.date()) for record in records]
 
 
 def read_delivery(shape: Shape, identity: str, body: bytes, sender: str) -> Opened:
@@ -169,7 +176,11 @@ def read_shape(manifest: Manifest) -> Shape:
         raise StartupRefused(f'{where} delivers "increments" or "snapshot"')
     if shape.deleted and (shape.delivers == "snapshot" or shape.group or set(shape.deleted) != {"column", "values"}):
         raise StartupRefused(f"{where} deleted is {{ column, values }}, of increments with one row a record")
+    if shape.period and (shape.group or set(shape.period) != {"start", "end", "tail_months"}):
+        raise StartupRefused(f"{where} period is {{ start, end, tail_months }}, of one row a record")
     used = {
+        shape.period.get("start", ""),
+        shape.period.get("end", ""),
         shape.identity,
         shape.key,
         shape.as_of,
@@ -227,6 +238,22 @@ def _arrival(shape: Shape, identity: str, rows: Sequence[Row], sender: str) -> A
     record = SourceRecord(shape.schema, data, first.where, as_of, about, bool(_words(shape, shape.locked, rows)))
     gone = bool(shape.deleted) and first.cells.get(shape.deleted["column"], "") in shape.deleted["values"]
     return Arrival(shape.kind, first.cells[shape.key], sender, as_of, about, None if gone else record, protected=locks)
+
+
+def _placed(shape: Shape, record: SourceRecord, today: date) -> SourceRecord:
+    """A record -> the same with where its period stands today; it is not stored, for tomorrow it stands elsewhere."""
+    if not shape.period:
+        return record
+    start, end = (_known_day(shape, record.data.get(shape.period[name])) for name in ("start", "end"))
+    return replace(record, data={**record.data, PERIOD: period_now(start, end, today, shape.period["tail_months"])})
+
+
+def _known_day(shape: Shape, text: str | None) -> date | None:
+    """A day of a period; None where it cannot be read, so that it neither begins nor ends anything."""
+    try:
+        return _day(shape, text)
+    except _Refused:
+        return None
 
 
 def _words(shape: Shape, column: str, rows: Sequence[Row]) -> set[str]:

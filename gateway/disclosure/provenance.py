@@ -18,6 +18,7 @@ KIND_TITLES = {
     "child-health": "A child health record",
     "childrens-centre": "A children's centre's record",
     "local-authority": "A local authority's record",
+    "cp-is": "A record of CP-IS",
 }
 
 _SYSTEMS = {"ods": systems.ODS_CODE, "gss": systems.GSS_CODE}

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 REQUIRED: Mapping[str, frozenset[str]] = {
     "AllergyIntolerance": frozenset({"patient"}),
     "Appointment": frozenset({"status", "participant"}),
+    "AuditEvent": frozenset({"type", "recorded", "agent", "source"}),
     "CarePlan": frozenset({"status", "intent", "subject"}),
     "CareTeam": frozenset(),
     "Condition": frozenset({"subject"}),

@@ -13,6 +13,7 @@ from gateway.disclosure import Page, disclose_in_turns
 from gateway.errors import PolicyNotActive, SourceError, SourceTimedOut, StoreDown
 from gateway.facts import gather
 from gateway.fetch import Fetched
+from gateway.flows.access_notice import access_notices
 from gateway.flows.aside import map_aside
 from gateway.flows.parts import Parts
 from gateway.identity import admit
@@ -31,7 +32,7 @@ from gateway.model import (
     SourceState,
 )
 from gateway.plan import plan
-from gateway.ports import NewWork
+from gateway.ports import NewWork, Owed
 from gateway.resource import TOGETHER
 
 TRIES = 3  # the facts may move under a request this often before we give up
@@ -146,8 +147,12 @@ async def _note_locks(parts: Parts, identity: PatientIdentity, fetched: Fetched)
         await parts.protections.add_locks(source, {identity.number: kinds}, parts.now())
 
 
-def _owed(parts: Parts, disclosure: Disclosure, fetched: Fetched) -> Sequence[NewWork]:
-    return [*_wrong_people(parts, disclosure.identity, fetched), *_notices(parts, disclosure)]
+def _owed(parts: Parts, disclosure: Disclosure, fetched: Fetched) -> Sequence[Owed]:
+    return [
+        *_wrong_people(parts, disclosure.identity, fetched),
+        *_notices(parts, disclosure),
+        *access_notices(parts, disclosure),
+    ]
 
 
 def _notices(parts: Parts, disclosure: Disclosure) -> Sequence[NewWork]:

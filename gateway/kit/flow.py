@@ -7,6 +7,7 @@ against, every agreement that names the recipient in force. So a cell that is em
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from typing import Final
 
 from gateway.adapter import Manifest
@@ -14,12 +15,13 @@ from gateway.kit.lines import flow_text, lines, path_text
 from gateway.kit.outward import outward_lines
 from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.run import R4_SCHEMA, Maps
-from gateway.model import CareClass, Category, Grain, Mark, Organisation, SourceTerms
+from gateway.model import Access, CareClass, Category, Grain, Mark, Organisation, SourceTerms
 from gateway.policy import REGISTERED_PRACTICE, Agreement, Circumstances, Policy, Rulings
 
 KINDS: Final = {
     "gp": "gp-practice",
     "child-health": "community-health",
+    "cp-is": "local-authority",
 }  # a source's kind, where its custodian's is called otherwise
 TITLE: Final = "# Data-flow matrix\n"
 ABOUT: Final = """\
@@ -215,7 +217,7 @@ def _stretches(maps: Maps, manifest: Manifest) -> Iterator[Stretch]:
 
 
 def _callers(policy: Policy) -> Iterator[tuple[Recipient, str, tuple[Rulings, ...]]]:
-    """Every role at every organisation for every purpose, with the kindest people."""
+    """Every role at every organisation for every purpose, with the kindest people and whatever kind of visit it says it is."""
     law = {name for name, row in policy.law.items() if row.starts is not None}
     organisations: dict[str, Organisation] = {party.organisation.code: party.organisation for party in policy.parties.values()}
     for organisation in sorted(organisations.values(), key=lambda one: one.code):
@@ -238,7 +240,8 @@ def _callers(policy: Policy) -> Iterator[tuple[Recipient, str, tuple[Rulings, ..
                     deceased=False,
                     age_band="unknown",
                 )
-                yield Recipient(role, organisation.kind.value), purpose, policy.kindest(caller)
+                visits = (policy.kindest(caller._replace(access=access.value)) for access in Access)
+                yield Recipient(role, organisation.kind.value), purpose, tuple(chain.from_iterable(visits))
 
 
 def _names(policy: Policy, organisation: str, law: set[str]) -> Iterator[str]:

@@ -37,6 +37,7 @@ from gateway.model.tickets import (
     SourceReport,
 )
 from gateway.model.words import (
+    Access,
     CareClass,
     Category,
     Coding,
@@ -54,6 +55,7 @@ from gateway.model.words import (
 
 __all__ = [
     "Accepted",
+    "Access",
     "AccessRequest",
     "Ask",
     "Because",

@@ -12,6 +12,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from gateway.model.words import (
+    Access,
     CareClass,
     Category,
     Coding,
@@ -95,6 +96,7 @@ class AccessRequest:
     correlation_id: str
     received_at: datetime
     permission_to_view: bool = False  # the caller says that this person agreed, for this request, to their record being seen
+    access: Access = Access.UNSAID  # the caller's own word for the visit, for this request: never defaulted to one of the two
 
     @property
     def types_in_scope(self) -> frozenset[str]:
@@ -161,6 +163,7 @@ class Facts:
     request: AccessRequest = field(compare=False, hash=False, repr=False)
     version: int = field(compare=False, hash=False, default=0)  # of the rows read; the disclosure compares it
     protected_because: frozenset[str] = field(compare=False, hash=False, default=frozenset())  # audit only
+    access: Access = Access.UNSAID  # scheduled or unscheduled, as the caller said for this request
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,14 @@ class Purpose(StrEnum):
     EARLYHELP = "EARLYHELP"
 
 
+class Access(StrEnum):
+    """What the caller says of the visit it asks for. CP-IS wants it said each time: nothing is taken for granted."""
+
+    UNSAID = "unsaid"
+    SCHEDULED = "scheduled"  # by appointment: a silent look
+    UNSCHEDULED = "unscheduled"  # walked in, brought in, called for: the authority is told
+
+
 class OrganisationKind(StrEnum):
     """What kind of party an organisation is, as rules speak of it."""
 
@@ -77,7 +85,9 @@ class Category(StrEnum):
     SOCIAL_CARE_INVOLVEMENT = "social-care-involvement"
     CHILD_PROTECTION = "child-protection"
     SOCIAL_CARE_RECORD = "social-care-record"
+    CP_IS = "cp-is"  # that a plan is known to CP-IS: which kind and since when, never why
     REFERRAL = "referral"  # what one organisation asks another to do for somebody
+    ACCESS_NOTICE = "access-notice"  # who looked at what CP-IS holds: for the authority that answers for the plan
     ACCESS_LOG = "access-log"
 
 

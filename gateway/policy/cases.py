@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
 from gateway.model import CareClass, Category, Mark, Purpose
-from gateway.policy.circumstances import AGE_BANDS
+from gateway.policy.circumstances import ACCESSES, AGE_BANDS, UNSAID
 from gateway.policy.faults import Broken, exactly, read_json
 
 _GIVEN_TEXT = ("organisation", "role", "purpose", "on")
@@ -24,6 +24,7 @@ _GIVEN_MORE: Mapping[str, type] = {
     "protected": bool,
     "deceased": bool,
     "age_band": str,
+    "access": str,
 }
 
 
@@ -83,6 +84,8 @@ def read_case(file: Traversable, permit: bool) -> Case:
         raise Broken("a date, category, care class, mark or purpose that does not exist") from error
     if given.get("age_band", "unknown") not in AGE_BANDS:
         raise Broken("given: age_band must be one of: " + ", ".join(AGE_BANDS))
+    if given.get("access", UNSAID) not in ACCESSES:
+        raise Broken("given: access must be one of: " + ", ".join(ACCESSES))
     return Case(
         name=file.name.removesuffix(".json"),
         permit=permit,

@@ -3,7 +3,7 @@
 from gateway.model import Coding, Grain, SourceTerms
 from gateway.policy.agreements import REGISTERED_PRACTICE
 from gateway.policy.cases import Case
-from gateway.policy.circumstances import Circumstances
+from gateway.policy.circumstances import UNSAID, Circumstances
 from gateway.policy.engine import GrainDecision, Policy
 from gateway.policy.faults import Fault
 from gateway.policy.rules import DEFAULT_DENY
@@ -77,6 +77,7 @@ def circumstances_of(policy: Policy, case: Case) -> Circumstances:
         protected=given.get("protected", False),
         deceased=given.get("deceased", False),
         age_band=given.get("age_band", "unknown"),
+        access=given.get("access", UNSAID),
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from gateway.model import Facts
 from gateway.policy.faults import Broken
 
+UNSAID = "unsaid"
+ACCESSES = (UNSAID, "scheduled", "unscheduled")
 AGE_BANDS = ("under-1", "1-4", "5-12", "13-15", "16-17", "adult", "unknown")
 
 
@@ -30,6 +32,7 @@ class Circumstances(NamedTuple):
     protected: bool
     deceased: bool
     age_band: str
+    access: str = UNSAID
 
     @property
     def consents_refused(self) -> frozenset[str]:
@@ -59,6 +62,7 @@ def of(facts: Facts) -> Circumstances:
         facts.protected,
         facts.deceased,
         facts.age_band,
+        facts.access.value,
     )
 
 
@@ -71,9 +75,10 @@ def as_plain(circumstances: Circumstances) -> dict[str, Any]:
 
 def from_plain(plain: Mapping[str, Any]) -> Circumstances:
     """What `as_plain` wrote -> `Circumstances`. Raises `Broken` for a name too many, too few or of another type."""
+    plain = {"access": UNSAID, **plain}  # what was stored before anybody could say it
     if set(plain) != set(Circumstances._fields):
         raise Broken("facts must name exactly: " + ", ".join(Circumstances._fields))
-    for name in ("organisation", "organisation_kind", "role", "role_group", "purpose", "age_band"):
+    for name in ("organisation", "organisation_kind", "role", "role_group", "purpose", "age_band", "access"):
         if not isinstance(plain[name], str):
             raise Broken(f"facts: {name} must be text")
     for name in ("has_case_reference", "usable", "objection", "protected", "deceased"):
@@ -101,6 +106,7 @@ def cedar_context(circumstances: Circumstances) -> dict[str, Any]:
         "protected": circumstances.protected,
         "deceased": circumstances.deceased,
         "age_band": _entity("AgeBand", circumstances.age_band),
+        "access": _entity("Access", circumstances.access),
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gateway.model import CareClass, Category, Grain, SourceTerms
 from gateway.policy.cases import Case
 from gateway.policy.checking import circumstances_of, decide, deciding, terms_of
-from gateway.policy.circumstances import Circumstances
+from gateway.policy.circumstances import UNSAID, Circumstances
 from gateway.policy.engine import GrainDecision, Policy
 
 _CLASS_OF = {
@@ -15,7 +15,9 @@ _CLASS_OF = {
     Category.SOCIAL_CARE_INVOLVEMENT: CareClass.SOCIAL_CARE,
     Category.CHILD_PROTECTION: CareClass.SAFEGUARDING,
     Category.SOCIAL_CARE_RECORD: CareClass.SOCIAL_CARE,
+    Category.CP_IS: CareClass.SAFEGUARDING,
     Category.REFERRAL: CareClass.SOCIAL_CARE,
+    Category.ACCESS_NOTICE: CareClass.SAFEGUARDING,
     Category.ACCESS_LOG: CareClass.OPERATIONAL,
 }  # the rest are health
 
@@ -71,7 +73,8 @@ def _who(policy: Policy, circumstances: Circumstances) -> list[str]:
     ]
     return [
         f"Caller: {name}, as {circumstances.role_group}, for {circumstances.purpose}"
-        + (", with a case reference." if circumstances.has_case_reference else ", without a case reference."),
+        + (", with a case reference" if circumstances.has_case_reference else ", without a case reference")
+        + ("." if circumstances.access == UNSAID else f", of a visit it calls {circumstances.access}."),
         f"Person: {', '.join(against) or 'traced, nothing against sharing'}; "
         f"relationships in force: {', '.join(sorted(circumstances.relationships)) or 'none'}; consents: {consents}.",
     ]

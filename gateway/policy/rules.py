@@ -15,7 +15,7 @@ from typing import Any
 import cedarpy
 from cedarpy import pst
 
-from gateway.model import CareClass, Category, Mark, OrganisationKind, Purpose, RuleUse
+from gateway.model import Access, CareClass, Category, Mark, OrganisationKind, Purpose, RuleUse
 from gateway.policy.faults import Fault, PolicyFaults
 
 ACTIONS = ("see", "audit", "know", "send", "keep")
@@ -32,6 +32,7 @@ _MIRRORED: Mapping[str, type[StrEnum]] = {
     "Mark": Mark,
     "Purpose": Purpose,
     "OrganisationKind": OrganisationKind,
+    "Access": Access,
 }
 
 

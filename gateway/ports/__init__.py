@@ -12,7 +12,7 @@ from gateway.ports.matching import Chunk, Crosswalk, CrosswalkKind, CrosswalkRow
 from gateway.ports.outside import Candidate, Demographics, DemographicsSearch, Provider, Search, Traced, TraceFailure, Wanted
 from gateway.ports.persons import PersonRow, Persons
 from gateway.ports.shelf import ShelfRow, ShelfStore, ShelfStored
-from gateway.ports.work import Job, Leased, NewWork, Owed, Queue, WorkItem, WorkList, WorkSubject
+from gateway.ports.work import Job, Leased, NewWork, Owed, OwedParcel, Queue, WorkItem, WorkList, WorkSubject
 
 __all__ = [
     "Candidate",
@@ -41,6 +41,7 @@ __all__ = [
     "MatchOutcome",
     "NewWork",
     "Owed",
+    "OwedParcel",
     "Parcels",
     "PersonFacts",
     "PersonRow",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from gateway.model import Mandate, NewParcel
 from gateway.nhs_number import NhsNumber
 
 
@@ -32,7 +33,15 @@ class NewWork:
     local_ref: str = ""  # where its owner finds it: a local id, a row of a file
 
 
-Owed = Job | NewWork
+@dataclass(frozen=True, slots=True)
+class OwedParcel:
+    """Something that leaves later, owed by an event: queued in its transaction, once for each of its keys."""
+
+    parcel: NewParcel
+    mandate: Mandate
+
+
+Owed = Job | NewWork | OwedParcel
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ from gateway.errors import AuditDown, StoreDown
 from gateway.mapping.r4 import version
 from gateway.model import Receipt
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, Job, LogQuestion, NewWork, Owed, StoredEvent
+from gateway.ports import Entry, Job, LogQuestion, NewWork, Owed, OwedParcel, StoredEvent
 from gateway.store import log_statements as sql
 from gateway.store.database import Call, Database, Work, micros
 from gateway.store.keys import Keys
+from gateway.store.parcels import StoredParcels
 from gateway.store.questions import ask, find
 from gateway.store.queue import job_rows
 from gateway.store.subjects import held_versions
@@ -171,6 +172,7 @@ class StoredLog:
         self._keys = keys
         self._clock = clock
         self._writer = Writer(database, keys, clock=clock)
+        self._parcels = StoredParcels(database, keys)
         self._waiting: list[_Passenger] = []
         self._flights: asyncio.Task[None] | None = None
 
@@ -289,6 +291,8 @@ class StoredLog:
             yield Call(sql.INSERT_JOB, {}, job_rows([job for job in jobs if isinstance(job, Job)]))
             work = [job for job in jobs if isinstance(job, NewWork)]
             yield Call(INSERT_WORK, {}, work_rows(self._keys, work, self._clock()))
+            for owed in (job for job in jobs if isinstance(job, OwedParcel)):
+                yield from self._parcels.putting(owed.parcel, owed.mandate)
         return aboard
 
 

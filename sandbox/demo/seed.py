@@ -136,4 +136,18 @@ agreements = ["referral-health-authority", "referral-centre-authority"]
 [sources.authority.deliver.concern.options]
 base_url = "{outside}/front-door"
 credential = "front-door-sandbox-key"
+
+[sources.cp-is]
+adapter = "local_authority_cpis"
+custodian = "gss:{AUTHORITY_GSS}"
+agreement = "cp-is"
+title = "CP-IS records of Northshire Council"
+max_age_h = 48
+[sources.cp-is.options]
+drop = "{place.folder / "drops" / "cp-is"}"
+[sources.cp-is.deliver.access]
+agreements = ["cp-is-access"]
+[sources.cp-is.deliver.access.options]
+base_url = "{outside}/front-door"
+credential = "front-door-sandbox-key"
 {place.more}"""

@@ -41,8 +41,10 @@ def maps() -> Maps:
     return load(files("mappings"))
 
 
-def test_four_kinds_of_system_are_written_to(maps: Maps):
-    assert {adapter for adapter, _ in maps.outward} == {"gp", "child_health", "childrens_centre", "local_authority"}
+def test_five_kinds_of_system_are_written_to(maps: Maps):
+    assert {adapter for adapter, _ in maps.outward} == {
+        *("gp", "child_health", "childrens_centre", "local_authority", "local_authority_cpis")
+    }
 
 
 def test_every_outward_map_has_a_case_that_is_written_and_one_that_is_refused(maps: Maps):

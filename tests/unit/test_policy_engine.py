@@ -11,7 +11,7 @@ from gateway import systems
 from gateway.model import CareClass, Category, Coding, Facts, Grain, Mark, OrganisationKind, Purpose, SourceTerms
 from gateway.policy import DEFAULT_DENY, Broken, Circumstances, as_plain, check, from_plain, load, of
 from gateway.policy import engine as engine_module
-from gateway.policy.circumstances import cedar_context
+from gateway.policy.circumstances import ACCESSES, cedar_context
 from gateway.policy.rules import ACTIONS
 
 RELATIONSHIPS = ("registered-practice", "caseload", "allocated-worker", "centre-registration")
@@ -26,7 +26,9 @@ circumstances = st.builds(
     organisation=st.just("ods:A99901"),
     organisation_kind=st.sampled_from([kind.value for kind in OrganisationKind]),
     role=st.just("r|c"),
-    role_group=st.sampled_from(["gp", "health-visitor", "centre-worker", "social-worker", "auditor", "unknown"]),
+    role_group=st.sampled_from(
+        ["gp", "health-visitor", "centre-worker", "social-worker", "unscheduled-care", "auditor", "unknown"]
+    ),
     purpose=st.sampled_from(PURPOSES),
     agreements=st.just(LAW),
     has_case_reference=st.booleans(),
@@ -37,6 +39,7 @@ circumstances = st.builds(
     protected=st.booleans(),
     deceased=st.booleans(),
     age_band=st.sampled_from(["under-1", "1-4", "adult", "unknown"]),
+    access=st.sampled_from(ACCESSES),
 )
 
 
@@ -69,6 +72,8 @@ def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years
         return False
     if not_early_years and (here.organisation_kind == "childrens-centre" or here.purpose == "EARLYHELP"):
         return False
+    if category == "cp-is":  # no consent is asked and no objection counts: a word about the visit is
+        return oracle_cp_is(here, care_class)
     if (why in CARE and here.objection) or (care_class == "special" and why != "S47"):
         return False
     kin = {"gp": "registered-practice", "health-visitor": "caseload"}.get(who)
@@ -90,12 +95,12 @@ def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years
         fit = "share-centres" in given_ and not here.deceased
         return fit and category in held | sent and care_class not in {"safeguarding", "special"}
     if who == "social-worker" and here.organisation_kind == "local-authority" and why == "MASH":
-        return "addressed" in what and category in {"referral", "demographics"}
+        return "addressed" in what and category in {"referral", "demographics", "access-notice"}
     if who == "social-worker" and here.organisation_kind == "local-authority":
         if not here.has_case_reference or "allocated-worker" not in what:
             return False
         if why == "S47":
-            return category not in {"access-log"} | BY_CONSENT_ALONE
+            return category not in {"access-log", "access-notice"} | BY_CONSENT_ALONE
         if why == "S17" and category in CENTRE:
             return "share-authority" in given_ and care_class not in {"safeguarding", "special"}
         return (
@@ -103,6 +108,18 @@ def oracle(here, category, care_class, *, locked, agreed, allow, not_early_years
             and category in {"demographics", "immunisations", "child-health-reviews", "social-care-record"} | WARNINGS
         )
     return False
+
+
+def oracle_cp_is(here, care_class):
+    """Who sees that a plan is known, by hand."""
+    if care_class == "special" or here.access == "unsaid":
+        return False
+    if here.role_group == "unscheduled-care":
+        return here.organisation_kind == "hospital" and here.purpose == "ETREAT" and here.access == "unscheduled"
+    kin = {"gp": "registered-practice", "health-visitor": "caseload"}.get(here.role_group)
+    if kin not in here.relationships or here.organisation_kind != KINDS[here.role_group]:
+        return False
+    return here.purpose in (CARE if here.access == "unscheduled" else {"TREAT", "COC"})
 
 
 @settings(max_examples=400, deadline=None)
@@ -191,6 +208,7 @@ KINDS = {
     "health-visitor": "community-health",
     "centre-worker": "childrens-centre",
     "social-worker": "local-authority",
+    "unscheduled-care": "hospital",
     "auditor": "governance",
 }
 CONSENTED = frozenset((scope, "permit") for scope in SCOPES)
@@ -202,8 +220,9 @@ def personas():
     for role, kind in KINDS.items():
         for purpose in PURPOSES:
             yield Circumstances(
-                "o", kind, "r|c", role, purpose, LAW, True, True, frozenset(RELATIONSHIPS), CONSENTED, False, False, False, "1-4"
-            )
+                "o", kind, "r|c", role, purpose, LAW, True, True, frozenset(RELATIONSHIPS), CONSENTED, False, False, False, "1-4",
+                "unscheduled",
+            )  # fmt: skip
 
 
 def neighbours(here):
@@ -217,6 +236,8 @@ def neighbours(here):
     for scope in SCOPES:
         yield here._replace(consents=here.consents - {(scope, "permit")})
         yield here._replace(consents=here.consents | {(scope, "deny")})
+    for access in ACCESSES:
+        yield here._replace(access=access)
     for name in ("has_case_reference", "usable", "objection", "protected", "deceased"):
         yield here._replace(**{name: not getattr(here, name)})
 
@@ -281,6 +302,7 @@ def test_slice_and_whole_agree_on_ten_thousand_random_requests():
             protected=rng.random() < 0.3,
             deceased=rng.random() < 0.2,
             age_band="unknown",
+            access=rng.choice(ACCESSES),
         )
         action = rng.choice(ACTIONS)
         context = cedar_context(here)

@@ -1,0 +1,140 @@
+"""CP-IS over the whole place: a plan seen at an unscheduled visit, the authority told in seconds, and what is never said."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from whole_place import World, eventually, resources, shape, states
+
+from sandbox.authority_plans import DUTY, OFFICE, REASON
+from sandbox.demo import VISITOR, Asker
+from sandbox.families import BY_KEY, UNKNOWN
+
+UNSCHEDULED, SCHEDULED = {"gateway-access-event": "unscheduled"}, {"gateway-access-event": "scheduled"}
+CPP, LAC, UNBORN = "342191000000101", "764841000000100", "818901000000100"
+DOCTOR = Asker(
+    "northgate-ed",
+    "ods:RXX98",
+    "Eve Winter",
+    "100000000021",
+    "urn:shared-care-gateway:CodeSystem:role|unscheduled-care",
+    "ETREAT",
+)
+
+
+@pytest.fixture(scope="module")
+def clinician(world: World) -> Asker:
+    """Of an emergency department that knows none of these people."""
+    return world.register(DOCTOR, DOCTOR.client, "system/*.rs")
+
+
+def plans(world: World, asker: Asker, key: str, said: dict[str, str] = UNSCHEDULED) -> list[dict[str, Any]]:
+    """The flags that CP-IS gives of a person."""
+    found = resources(world.search(asker, "Flag", BY_KEY[key].nhs_number, **said), "Flag")
+    return [one for one in found if one["id"].split(".")[1] == "cp-is"]
+
+
+def told(world: World, key: str) -> list[dict[str, Any]]:
+    """What the authority was told of looks at a person."""
+    url = f"http://127.0.0.1:{world.place.sandbox_port}/control/received"
+    notices = [json.loads(one["body"]) for one in httpx.get(url, timeout=5).json()["accesses"]]
+    return [one for one in notices if one["NHSNumber"] == BY_KEY[key].nhs_number]
+
+
+def history(world: World, asker: Asker, flag: dict[str, Any], said: dict[str, str] = UNSCHEDULED) -> list[dict[str, Any]]:
+    answer = world.get(asker, f"/fhir/{flag['subject']['reference']}/$cp-is-access-history", **said)
+    assert answer.status_code == 200
+    return resources(answer, "AuditEvent")
+
+
+def test_a_plan_is_seen_the_authority_is_told_within_ten_seconds_and_the_look_is_listed(world: World, clinician: Asker) -> None:
+    answer = world.search(clinician, "Flag", BY_KEY["amara"].nhs_number, **UNSCHEDULED)
+    assert states(answer) == {"cp-is": "answered"}
+    (flag,) = resources(answer, "Flag")
+    assert (flag["status"], flag["code"]["coding"][0]["code"]) == ("active", CPP)
+    assert "end" not in flag["period"]
+    eventually(lambda: told(world, "amara"), seconds=10)
+    (notice,) = told(world, "amara")
+    assert {name: notice[name] for name in ("Organisation", "OrganisationCode", "OrganisationKind", "Role")} == {
+        "Organisation": "Northgate General Hospital",
+        "OrganisationCode": "RXX98",
+        "OrganisationKind": "hospital",
+        "Role": "unscheduled-care",  # the token gave the code alone
+    }
+    newest = history(world, clinician, flag)[0]
+    assert newest["agent"][0]["who"]["display"] == "Northgate General Hospital"
+    assert DOCTOR.name not in json.dumps(newest)  # who, in which role, when: no name, and nothing of why
+    decision, disclosure = world.of_request(answer)[:2]
+    assert (decision["detail"]["facts"]["access"], disclosure["detail"]["access"]) == ("unscheduled", "unscheduled")
+
+
+def test_whom_to_ring_comes_with_it_and_neither_category_nor_reason_ever_does(world: World, clinician: Asker) -> None:
+    answer = world.search(clinician, "CareTeam", BY_KEY["amara"].nhs_number, **UNSCHEDULED)
+    (team,) = resources(answer, "CareTeam")
+    assert [(one["use"], one["value"]) for one in team["telecom"]] == [("work", OFFICE), ("mobile", DUTY)]
+    for text in (answer.text, json.dumps(plans(world, clinician, "amara")), world.log_text()):
+        assert REASON not in text
+        assert '"NEG"' not in text
+
+
+def test_the_kind_of_visit_is_said_or_nothing_is_seen(world: World, clinician: Asker) -> None:
+    number = BY_KEY["amara"].nhs_number
+    unsaid, nobody = world.search(clinician, "Flag", number), world.search(clinician, "Flag", UNKNOWN[0])
+    assert unsaid.status_code == nobody.status_code == 403
+    assert unsaid.json() == nobody.json()
+    assert "scheduled or unscheduled" in unsaid.text
+    assert world.search(clinician, "Flag", number, **SCHEDULED).status_code == 403  # unscheduled care has no other kind
+    assert world.search(clinician, "Flag", number, **{"gateway-access-event": "yes"}).status_code == 400
+
+
+def test_a_scheduled_look_is_silent_and_is_in_our_audit_all_the_same(world: World) -> None:
+    before = len(told(world, "noor"))
+    (flag,) = plans(world, VISITOR, "noor", SCHEDULED)
+    assert flag["code"]["coding"][0]["code"] == LAC
+    assert plans(world, VISITOR, "noor", {}) == []  # what is not said is not taken for scheduled either
+    assert history(world, VISITOR, flag, SCHEDULED) == []
+    assert len(told(world, "noor")) == before
+    asked = [event for event in world.events(purpose="TREAT", kind="disclosure") if event["detail"]["access"] == "scheduled"]
+    assert asked
+
+
+def test_an_ended_plan_is_told_of_for_twelve_months_and_a_deleted_one_never(world: World, clinician: Asker) -> None:
+    (ended,) = plans(world, clinician, "chloe")
+    assert (ended["status"], set(ended["period"])) == ("inactive", {"start", "end"})
+    for key in ("grace", "hugo", "jonah"):  # ended long ago; made in error; ended and then found to be made in error
+        assert plans(world, clinician, key) == []
+
+
+def test_a_person_with_nothing_to_show_looks_like_nobody(world: World, clinician: Asker) -> None:
+    nothing, nobody = (
+        world.search(clinician, "Flag", number, **UNSCHEDULED) for number in (BY_KEY["hugo"].nhs_number, UNKNOWN[0])
+    )
+    assert shape(nothing) == shape(nobody)
+    assert "none shareable by this route" in nothing.text
+    assert told(world, "hugo") == []
+
+
+def test_an_unborn_childs_plan_is_the_mothers_and_of_the_protected_no_place_is_named(world: World, clinician: Asker) -> None:
+    (flag,) = plans(world, clinician, "leah")
+    assert flag["code"]["coding"][0]["code"] == UNBORN
+    assert "author" not in flag
+    teams = resources(world.search(clinician, "CareTeam", BY_KEY["leah"].nhs_number, **UNSCHEDULED), "CareTeam")
+    assert all(not {"name", "telecom"} & set(team) for team in teams)
+    eventually(lambda: told(world, "leah"), seconds=10)
+    (notice,) = told(world, "leah")
+    assert notice["OrganisationKind"] == "hospital"
+    assert not {"Organisation", "OrganisationCode"} & set(notice)
+    assert "Northgate" not in json.dumps(history(world, clinician, flag))
+
+
+def test_an_objection_to_sharing_hides_no_plan(world: World, clinician: Asker) -> None:
+    assert len(plans(world, clinician, "isla")) == 1
+
+
+def test_nobody_submits_a_notice_of_access(world: World, clinician: Asker) -> None:
+    posted = world.http.post("/fhir/AuditEvent", json={"resourceType": "AuditEvent"}, headers=world.headers(clinician))
+    assert posted.status_code in (404, 405)
+    rest = world.http.get("/fhir/metadata").json()["rest"][0]["resource"]
+    event = next(one for one in rest if one["type"] == "AuditEvent")
+    assert "create" not in {one["code"] for one in event["interaction"]}
