@@ -29,6 +29,8 @@ LOCATING = {"address", "telecom", "generalPractitioner", "managingOrganization",
 
 
 def more_sources(place: demo.Place) -> str:
+    beside = place.folder.with_name(f"{place.folder.name}-case-system.db")  # the place itself begins empty
+    database = f'database_url = "sqlite:///{authority_returns.dataset_database(beside, datetime.now(UTC))}"'
     return "".join(
         f"""
 [sources.{name}]
@@ -38,7 +40,7 @@ agreement = "{agreement}"
 title = "Children's services: {name}"
 max_age_h = {hours}
 [sources.{name}.options]
-drop = "{place.folder / "returns" / name}"
+{database if form == "ssd" else f'drop = "{place.folder / "returns" / name}"'}
 format = "{form}"
 quiet_s = 1
 """
@@ -65,6 +67,11 @@ def place_of_returns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World
         yield world
 
 
+def ours(said: dict[str, str]) -> list[str]:
+    """The states of the sources that this place has more than others."""
+    return [state for name, state in said.items() if name in SOURCES]
+
+
 def _prepare(world: World) -> None:
     folder, now = world.place.folder, datetime.now(UTC)
     today = now.date().isoformat()
@@ -85,10 +92,10 @@ def _prepare(world: World) -> None:
     for name, body in authority_returns.ssda903(now).items():
         put(drops / "looked-after" / name, body)
     put(drops / "lists" / "annex a.xlsx", authority_returns.annex_a(now))
-    put(drops / "dataset" / "tables.zip", authority_returns.zipped(authority_returns.dataset(now), now))
     put(drops / "southshire" / "extract.xml", authority_returns.southshire(now))
-    eventually(lambda: all(list((drops / name / "done").glob("*.sealed")) for name in SOURCES), seconds=60)
-    eventually(lambda: "stale" not in states(world.everything(VISITOR, "amara")).values(), seconds=30)  # states are read at times
+    dropped = [name for name in SOURCES if name != "dataset"]  # its tables are read where they lie, from the first moment on
+    eventually(lambda: all(list((drops / name / "done").glob("*.sealed")) for name in dropped), seconds=60)
+    eventually(lambda: "stale" not in ours(states(world.everything(VISITOR, "amara"))), seconds=60)  # states are read at times
 
 
 def given(world: World, asker: demo.Asker, key: str, source: str = "local-authority") -> list[dict[str, Any]]:
@@ -171,6 +178,40 @@ def test_placed_for_adoption_is_protected_from_the_delivery_on(place_of_returns:
     assert {row[0] for row in rows} == {"looked-after", "lists", "authority"}
 
 
+def deliver_looked_after(world: World, adoptions: int) -> None:
+    """The authority's next set of files; wait until as many children as this are protected by it for adoption."""
+    for name, body in authority_returns.ssda903(datetime.now(UTC)).items():
+        put(world.place.folder / "returns" / "looked-after" / name, body)
+    counted = "select count(*) from protection where source = 'looked-after' and kind = 'adoption'"
+    eventually(lambda: world.ask_database(counted)[0][0] == adoptions, seconds=40)
+
+
+def test_a_placement_order_and_every_kind_of_placement_for_adoption_protects_by_itself_until_it_is_over(
+    place_of_returns: World,
+) -> None:
+    told = {"amara": ("E1", "U6"), "noor": ("C2", "A3"), "hugo": ("C2", "A4"), "grace": ("C2", "A5"), "kiran": ("C2", "A6")}
+    plain = authority_returns.EPISODES
+    placed = {key: [authority_returns.Episode("2026-09-01", "S", legal, where)] for key, (legal, where) in told.items()}
+    assert resources(place_of_returns.everything(CENTRE, "amara"))
+    assert resources(place_of_returns.everything(VISITOR, "grace"), "Patient")[0].get("address")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(authority_returns, "EPISODES", {**plain, **placed})
+        deliver_looked_after(place_of_returns, len(told) + 1)
+    try:
+        for key in told:
+            answer = place_of_returns.everything(VISITOR, key)
+            assert resources(answer)
+            for one in resources(answer):
+                assert not LOCATING & one.keys(), (key, one["resourceType"])
+            assert not resources(answer, "RelatedPerson"), "neither mother nor father"
+            assert "looked-after" not in states(answer), "the sources of a protected person are named by kind"
+        assert not resources(place_of_returns.everything(CENTRE, "amara")), "what a birth parent permitted permits nothing"
+    finally:
+        deliver_looked_after(place_of_returns, 1)
+    assert resources(place_of_returns.everything(CENTRE, "amara"))
+    assert resources(place_of_returns.everything(VISITOR, "grace"), "Patient")[0].get("address")
+
+
 def test_short_breaks_are_no_looked_after_flag(place_of_returns: World) -> None:
     assert codes(given(place_of_returns, VISITOR, "hugo"), "Flag") == []
 
@@ -178,6 +219,15 @@ def test_short_breaks_are_no_looked_after_flag(place_of_returns: World) -> None:
 def test_a_confidential_address_in_the_dataset_protects(place_of_returns: World) -> None:
     for one in resources(place_of_returns.everything(VISITOR, "hugo")):
         assert not LOCATING & one.keys()
+
+
+def test_who_is_linked_after_a_delivery_is_protected_by_what_it_said_and_by_nothing_else(place_of_returns: World) -> None:
+    """The dataset is read as the gateway starts; its people were linked after that."""
+    rows = place_of_returns.ask_database("select kind, count(*) from protection where source = 'dataset' group by kind")
+    assert [tuple(row) for row in rows] == [("address-lock", 1)]
+    waiting = "select count(*) from protection where kind = 'awaiting-next-delivery'"
+    assert place_of_returns.ask_database(waiting)[0][0] == 0
+    assert resources(place_of_returns.everything(VISITOR, "grace"), "Patient")[0].get("address")
 
 
 def test_two_authorities_that_hold_one_child_are_two_flags_of_two_sources(place_of_returns: World) -> None:
