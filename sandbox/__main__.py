@@ -45,7 +45,7 @@ def write(var: Path, drops: Path | None) -> None:
     authority.write_crosswalk(var / "crosswalk.csv")
     print(f"centre database and crosswalk written in {var}", flush=True)
     if drops is not None:
-        count = child_health.write(drops / "child-health")
+        count = child_health.write(drops / "child-health", now)
         authority.write_extract(drops / "authority", now)
         authority_plans.write_plans(drops / "cp-is", now)
         print(f"{count} child health messages and the authority's extract delivered in {drops}", flush=True)

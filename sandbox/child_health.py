@@ -41,10 +41,10 @@ class Letter:
         return to_xml(self.bundle).encode() if self.name.endswith(".xml") else json.dumps(self.bundle).encode()
 
 
-def write(folder: Path) -> int:
-    """Every message -> its file. Returns how many."""
+def write(folder: Path, now: datetime) -> int:
+    """Every message -> its file, and one of today, since a service that has been silent for a week is stale. Returns how many."""
     count = 0
-    for letter in letters():
+    for letter in (*letters(), _letter(_contact(BY_KEY["ben"], told=now), ".json")):
         put(folder / letter.name, letter.body())
         count += 1
     return count
@@ -175,7 +175,7 @@ def _review(person: Person) -> dict[str, Any]:
     return _message(person, ("observations-1", "Observations", focus, at, "new", "review"), [encounter, *observations])
 
 
-def _contact(person: Person) -> dict[str, Any]:
+def _contact(person: Person, *, told: datetime | None = None) -> dict[str, Any]:
     at = _at(person, 14)
     focus = _id(person, "contact")
     episode = {
@@ -189,7 +189,8 @@ def _contact(person: Person) -> dict[str, Any]:
         "managingOrganization": {"reference": "urn:uuid:" + new_id("trust")},
         "period": {"start": at.date().isoformat()},
     }
-    return _message(person, ("professional-contacts-1", "Professional Contacts", focus, at, "new", "contact"), [episode])
+    about = ("professional-contacts-1", "Professional Contacts", focus, told or at, "update" if told else "new")
+    return _message(person, (*about, "contact-again" if told else "contact"), [episode])
 
 
 def _told(person: Person, tell: Callable[[Person, datetime], Told]) -> dict[str, Any]:

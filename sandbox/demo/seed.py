@@ -108,6 +108,7 @@ adapter = "child_health"
 custodian = "ods:{COMMUNITY}"
 agreement = "child-health-record"
 title = "Meadowvale child health"
+max_age_h = 168
 [sources.child-health.options]
 drop = "{place.folder / "drops" / "child-health"}"
 
