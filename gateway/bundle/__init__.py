@@ -6,6 +6,7 @@ but for the receipt: one function makes all three. Source: FHIR R4 section 2.36 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID, uuid5
 
 import msgspec
 
@@ -48,7 +49,7 @@ HELP = (
     "number and your relationship with the person, then ask your organisation's information governance lead."
 )
 OUTCOME_URL = "urn:uuid:5d3a1c5e-52a5-4c0f-9f0e-3f1a7c3e9b10"  # always this one, so that alike answers stay alike to the byte
-VIEW_URL = "urn:uuid:7c0b1f52-6e0b-4c5e-8f3a-2d9b6a41c00"  # and its place: what is worked out when asked has no address
+VIEWS = UUID("7c0b1f52-6e0b-4c5e-8f3a-2d9b6a41c000")  # what is worked out when asked has no address: one name in each answer
 MORE_EVENTS = "There are older events than these: follow the link called next within five minutes, or narrow the dates."
 NOT_USED = "{} of the parameters sent mean nothing here and were not used. The self link shows what was asked."
 _AS_FOR_NOBODY = (SourceState.NOTHING, SourceState.STALE)
@@ -93,7 +94,8 @@ def view(recorded: Recorded[Disclosure], resources: Sequence[Mapping[str, Any]],
     if not resources:
         return _bundle(request, recorded.receipt, [], reports, names_of(look, protected=False), look, person=None)
     entries: list[Any] = [
-        {"fullUrl": f"{VIEW_URL}{place}", "resource": body, "search": {"mode": "match"}} for place, body in enumerate(resources)
+        {"fullUrl": uuid5(VIEWS, f"{recorded.receipt.event}/{place}").urn, "resource": body, "search": {"mode": "match"}}
+        for place, body in enumerate(resources)
     ]
     names = names_of(look, protected=_is_hidden(disclosure))
     return _bundle(request, recorded.receipt, entries, reports, names, look, person=disclosure.identity.person)
