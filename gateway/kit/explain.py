@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.adapter import SourceRecord
-from gateway.kit.lines import MapLine, flow_paths, flow_text, lines, path_text
+from gateway.kit.lines import MapLine, flow_text, lines, path_text
 from gateway.mapping.cases import Case, context
 from gateway.mapping.codes import CodeRow
 from gateway.mapping.loading import remaker
 from gateway.mapping.plan import MapPlan
 from gateway.mapping.run import LoadedMap, Maps, map_record
-from gateway.mapping.tree import Call, FirstOf, Flow, FromContext, Group, Line, MapFile
+from gateway.mapping.tree import Call, FirstOf, Flow, FromContext, Group, Line, MapFile, flow_paths
 from gateway.model import Resource
 
 PART: Final = re.compile(r"(\w+)(?:\[(\d+)\])?")

@@ -8,8 +8,10 @@ from typing import Any, Final
 from gateway.kit.lines import flow_text, path_text
 from gateway.mapping.plan import BlockPlan, MapPlan
 from gateway.mapping.run import Maps
-from gateway.mapping.tree import Call, Constant, Either, Ext, FirstStep, Flow, Group, Line, Name, Part, Path, Where
+from gateway.mapping.tree import Call, Constant, Either, Ext, FirstStep, Flow, Group, Line, MapFile, Name, Part, Path, Where
 from gateway.systems import OURS
+
+R4: Final = "http://hl7.org/fhir/StructureDefinition/"
 
 SAME: Final = frozenset({"text", "date", "dateTime", "instant", "decimal", "integer", "boolean", "code", "copy"})
 CODED: Final = {"translate": "code", "coding": "Coding", "codeable": "CodeableConcept"}
@@ -44,28 +46,34 @@ def export(maps: Maps, plan: MapPlan) -> Export:
     """A checked map -> R4 StructureMap and ConceptMaps."""
     work = Work(maps)
     groups = [_group(work, block) for block in plan.blocks]
-    name = re.sub(r"[^A-Za-z0-9]+", "_", plan.source.map)
-    made = {
-        "resourceType": "StructureMap",
-        "id": name.replace("_", "-"),
-        "url": f"{OURS}StructureMap:{plan.source.map.replace('/', ':')}",
-        "version": plan.source.version,
-        "name": name,
-        "status": "active",
-        "description": plan.source.because,
-        "structure": [
-            {"url": f"{OURS}schema:{plan.source.reads}", "mode": "source", "alias": "record"},
-            *(
-                {"url": f"http://hl7.org/fhir/StructureDefinition/{type_}", "mode": "target", "alias": type_}
-                for type_ in sorted({block.block.type for block in plan.blocks})
-            ),
-        ],
-        "group": groups,
-    }
+    types = sorted({block.block.type for block in plan.blocks})
+    record = structure(f"{OURS}schema:{plan.source.reads}", "source", "record")
+    made = structure_map(plan.source, [record, *(structure(f"{R4}{type_}", "target", type_) for type_ in types)], groups)
     tables = [maps.codes[name].concept_map() for name in sorted(work.used)]
     entries = [{"resource": one} for one in ([made] if groups else []) + tables]
     bundle = {"resourceType": "Bundle", "type": "collection", **({"entry": entries} if entries else {})}
     return Export(bundle, tuple(work.by_hand))
+
+
+def structure_map(source: MapFile, structures: list[dict[str, str]], groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """A mapping file's head, what goes in and comes out, and its rules -> the R4 StructureMap."""
+    name = re.sub(r"[^A-Za-z0-9]+", "_", source.map)
+    return {
+        "resourceType": "StructureMap",
+        "id": name.replace("_", "-"),
+        "url": f"{OURS}StructureMap:{source.map.replace('/', ':')}",
+        "version": source.version,
+        "name": name,
+        "status": "active",
+        "description": source.because,
+        "structure": structures,
+        "group": groups,
+    }
+
+
+def structure(url: str, mode: str, alias: str) -> dict[str, str]:
+    """One structure that a StructureMap reads or makes."""
+    return {"url": url, "mode": mode, "alias": alias}
 
 
 def _group(work: Work, block: BlockPlan) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from gateway.mapping.tree import (
     Pos,
     Value,
     Where,
+    flow_paths,
 )
 from gateway.model import CareClass, Mark
 
@@ -111,15 +112,6 @@ def when_text(when: Either) -> str:
                 parts.append(f"{shown} in ({', '.join(map(_value, test.values))})")
         options.append(" and ".join(parts))
     return " or ".join(options)
-
-
-def flow_paths(flow: Flow) -> Iterator[Path]:
-    """Every source path that a flow reads."""
-    if isinstance(flow.source, Path):
-        yield flow.source
-    elif isinstance(flow.source, FirstOf):
-        for option in flow.source.flows:
-            yield from flow_paths(option)
 
 
 def _lines(

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.kit.docs import code, conditions, line_table, row, told_line
-from gateway.kit.lines import flow_paths, flow_text, path_text, target_text
+from gateway.kit.lines import flow_text, path_text, target_text
 from gateway.mapping.outward.accounting import OWN
 from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.r4 import index
 from gateway.mapping.source import Field, Key
-from gateway.mapping.tree import Group, Line, Part, Path
+from gateway.mapping.tree import Group, Line, Part, Path, flow_paths
 from gateway.model import CareClass, Mark
 
 

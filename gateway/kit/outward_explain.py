@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from gateway.kit.explain import PART, NotThere, Origin, call_text, calls_of, near, shown, values_at, without
-from gateway.kit.lines import flow_paths, flow_text, path_text
+from gateway.kit.lines import flow_text, path_text
 from gateway.kit.outward import OutwardLine, outward_lines
 from gateway.mapping.loading import outward_remaker
 from gateway.mapping.outward.cases import WriteCase
 from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.run import Maps
-from gateway.mapping.tree import Flow, FromContext
+from gateway.mapping.tree import Flow, FromContext, flow_paths
 
 
 def explain_written(folder: Path | Traversable, maps: Maps, plan: OutwardPlan, case: WriteCase, field: str) -> list[Origin]:

@@ -1,9 +1,8 @@
 """An outward map for other engines: R4 StructureMap from resources to the recipient's record, its code maps turned round."""
 
-import re
 from typing import Any
 
-from gateway.kit.export import Export, Work, rules_of, when_rules
+from gateway.kit.export import R4, Export, Work, rules_of, structure, structure_map, when_rules
 from gateway.kit.lines import flow_text
 from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.run import Maps
@@ -15,25 +14,10 @@ def export_outward(maps: Maps, plan: OutwardPlan) -> Export:
     """A checked outward map -> R4 StructureMap and the ConceptMaps it uses, from target to source."""
     work = Work(maps, backwards=True)
     rules = [made for one in plan.source.blocks[0].lines for made in _rules(work, one)]
-    name = re.sub(r"[^A-Za-z0-9]+", "_", plan.source.map)
     inputs = [{"name": _input(taken.type), "type": taken.type, "mode": "source"} for taken in plan.source.takes]
-    made = {
-        "resourceType": "StructureMap",
-        "id": name.replace("_", "-"),
-        "url": f"{OURS}StructureMap:{plan.source.map.replace('/', ':')}",
-        "version": plan.source.version,
-        "name": name,
-        "status": "active",
-        "description": plan.source.because,
-        "structure": [
-            *(
-                {"url": f"http://hl7.org/fhir/StructureDefinition/{taken.type}", "mode": "source", "alias": taken.type}
-                for taken in plan.source.takes
-            ),
-            {"url": f"{OURS}schema:{plan.source.writes}", "mode": "target", "alias": "record"},
-        ],
-        "group": [{"name": "write", "typeMode": "none", "input": [*inputs, {"name": "target", "mode": "target"}], "rule": rules}],
-    }
+    given = [structure(f"{R4}{taken.type}", "source", taken.type) for taken in plan.source.takes]
+    group = {"name": "write", "typeMode": "none", "input": [*inputs, {"name": "target", "mode": "target"}], "rule": rules}
+    made = structure_map(plan.source, [*given, structure(f"{OURS}schema:{plan.source.writes}", "target", "record")], [group])
     tables = [maps.codes[used].concept_map(backwards=True) for used in sorted(work.used)]
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": one} for one in [made, *tables]]}
     return Export(bundle, tuple(work.by_hand))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from gateway.mapping.tree import Block, Either, Ext, FirstOf, FirstStep, Flow, Group, Line, Name, Path, Where
+from gateway.mapping.tree import Block, Either, Ext, FirstStep, Group, Line, Name, Path, Where, flow_paths
 from gateway.resource import Typed
 
 Place: TypeAlias = tuple[str | int, ...]
@@ -139,7 +139,7 @@ def _lines(lines: Iterable[Line | Group], levels: tuple[Spot, ...], places: set[
                 _lines(line.lines, inner, places)
         else:
             _condition(line.when, levels, places)
-            for path in _paths(line.flow):
+            for path in flow_paths(line.flow):
                 _filters(path, levels, places)
                 places.update(spot.place for spot in reach(path, levels))
 
@@ -151,14 +151,6 @@ def _condition(when: Either | None, levels: tuple[Spot, ...], places: set[Place]
             for spot in reach(test.path, levels):
                 if not isinstance(spot.value, dict | list):
                     places.add(spot.place)
-
-
-def _paths(flow: Flow) -> Iterator[Path]:
-    if isinstance(flow.source, Path):
-        yield flow.source
-    elif isinstance(flow.source, FirstOf):
-        for option in flow.source.flows:
-            yield from _paths(option)
 
 
 def reach(path: Path, levels: tuple[Spot, ...]) -> list[Spot]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 from gateway.mapping.accounting import Accounting
-from gateway.mapping.tree import Block, Either, FirstOf, Flow, Group, Line, Name, Path
+from gateway.mapping.tree import Block, Either, Group, Line, Name, Path, flow_paths
 
 Names: TypeAlias = tuple[str, ...]
 
@@ -103,16 +103,8 @@ def _lines(lines: Iterable[Line | Group], levels: tuple[Names | None, ...]) -> I
             inner = (*levels, _plain(line.each, levels))
             yield from _lines(line.lines, inner)
         else:
-            for path in _paths(line.flow):
+            for path in flow_paths(line.flow):
                 yield from _reached(path, levels)
-
-
-def _paths(flow: Flow) -> Iterator[Path]:
-    if isinstance(flow.source, Path):
-        yield flow.source
-    elif isinstance(flow.source, FirstOf):
-        for option in flow.source.flows:
-            yield from _paths(option)
 
 
 def _reached(path: Path, levels: tuple[Names | None, ...]) -> Iterator[Names]:

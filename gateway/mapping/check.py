@@ -72,7 +72,7 @@ class Checker:
             self.fault(block.pos, f"R4 has no resource '{block.type}'{suggestion(block.type, self.index.resources())}")
             return None
         if block.type == "Patient":
-            self.fault(block.pos, "the Patient of an answer is the trace's: no map makes one")
+            self.fault(block.pos, "the Patient of an answer is the trace's: no map makes one; ignore these fields")
             return None
         if block.category not in set(Category):
             self.fault(block.pos, f"no category '{block.category}'{suggestion(block.category, Category)}")
@@ -81,7 +81,7 @@ class Checker:
         narrowing = self.index.profile(profile) if profile else {}
         if narrowing is None:
             if block.profile:
-                self.fault(block.pos, "this profile is not in the index")
+                self.fault(block.pos, "this profile is not in the index: name one of UK Core by its URL, or say none")
             profile, narrowing = "", {}
         outer = self._scope()
         work = _BlockWork(self, block.type, narrowing, self.index.slices(profile))
@@ -98,7 +98,7 @@ class Checker:
             keys = tuple(scope.way(path)[0] for path in block.key)
             for path, way in zip(block.key, keys, strict=True):
                 if way.many:
-                    self.fault(path.pos, "a key is one value: this path repeats")
+                    self.fault(path.pos, "a key is one value, and this path repeats: say first(), or each: on the block")
         except Bad as bad:
             self.fault(bad.pos, bad.message)
             return None
@@ -165,7 +165,7 @@ class _BlockWork(Placing):
             raise Bad(part.pos, f"{node.name} is {node.type}: it has no parts but extension('...')")
         top = node.element is None
         if (top and part.name in NOT_YOURS) or (node.path == "meta" and part.name not in ("security", "tag")):
-            raise Bad(part.pos, f"{part.name} is not a mapping's to write")
+            raise Bad(part.pos, f"{part.name} is not a mapping's to write, the gateway does: leave out this line")
         elements = self.index.elements(node.type)
         found = elements.get(part.name)
         if found is None:

@@ -206,7 +206,8 @@ class _Reading:
         if read.map.replace("-", "_").partition("/")[0] != self.place.name.replace("-", "_"):
             self.faults.append(_at(read, "map", f"a map of this folder is named {self.place.name}/..."))
         if read.undecided:
-            self.faults.append(_at(read, "undecided", f"{len(read.undecided)} fields are still undecided"))
+            rest = f"{len(read.undecided)} fields are still undecided"
+            self.faults.append(_at(read, "undecided", f"{rest}: each needs a line under set:, or its reason under ignore:"))
         return schema
 
 

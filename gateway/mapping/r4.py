@@ -18,6 +18,7 @@ import msgspec
 R4_VERSION: Final = "4.0.1"
 UK_CORE: Final = "https://fhir.hl7.org.uk/StructureDefinition/UKCore-"
 MANY: Final = -1
+FEW: Final = 16  # names that one message can list
 OFFICIAL: Final = ("http://hl7.org/fhir/StructureDefinition/", "https://fhir.hl7.org.uk/StructureDefinition/")
 
 PRIMITIVES: Final[Mapping[str, re.Pattern[str]]] = {
@@ -253,6 +254,9 @@ def _packed() -> bytes:
 
 
 def suggestion(name: str, options: Iterable[str]) -> str:
-    """A misspelt name -> ` (did you mean 'x'?)`, or nothing."""
-    near = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)
-    return f" (did you mean '{near[0]}'?)" if near else ""
+    """A misspelt name -> ` (did you mean 'x'?)`; where none is near, what there is, if that is not too much to say."""
+    known = sorted(options)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f" (did you mean '{near[0]}'?)"
+    return f" (there is: {', '.join(known)})" if 0 < len(known) <= FEW else ""

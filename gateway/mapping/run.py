@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
-from types import TracebackType
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +15,7 @@ from gateway.mapping.codes import CodeMap
 from gateway.mapping.compile import Compiled
 from gateway.mapping.context import Context, Run, Unusable
 from gateway.mapping.functions import block_key, text
+from gateway.mapping.located import located
 from gateway.mapping.outward.plan import OutwardMap, OutwardPlan
 from gateway.mapping.plan import MapPlan
 from gateway.mapping.r4 import index
@@ -174,9 +174,9 @@ def _run_block(
         try:
             items, reason = block.items(record.data), ""
         except Unusable as error:
-            items, reason = None, _located(plan, error.reason, error.__traceback__)
+            items, reason = None, located(plan, error.reason, error.__traceback__)
         except UNREADABLE as error:
-            items, reason = None, _located(plan, UNEXPECTED, error.__traceback__)
+            items, reason = None, located(plan, UNEXPECTED, error.__traceback__)
     if items is None:
         refused.append(RefusedRecord(source, where, reason))
         if outcome is not None:
@@ -191,9 +191,9 @@ def _run_block(
         try:
             made, reason = _made(block, record, item, place, run, idents), ""
         except Unusable as error:
-            made, reason = None, _located(plan, error.reason, error.__traceback__)
+            made, reason = None, located(plan, error.reason, error.__traceback__)
         except UNREADABLE as error:
-            made, reason = None, _located(plan, UNEXPECTED, error.__traceback__)
+            made, reason = None, located(plan, UNEXPECTED, error.__traceback__)
         if made is not None:
             resources.append(made)
             if outcome is not None:
@@ -264,15 +264,6 @@ def _own_ids(loaded: LoadedMap, record: SourceRecord, run: Run, idents: dict[int
             except (Unusable, *UNREADABLE):
                 continue  # the block itself is refused for it, in its turn
             run.own[block.label] = idents[id(block)] = made
-
-
-def _located(plan: MapPlan, reason: str, trace: TracebackType | None) -> str:
-    line = 0
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == plan.code_file:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return f"{reason} ({plan.source.file}:{line})" if line else f"{reason} ({plan.source.file})"
 
 
 def _accounting(maps: Maps, adapter: str, record: SourceRecord, outcome: Outcome) -> Accounting:

@@ -1,6 +1,6 @@
 """The tree of a mapping file: what the grammar reads, every node with line and column. Faults have a place too."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -121,6 +121,15 @@ class FirstOf:
 
     flows: tuple[Flow, ...]
     pos: Pos
+
+
+def flow_paths(flow: Flow) -> Iterator[Path]:
+    """Every source path that a flow reads."""
+    if isinstance(flow.source, Path):
+        yield flow.source
+    elif isinstance(flow.source, FirstOf):
+        for option in flow.source.flows:
+            yield from flow_paths(option)
 
 
 @dataclass(frozen=True, slots=True)

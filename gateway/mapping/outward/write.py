@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final
 
 from gateway.adapter import Tree
 from gateway.mapping.context import Unusable, WriteContext, Writing
+from gateway.mapping.located import located
 from gateway.mapping.outward.accounting import WriteAccounting, account_written, by_type
 from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.r4_lane import UNREADABLE
@@ -59,9 +59,9 @@ def write_record(
         try:
             data = _ordered(found.build(Writing(ctx, maps.codes), record), plan.order, ())
         except Unusable as error:
-            reason = _located(plan, error.reason, error.__traceback__)
+            reason = located(plan, error.reason, error.__traceback__)
         except UNREADABLE as error:
-            reason = _located(plan, "a value of a kind that no line expects", error.__traceback__)
+            reason = located(plan, "a value of a kind that no line expects", error.__traceback__)
     refused = (RefusedRecord(adapter, schema, reason),) if reason else ()
     made = account_written(plan, record, made=not reason)
     return Written(data, refused, made.not_sent, made if account else None)
@@ -104,12 +104,3 @@ def _ordered(value: Any, order: Mapping[Key, int], key: Key) -> Any:
     last = len(order)
     names = sorted(value, key=lambda name: order.get((*key, name), last))
     return {name: _ordered(value[name], order, (*key, name)) for name in names}
-
-
-def _located(plan: OutwardPlan, reason: str, trace: TracebackType | None) -> str:
-    line = 0
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == plan.code_file:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return f"{reason} ({plan.source.file}:{line})" if line else f"{reason} ({plan.source.file})"

@@ -5,6 +5,7 @@ import re
 import subprocess
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from gateway.kit.lines import lines
 from gateway.mapping import Maps, load, shape_faults
 from gateway.mapping.cases import cases
 from gateway.mapping.outward.cases import write_cases
+from gateway.mapping.tree import Constant, Ext, Name
+from gateway.mapping.tree import Path as Path_
 from tests.unit.kit.clinic import MAP, make
 from tests.unit.mapping.test_outward_faults import FILES
 from tests.unit.mapping.test_outward_faults import MAP as DESK
@@ -105,6 +108,57 @@ def test_an_export_is_r4_and_every_line_is_said_or_named(plan):
     assert by_hand == {
         f"line {one}" for one in re.findall(r'"name": "line(\d+)", "source": [^{]*{[^}]*}], "documentation"', said)
     }
+
+
+Spoken = dict[str, tuple[tuple[str, ...], Any]]  # rule -> the element it writes, and the field or constant it takes
+
+
+def read_again(rules: list[dict[str, Any]], sources: dict[str, Any], targets: dict[str, Any], found: Spoken) -> Spoken:
+    """What the rules of a StructureMap do, followed variable by variable as an engine would."""
+    for rule in rules:
+        (source,) = rule["source"]
+        here, there = dict(sources), dict(targets)
+        at = here[source["context"]] + ((source["element"],) if "element" in source else ())
+        here[source.get("variable", "")] = at
+        for target in rule.get("target", ()):
+            place = there[target["context"]] + (target["element"],)
+            there[target.get("variable", "")] = place
+            if "transform" in target:
+                ((kind, given),) = target["parameter"][0].items()
+                found[rule["name"]] = (place, here[given] if kind == "valueId" else given)
+        read_again(rule.get("rule", []), here, there, found)
+    return found
+
+
+def named(path: tuple[Any, ...]) -> tuple[str, ...]:
+    return tuple("extension" if isinstance(step, Ext) else step.name for step in path if isinstance(step, Ext | Name))
+
+
+def from_record(path: Path_, around: tuple[str, ...]) -> tuple[str, ...]:
+    return named(path.steps) if path.scope == "record" else around + named(path.steps)
+
+
+@each_plan
+def test_what_was_exported_says_when_read_again_what_the_map_says(plan):
+    made = export(MAPS, plan)
+    by_hand = {int(one.partition(":")[0].removeprefix("line ")) for one in made.by_hand}
+    said: Spoken = {}
+    for group in made.bundle["entry"][0]["resource"]["group"] if made.bundle.get("entry") else ():
+        read_again(group["rule"], {"record": ()}, {"target": ()}, said)
+    compared = 0
+    for one in lines(plan):
+        if one.line.pos.line in by_hand or any(group.pos.line in by_hand for group in one.groups):
+            continue
+        around = named(one.block.block.each.steps) if one.block.block.each is not None else ()
+        parts: tuple[str, ...] = ()
+        for group in one.groups:
+            around = from_record(group.each, around)
+            parts += tuple(part.name for part in group.target)
+        source = one.line.flow.source
+        wanted = source.value if isinstance(source, Constant) else from_record(source, around)
+        assert said[f"line{one.line.pos.line}"] == (parts + tuple(part.name for part in one.line.target), wanted)
+        compared += 1
+    assert compared or by_hand or not plan.blocks
 
 
 def test_a_plain_map_is_exported_whole_but_for_its_person(tmp_path: Path):

@@ -274,3 +274,42 @@ def test_code_maps_are_served_as_concept_maps(clinic: Maps):
 
 def test_the_hash_names_the_bytes_that_were_loaded(clinic: Maps, loaded: Callable[..., Maps]):
     assert clinic.hash != loaded((FINDINGS, "version: 1.0.0", "version: 1.0.1")).hash
+
+
+def test_each_goes_over_lists_inside_lists_and_sees_the_item_around_and_the_record(
+    loaded: Callable[..., Maps], context: Context, record: Any, finding: Any
+):
+    maps = loaded(
+        (
+            FINDINGS,
+            "          manifestation[0].text: name\n",
+            "          manifestation[0].text: name\n          description: '%outer.allergy | text'\n"
+            "          note[+]:\n            each: how_bad\n            set:\n              text: '%record.child_id'\n",
+        ),
+        ("clinic/source.yaml", "findings.signs.how_bad: {type: code, class: health}", DEEPER),
+        (FINDINGS, "          severity: how_bad | translate('clinic-severity')\n", ""),
+    )
+    signs = [{"name": "rash", "how_bad": [{"at": "1"}, {"at": "2"}]}, {"name": "cough"}]
+    result = map_record(maps, "clinic", record(child_id="c1", findings=[{**finding, "signs": signs}]), context)
+    assert body(result)["reaction"] == [
+        {"manifestation": [{"text": "rash"}], "description": "NUT", "note": [{"text": "c1"}, {"text": "c1"}]},
+        {"manifestation": [{"text": "cough"}], "description": "NUT"},
+    ]
+
+
+DEEPER = """findings.signs.how_bad: {type: object, repeats: true}
+      findings.signs.how_bad.at: {type: string, class: health}"""
+
+
+def test_of_a_choice_the_type_that_a_line_gives_is_the_element_that_is_written(
+    loaded: Callable[..., Maps], context: Context, record: Any, finding: Any
+):
+    line = (
+        "onsetString: {from: remark, when: kind = 'allergy'}\n"
+        "      onsetDateTime: {from: seen_on | dateTime, when: kind != 'allergy'}"
+    )
+    maps = loaded((FINDINGS, "recordedDate: seen_on | dateTime", line))
+    for kind, wanted in (("allergy", {"onsetString": "early"}), ("intolerance", {"onsetDateTime": "2024-03-14"})):
+        given = {**finding, "remark": "early", "kind": kind}
+        made = body(map_record(maps, "clinic", record(child_id="c1", findings=[given]), context))
+        assert {name: made[name] for name in made if name.startswith("onset")} == wanted
