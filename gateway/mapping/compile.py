@@ -4,42 +4,24 @@ So a traceback, a breakpoint and a coverage report name the YAML line. First eve
 put together: that is how a constant knows whether anything beside it came from the source.
 """
 
-import ast
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from types import CodeType
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from gateway.mapping import walk
 from gateway.mapping.fixed import each_coding_is_bound, is_fixed, written
-from gateway.mapping.plan import BlockPlan, Built, Condition, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Way
+from gateway.mapping.nodes import Place, begun, code_of, descend, is_all_there_is, is_always_there, places, var_test
+from gateway.mapping.plan import BlockPlan, Built, Compiled, Condition, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Way
 from gateway.mapping.r4 import PRIMITIVES
 from gateway.mapping.values import code, text
 
-Place: TypeAlias = tuple[int, tuple[Any, ...]]  # level, and the steps from there
 CODE = PRIMITIVES["code"]
 PERSON = "{'reference': f'Patient/{r.ctx.person}'}"  # written out rather than called: nearly every resource has it
 _BOXED = frozenset({"one", "many", "ext_one", "ext_many"})  # what asks for fields by name
 _ABSENT = {"many": "EMPTY", "ext_many": "EMPTY", "ext_one": "None"}  # what each gives where the field is not there
 WALK = {name: getattr(walk, name) for name in vars(walk) if not name.startswith("_") and callable(getattr(walk, name))}
 WALK["EMPTY"] = []  # read, never written to
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """One block, ready to run. `r` is the run, `i0` the record, `i1` the item of `each`."""
-
-    plan: BlockPlan
-    items: Callable[[Any], list[Any]] | None
-    wanted: Callable[[Any, Any], bool] | None
-    key: Callable[[Any, Any], tuple[Any, ...]]
-    build: Callable[[Any, Any, Any], dict[str, Any]]
-    leads: bool  # to another block of the same record
-    type: str  # of the resource; this and those below are asked for with every record
-    name: str  # the block's own, where it has one
-    label: str  # as the file writes the two
-    title: str  # of the map, as Provenance names it
 
 
 def compile_map(plan: MapPlan) -> tuple[Compiled, ...]:
@@ -55,7 +37,7 @@ def compile_lines(block: Built, code_file: str) -> Callable[[Any, Any], dict[str
 
 def _compiled(plan: MapPlan, block: BlockPlan) -> Compiled:
     writer = _Writer(block, plan.code_file)
-    space = writer.written()
+    space = writer.written(block.profile)
     items, wanted = space.get("items"), space.get("wanted")
     own = block.block
     return Compiled(
@@ -77,41 +59,33 @@ class _Writer:
         self.boxed: set[int] = set()  # levels known to have fields, in `b0` and so on
         self.base = 0  # depth of the statements that no condition guards
         self.held: dict[Place, str] = {}  # places read already, and the variable that has what is there
+        self.fields: dict[Place, str] = {}  # of these, the ones known to have fields, and the variable that surely has them
 
-    def written(self) -> dict[str, Any]:
-        """The block's functions by name."""
+    def written(self, profile: str | None = None) -> dict[str, Any]:
+        """The block's functions by name. `profile`: of the resource it makes, "" for one without; None: it makes no resource."""
         block, start = self.block, self.block.block.pos.line
         arguments = "r, i0, i1" if block.each else "r, i0, i1=None"
         if block.each is not None:
             self.row(0, "def items(i0):", start)
-            way = self.way(block.each)
+            way = self.way(block.each, inline=block.each.many)
             self.row(1, f"return {way}" if block.each.many else f"return [x for x in ({way},) if x is not None]", start)
         if block.when is not None:
             self.row(0, "def wanted(i0, i1):", start)
             self.row(1, f"return {self.condition(block.when)}", start)
         self.row(0, "def key(i0, i1):", start)
-        self.row(1, f"return ({''.join(self.way(way) + ', ' for way in block.keys)})", start)
-        groups = [child.leaf for child in _descend(block.root) if isinstance(child.leaf, GroupLeaf)]
+        self.row(1, f"return ({''.join(self.way(way, inline=True) + ', ' for way in block.keys)})", start)
+        groups = [child.leaf for child in descend(block.root) if isinstance(child.leaf, GroupLeaf)]
         for group in groups:
             self.group(group, block.root.name)
         self.row(0, f"def build({arguments}):", start)
-        self.body(block.root, 1, block.root.name)
+        self.body(block.root, 1, block.root.name, "{}" if profile is None else begun(block.root.type, profile))
         self.row(1, f"return {self.made}", start)
         space = self.names
-        exec(self.code(), space)  # noqa: S102 - the text is ours, made from a checked tree; names and constants are passed in
+        exec(code_of(self.rows, self.code_file), space)  # noqa: S102 - the text is ours, made from a checked tree; names and constants are passed in
         return space
 
     def row(self, depth: int, text: str, line: int) -> None:
         self.rows.append(("    " * depth + text, line))
-
-    def code(self) -> CodeType:
-        tree = ast.parse("\n".join(text for text, _ in self.rows))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.stmt | ast.expr | ast.ExceptHandler | ast.arg | ast.keyword | ast.alias):
-                line = self.rows[node.lineno - 1][1]
-                node.lineno = node.end_lineno = line
-                node.col_offset = node.end_col_offset = 0
-        return compile(tree, self.code_file, "exec")
 
     def name(self, stem: str, value: Any = None) -> str:
         """A fresh name; with a value, a constant of the generated module."""
@@ -130,7 +104,9 @@ class _Writer:
         for length in range(len(hops), 0, -1):
             known = self.held.get((way.level, hops[:length]))
             if known is not None:
-                text, hops, sure = known, hops[length:], False
+                text, hops = known, hops[length:]
+                sure = bool(hops) and hops[0][0] in _BOXED and (way.level, way.hops[:length]) in self.fields
+                text = self.fields[way.level, way.hops[:length]] if sure else text
                 break
         for place, (function, argument) in enumerate(hops):
             if inline and sure and place == 0 and function == "one":
@@ -159,11 +135,11 @@ class _Writer:
         for checks in condition:
             parts = []
             for check in checks:
-                way = self.way(check.way)
+                said = f"(z := {self.way(check.way, inline=True)}) is not None and "  # what is absent is neither
                 if check.op in ("exists", "empty"):
-                    parts.append(f"{'not ' * (check.op == 'empty')}present({way})")
+                    parts.append(f"{'not ' * (check.op == 'empty')}({said}present(z))")
                 else:
-                    parts.append(f"{'not ' * (check.op == 'not in')}among({way}, {self.name('C', check.values)})")
+                    parts.append(f"{'not ' * (check.op == 'not in')}({said}among(z, {self.name('C', check.values)}))")
             options.append(" and ".join(parts))
         return "(" + ") or (".join(options) + ")"
 
@@ -175,7 +151,7 @@ class _Writer:
             self.boxed.add(way.level)
 
     def hold(self, way: Way, depth: int, line: int) -> None:
-        """What several lines read through is read once, by the first of them."""
+        """What several lines read through is read once, by the first of them, and whether it has fields asked once."""
         for end in range(1, len(way.hops) + 1):
             place = (way.level, way.hops[:end])
             if self.shared[place] > 1 and place not in self.held:
@@ -183,34 +159,72 @@ class _Writer:
                 var = self.name("h")
                 self.row(depth, f"{var} = {text}", line)
                 self.held[place] = var
+            if place in self.held and place not in self.fields and end < len(way.hops) and way.hops[end][0] in _BOXED:
+                var, made = self.held[place], self.name("b")
+                self.row(depth, f"{made} = {var} if {var}.__class__ is dict else box({var})", line)
+                self.fields[place] = made
+
+    def there(self, way: Way) -> tuple[str, str] | None:
+        """The last step of a way from what surely has fields: the variable that has them, and the field; else None."""
+        if not way.hops or way.hops[-1][0] not in _BOXED:
+            return None
+        function, argument = way.hops[-1]
+        var = self.fields.get((way.level, way.hops[:-1]))
+        if len(way.hops) == 1 and way.level in self.boxed:
+            var = f"b{way.level}"
+        if var is None or (way.level, way.hops) in self.held:
+            return None
+        return var, argument if function in ("one", "many") else "extension"
 
     def values(self, node: Node, depth: int) -> None:
         """One statement or more for every line below a node: its value, or None."""
-        self.shared, self.held, self.boxed, self.base = Counter(_places(node)), {}, set(), depth
-        for child in _descend(node):
+        self.shared, self.held, self.fields, self.boxed, self.base = Counter(places(node)), {}, {}, set(), depth
+        for child in descend(node):
             leaf = child.leaf
             if isinstance(leaf, GroupLeaf):
                 leaf.var = leaf.var or self.name("g")
                 levels = ", ".join(f"i{number}" for number in range(leaf.level))
-                self.row(depth, f"v_{leaf.var} = {leaf.var}(r, {levels})", leaf.pos.line)
+                self.hold(leaf.way, depth, leaf.pos.line)
+                there = self.there(leaf.way)
+                test = f" if {there[1]!r} in {there[0]} else EMPTY" if there is not None else ""
+                self.row(depth, f"v_{leaf.var} = {leaf.var}(r, {levels}){test}", leaf.pos.line)
             elif isinstance(leaf, Leaf) and (not leaf.stream.is_constant or leaf.when is not None):
                 leaf.var = self.name("v")
                 if leaf.when is not None:
                     self.row(depth, f"{leaf.var} = None", leaf.pos.line)
                     self.row(depth, f"if {self.condition(leaf.when)}:", leaf.pos.line)
                 codes = self.bound_codes(leaf)
-                self.value(leaf.stream, leaf.var, depth + (leaf.when is not None), leaf.pos.line, codes)
-                self.guards(leaf.guards, leaf.var, leaf.stream.many, depth, leaf.pos.line)
+                there = self.asked(leaf, depth)
+                guarded = depth + (leaf.when is not None or there is not None)
+                self.value(leaf.stream, leaf.var, guarded, leaf.pos.line, codes, there)
+                self.guards(leaf.guards, leaf.var, leaf.stream.many, guarded if leaf.when is None else depth, leaf.pos.line)
+
+    def asked(self, leaf: Leaf, depth: int) -> tuple[str, str] | None:
+        """Most of what a map looks for is not there: whether it is, is asked before anything is done with it."""
+        way = leaf.stream.way
+        if leaf.when is not None or way is None:
+            return None
+        line = leaf.pos.line
+        self.box(way, depth, line)
+        self.hold(way, depth, line)
+        there = self.there(way)
+        if there is not None:
+            self.row(depth, f"{leaf.var} = {'EMPTY' if leaf.stream.many else None}", line)
+            self.row(depth, f"if {there[1]!r} in {there[0]}:", line)
+        return there
 
     def bound_codes(self, leaf: Leaf) -> str:
         """The constant with the codes of a required binding that a line's value is held to; empty where it has none.
 
         One of them, just as it stands there, is a code: `code` need not look at it.
         """
-        found = [guard.argument for guard in leaf.guards if guard.name == "bound" and not leaf.stream.many]
+        found = [guard.argument for guard in leaf.guards if guard.name == "bound"]
         return self.name("C", found[0]) if found and all(CODE.fullmatch(one) for one in found[0]) else ""
 
-    def value(self, stream: Stream, var: str, depth: int, line: int, codes: str = "") -> None:
+    def value(
+        self, stream: Stream, var: str, depth: int, line: int, codes: str = "", there: tuple[str, str] | None = None
+    ) -> None:
+        """`there`: what has the field it ends at, and the field: it is there."""
         if stream.options:
             for number, option in enumerate(stream.options):
                 if number:
@@ -227,19 +241,28 @@ class _Writer:
             if depth == self.base:
                 self.box(stream.way, depth, line)
                 self.hold(stream.way, depth, line)
-            self.row(depth, f"{var} = {self.way(stream.way, inline=True)}", line)
+            if there is None:
+                self.row(depth, f"{var} = {self.way(stream.way, inline=True)}", line)
+            elif stream.way.hops[-1][0] == "one":
+                self.row(depth, f"{var} = {there[0]}[{there[1]!r}]", line)
+                self.row(depth, f"if {var}.__class__ is list:", line)
+                self.row(depth + 1, f"{var} = one({there[0]}, {there[1]!r})", line)
+            else:
+                self.row(depth, f"{var} = {self.way(stream.way)}", line)
         for number, use in enumerate(stream.uses):
             function = self.name("f_" + use.function.call.__name__, use.function.call)
             constants = "".join(", " + self.name("C", value) for value in use.constants)
             run = "r, " if use.function.takes_run else ""
+            is_code = bool(codes) and number == len(stream.uses) - 1 and use.function.call is code
             if stream.many:
-                self.row(depth, f"{var} = [y for x in {var} if (y := {function}({run}x{constants})) is not None]", line)
+                sure = f"x if x.__class__ is str and x in {codes} else " if is_code else ""
+                self.row(depth, f"{var} = [y for x in {var} if (y := {sure}{function}({run}x{constants})) is not None]", line)
             elif use.function.call is text:  # nearly always a text already, and a call costs more than what it does
                 self.row(depth, f"if {var}.__class__ is str:", line)
                 self.row(depth + 1, f"{var} = {var}.strip() or None", line)
                 self.row(depth, f"elif {var} is not None:", line)
                 self.row(depth + 1, f"{var} = {function}({var})", line)
-            elif codes and number == len(stream.uses) - 1 and use.function.call is code:
+            elif is_code:
                 self.row(depth, f"if {var} is not None and ({var}.__class__ is not str or {var} not in {codes}):", line)
                 self.row(depth + 1, f"{var} = {function}({var})", line)
             else:
@@ -262,7 +285,7 @@ class _Writer:
 
     def group(self, group: GroupLeaf, path: str) -> None:
         """The function of a nested `each`, those inside it first."""
-        for child in _descend(group.node):
+        for child in descend(group.node):
             if isinstance(child.leaf, GroupLeaf):
                 self.group(child.leaf, path)
         line = group.pos.line
@@ -286,22 +309,28 @@ class _Writer:
 
     made = ""  # the variable that the last `body` or `assemble` filled
 
-    def body(self, node: Node, depth: int, path: str) -> None:
+    def body(self, node: Node, depth: int, path: str, start: str = "{}") -> None:
         self.values(node, depth)
         self.held, self.boxed = {}, set()
         # the root of a resource is always made; an item of a list only by what the source says
-        self.assemble(node, depth, path, ((_var_test(node),) if node.element is not None else ()), root=True)
+        self.assemble(node, depth, path, ((var_test(node),) if node.element is not None else ()), root=True, start=start)
 
-    def assemble(self, node: Node, depth: int, path: str, governors: tuple[str, ...], *, root: bool = False) -> None:
+    def assemble(
+        self, node: Node, depth: int, path: str, governors: tuple[str, ...], *, root: bool = False, start: str = "{}"
+    ) -> None:
         """Statements that fill a fresh dict with a node's children."""
         made = self.name("o")
-        start = f"{{'url': {node.url!r}}}" if node.url is not None else "{}"
+        start = f"{{'url': {node.url!r}}}" if node.url is not None else start
         self.row(depth, f"{made} = {start}", node.pos.line)
         lists: dict[str, str] = {}
         for child in node.children.values():
             target = made
             name = child.name
             listed = child.element is not None and (child.element.many or child.url is not None)
+            if listed and is_all_there_is(node, child):
+                assert isinstance(child.leaf, Leaf | GroupLeaf)
+                lists[name] = f"v_{child.leaf.var}" if isinstance(child.leaf, GroupLeaf) else child.leaf.var
+                continue
             if listed and name not in lists:
                 lists[name] = self.name("l")
                 self.row(depth, f"{lists[name]} = []", child.pos.line)
@@ -310,6 +339,8 @@ class _Writer:
             self.row(depth, f"if {var}:", node.pos.line)
             self.row(depth + 1, f"{made}[{name!r}] = {var}", node.pos.line)
         for name, names in node.required:
+            if root and node.element is None and any(is_always_there(node, one) for one in names):
+                continue
             found = " or ".join(f"{one!r} in {made} or {'_' + one!r} in {made}" for one in names)
             test = f"not ({found})" if root and node.element is None else f"{made} and not ({found})"
             self.row(depth, f"if {test}:", node.pos.line)
@@ -334,7 +365,8 @@ class _Writer:
         elif isinstance(leaf, Leaf):
             tests = [] if leaf.stream.reads else self.governors(governors, parent)
             if leaf.var:
-                tests = [leaf.var if leaf.stream.many else f"{leaf.var} is not None", *tests]
+                if leaf.stream.own != "Patient" or leaf.when is not None:
+                    tests = [leaf.var if leaf.stream.many else f"{leaf.var} is not None", *tests]
                 value = leaf.var
             else:
                 value = repr(leaf.stream.constant)
@@ -354,7 +386,7 @@ class _Writer:
         elif leaf is None:
             around = governors
             if listed is not None:
-                around = (*governors, _var_test(child))
+                around = (*governors, var_test(child))
             self.assemble(child, depth, f"{path}.{child.name}", around)
             test = f"len({self.made}) > 1" if child.url is not None else self.made
             self.row(depth, f"if {test}:", line)
@@ -362,39 +394,5 @@ class _Writer:
 
     def governors(self, around: tuple[str, ...], parent: Node) -> list[str]:
         """What must have come from the source before a constant may be written: for list entries around it and its own."""
-        own = _var_test(parent) if parent.element is not None else ""
+        own = var_test(parent) if parent.element is not None else ""
         return [test for test in dict.fromkeys((*around, own)) if test]
-
-
-def _places(root: Node) -> Iterator[Place]:
-    """Every place of the record that a line goes to or through."""
-    for child in _descend(root):
-        streams = (child.leaf.stream, *child.leaf.stream.options) if isinstance(child.leaf, Leaf) else ()
-        for stream in streams:
-            if stream.way is not None:
-                yield from ((stream.way.level, stream.way.hops[:end]) for end in range(1, len(stream.way.hops) + 1))
-
-
-def _descend(node: Node) -> Iterator[Node]:
-    """Every node below, in the order of the lines; into groups no further than their own node."""
-    for child in node.children.values():
-        if child.leaf is not None:
-            yield child
-        yield from _descend(child)
-
-
-def _var_test(node: Node) -> str:
-    """A test that any line below a node, extensions apart, read something; empty when none reads."""
-    tests = []
-    for child in node.children.values():
-        if child.url is not None and node.url is None:
-            continue
-        if isinstance(child.leaf, GroupLeaf):
-            tests.append(f"v_{child.leaf.var}")
-        elif isinstance(child.leaf, Leaf) and child.leaf.stream.reads:
-            tests.append(child.leaf.var if child.leaf.stream.many else f"{child.leaf.var} is not None")
-        elif child.leaf is None:
-            inner = _var_test(child)
-            if inner:
-                tests.append(inner)
-    return "(" + " or ".join(tests) + ")" if tests else ""

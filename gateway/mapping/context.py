@@ -1,9 +1,11 @@
 """What a run of a mapping knows beside the record, and the one way it refuses."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NewType
+
+import msgspec
 
 from gateway.nhs_number import NhsNumber
 
@@ -33,18 +35,17 @@ class Context:
     custodian: str
 
 
-@dataclass(slots=True)
-class Run:
+class Run(msgspec.Struct):
     """One record being mapped: passed in, never global."""
 
     ctx: Context
     codes: "Mapping[str, CodeMap]"
     patient: str | None = None  # the one Patient id that the record's references use
-    own: dict[str, str] = field(default_factory=dict)  # block label -> id, for ref()
+    own: dict[str, str] = msgspec.field(default_factory=dict)  # block label -> id, for ref()
     listed: frozenset[str] = frozenset()  # extensions that mappings/r4-marks.yaml lists
     met_unlisted: bool = False  # another one was met
-    unknown_codes: dict[str, int] = field(default_factory=dict)  # code map -> codes it did not know
-    ours: dict[str, str] = field(default_factory=dict)  # the reference to the person, as it leaves
+    unknown_codes: dict[str, int] = msgspec.field(default_factory=dict)  # code map -> codes it did not know
+    ours: dict[str, str] = msgspec.field(default_factory=dict)  # the reference to the person, as it leaves
     usual: str = ""  # the source's own reference to the person, in the resource before this one
 
     def person_reference(self, local: str) -> str:

@@ -11,7 +11,7 @@ from gateway import nhs_number
 from gateway.mapping.codes import CodeMap, CodeRow
 from gateway.mapping.context import Run, Targets, Unusable, Writing, as_object
 from gateway.mapping.rewrite import our_reference, rewrite
-from gateway.mapping.stu3 import DESCRIPTION, description_extension, system_in_r4
+from gateway.mapping.stu3 import description_extension, is_description, system_in_r4
 from gateway.mapping.values import (
     FHIR_NAMES,
     Address,
@@ -174,8 +174,11 @@ def codeableSTU3(run: Run, value: CodeableConcept) -> CodeableConcept | None:  #
 
 def codingSTU3(run: Run, value: Coding) -> Coding | None:  # noqa: N802 - the name maps use
     """An STU3 Coding -> R4: its system in the R4 spelling, its SNOMED description as UK Core has it."""
-    if value.__class__ is dict and _is_plain_coding(value):
-        return _plain_coding(value)
+    if value.__class__ is dict:
+        if _is_plain_coding(value):
+            return _plain_coding(value)
+        if (described := _described_coding(value)) is not None:
+            return described
     whole = dict(as_object(value))
     if isinstance(whole.get("system"), str):
         whole["system"] = system_in_r4(whole["system"])
@@ -352,6 +355,23 @@ def _plain_coding(value: dict[str, Any]) -> Coding | None:
     return Coding(made) if made else None
 
 
+def _described_coding(value: dict[str, Any]) -> Coding | None:
+    """The usual parts and the SNOMED description beside them, as GP systems send it; None: it is of another form."""
+    listed = value.get("extension")
+    if listed.__class__ is not list or len(listed) != 1 or listed[0].__class__ is not dict:
+        return None
+    url = listed[0].get("url")
+    described = description_extension(listed[0]) if url.__class__ is str and is_description(url) else None
+    if described is None or described["valueString"].__class__ is not str:
+        return None
+    rest = {name: part for name, part in value.items() if name != "extension"}
+    made = _plain_coding(rest) if _is_plain_coding(rest) else None
+    if made is None or made.get("code") == "":
+        return None
+    made["extension"] = [described]
+    return made
+
+
 def _row(run: Run, value: Primitive, name: str) -> tuple[Text | None, CodeRow | None, CodeMap]:
     codes = run.codes[name]
     if isinstance(value, str) and (row := codes.rows.get(value)) is not None:
@@ -374,6 +394,6 @@ def _target(row: CodeRow) -> dict[str, str]:
 
 
 def _description(extension: dict[str, Any]) -> dict[str, Any]:
-    if DESCRIPTION.fullmatch(str(extension.get("url", ""))):
+    if is_description(str(extension.get("url", ""))):
         return description_extension(extension) or extension
     return extension

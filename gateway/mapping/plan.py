@@ -1,6 +1,6 @@
 """What a checked map is: paths, flows and target elements resolved, ready to compile."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -171,3 +171,19 @@ class MapPlan:
     def title(self) -> str:
         """As Provenance names it: `gp/allergy@1.0.0`."""
         return f"{self.source.map}@{self.source.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One block, ready to run. `r` is the run, `i0` the record, `i1` the item of `each`."""
+
+    plan: BlockPlan
+    items: Callable[[Any], list[Any]] | None
+    wanted: Callable[[Any, Any], bool] | None
+    key: Callable[[Any, Any], tuple[Any, ...]]
+    build: Callable[[Any, Any, Any], dict[str, Any]]
+    leads: bool  # to another block of the same record
+    type: str  # of the resource; this and those below are asked for with every record
+    name: str  # the block's own, where it has one
+    label: str  # as the file writes the two
+    title: str  # of the map, as Provenance names it

@@ -12,12 +12,11 @@ from gateway.adapter import SourceRecord
 from gateway.mapping.accounting import Accounting, account, account_r4
 from gateway.mapping.accounting_table import Table
 from gateway.mapping.codes import CodeMap
-from gateway.mapping.compile import Compiled
 from gateway.mapping.context import Context, Run, Unusable
 from gateway.mapping.functions import block_key, text
 from gateway.mapping.located import located
 from gateway.mapping.outward.plan import OutwardMap, OutwardPlan
-from gateway.mapping.plan import MapPlan
+from gateway.mapping.plan import Compiled, MapPlan
 from gateway.mapping.r4 import index
 from gateway.mapping.r4_lane import ODD, UNREADABLE, Lane
 from gateway.mapping.source import Schema
@@ -217,12 +216,10 @@ def _made(
         if block.wanted is not None and not block.wanted(record.data, item):
             return None
         ident = _ident(block, record.data, item, run)
-    body, label = block.build(run, record.data, item), block.plan
-    made: dict[str, Any] = {"resourceType": block.type, "id": ident}
-    if label.profile:
-        meta = body.pop("meta", None)
-        made["meta"] = {"profile": [label.profile], **meta} if meta else {"profile": [label.profile]}
-    made |= body
+    made, label = block.build(run, record.data, item), block.plan
+    made["id"] = ident
+    if label.profile and "profile" not in made["meta"]:  # a line of the map's own filled it
+        made["meta"] = {"profile": [label.profile], **made["meta"]}
     return MappedResource(
         made,
         run.ctx.source,

@@ -89,6 +89,12 @@ def description_in_stu3(extension: dict[str, Any]) -> dict[str, Any]:
     return {"url": DESCRIPTION_STU3, "extension": [inner]}
 
 
+@lru_cache(maxsize=256)
+def is_description(url: str) -> bool:
+    """Whether an extension holds a SNOMED description."""
+    return DESCRIPTION.fullmatch(url) is not None
+
+
 def description_extension(extension: dict[str, Any]) -> dict[str, Any] | None:
     """The SNOMED description extension -> UK Core's, with the text the clinician chose; None when it has no text.
 

@@ -59,6 +59,8 @@ _PARTS: Final = {
 }
 TRUE: Final = frozenset({"true", "1"})
 FALSE: Final = frozenset({"false", "0"})
+_LARGEST: Final = 2_147_483_647
+_ZONES: Final = frozenset({"Z", "+00:00", "+01:00"})  # of this country
 
 
 def text(value: Primitive) -> Text | None:
@@ -113,7 +115,7 @@ def dateTime(value: Primitive, form: str = "", zone: str = "") -> DateTime | Non
     >>> dateTime(Primitive("2024-07-01 10:30"), "", "Europe/London")
     '2024-07-01T10:30:00+01:00'
     """
-    if not form and _is_whole_day(value):
+    if not form and (_is_usual_moment(value) or _is_whole_day(value)):
         return DateTime(value)
     if isinstance(value, clock.datetime):
         return DateTime(_zoned(value, zone).isoformat())
@@ -146,6 +148,8 @@ def dateTime(value: Primitive, form: str = "", zone: str = "") -> DateTime | Non
 
 def instant(value: Primitive) -> Instant | None:
     """ISO text with time and zone, or an aware datetime -> instant."""
+    if _is_usual_moment(value):
+        return Instant(value)
     found = dateTime(value)
     if found is not None and not PRIMITIVES["instant"].fullmatch(found):
         raise Unusable("not an instant")
@@ -173,10 +177,12 @@ def decimal(value: Primitive) -> Decimal | None:
 
 def integer(value: Primitive) -> Integer | None:
     """A whole number, or its text."""
+    if isinstance(value, int) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST:
+        return Integer(value)
     found = decimal(value)
     if found is None:
         return None
-    if found != found.to_integral_value() or abs(found) > 2_147_483_647:
+    if found != found.to_integral_value() or abs(found) > _LARGEST:
         raise Unusable("not a whole number")
     return Integer(int(found))
 
@@ -207,6 +213,16 @@ def _is_whole_day(value: object) -> TypeGuard[str]:
         return False
     try:
         return clock.date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
+def _is_usual_moment(value: object) -> TypeGuard[str]:
+    """A moment to the second in a zone of this country, just as ISO 8601 has it: what no rule below would change or refuse."""
+    if not isinstance(value, str) or value[19:] not in _ZONES:
+        return False
+    try:
+        return clock.datetime.fromisoformat(value).isoformat()[:19] == value[:19]
     except ValueError:
         return False
 

@@ -211,3 +211,44 @@ def test_a_period_is_checked_at_both_ends(run: Run):
 def test_keys_of_several_parts_do_not_run_into_each_other():
     assert f.block_key("", ("a|b", "c")) != f.block_key("", ("a", "b|c"))
     assert f.block_key("plan", ("a",)) == "plan/a"
+
+
+DESCRIBED = "https://fhir.hl7.org.uk/STU3/StructureDefinition/Extension-coding-sctdescid"
+
+
+@pytest.mark.parametrize(
+    ("extension", "more", "kept"),
+    [
+        ([{"url": "descriptionDisplay", "valueString": "Dry cough"}], {}, {"valueString": "Dry cough"}),
+        (
+            [{"url": "descriptionId", "valueId": "1"}, {"url": "descriptionDisplay", "valueString": " x "}],
+            {},
+            {"valueString": " x "},
+        ),
+        ([{"url": "descriptionDisplay", "valueString": "Dry cough"}], {"code": " 272039006 "}, {"valueString": "Dry cough"}),
+        ([{"url": "descriptionDisplay", "valueString": "Dry cough"}], {"display": ""}, {"valueString": "Dry cough"}),
+    ],
+)
+def test_a_coding_with_its_snomed_description_is_the_same_by_the_short_way_and_the_long(run, extension, more, kept):
+    coding = {"system": "http://snomed.info/sct", "code": "272039006", "display": "Cough", **more}
+    described = {"url": DESCRIBED, "extension": extension}
+    short = f.codingSTU3(run, {**coding, "extension": [described]})
+    long = f.codingSTU3(run, {**coding, "extension": described})  # no list: it goes the long way
+    assert short == long
+    assert short["code"] == "272039006"
+    assert short["extension"][0].items() >= kept.items()
+
+
+@pytest.mark.parametrize("text", ["2026-02-30T09:45:00Z", "2026-01-14T24:00:00Z", "2026-01-14T09:45:00+01:99"])
+def test_a_moment_that_the_calendar_or_the_clock_does_not_have_is_no_date_time(text):
+    with pytest.raises(Unusable):
+        f.dateTime(text)
+    with pytest.raises(Unusable):
+        f.instant(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-14T09:45:00Z", "2026-07-14T09:45:00+01:00", "2026-01-14T09:45:00.5Z", "2016-12-31T23:59:60Z"]
+)
+def test_a_moment_stays_as_it_was_written(text):
+    assert f.dateTime(text) == f.instant(text) == text
