@@ -128,6 +128,14 @@ def test_a_rule_that_could_look_at_nothing_says_why_and_is_not_met(clinic: Subje
     assert report.needs() == ("pilot", ["errors", "slow", "empty", "wrong-person"])
 
 
+def test_without_a_case_what_cases_show_is_not_checked_even_of_a_source_that_speaks_r4(clinic: Subject):
+    speaks = replace(clinic.manifest, reads=("fhir-r4",))
+    report = examine(replace(clinic, manifest=speaks, cases=()))
+    why = "there is no case: lay an invented record under mappings/clinic/cases"
+    assert {rule for rule, said in report.unchecked.items() if said == why} == {"leaves", "goldens", "same", "order"}
+    assert report.met == ""
+
+
 def test_settings_that_start_no_adapter_leave_every_running_rule_unchecked(clinic: Subject):
     report = examine(replace(clinic, readme="# Clinic"))
     assert report.unchecked.keys() >= {"errors", "slow", "empty", "wrong-person", "read-only", "number-in-url", "no-network"}
