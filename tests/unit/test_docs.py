@@ -17,7 +17,7 @@ from tests.cli_pages import cli_page
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SCENARIOS = 58
-HAZARDS = 19
+HAZARDS = 20
 TEST_ID = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 WAITS = "waits for: "
 
