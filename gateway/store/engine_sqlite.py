@@ -43,10 +43,10 @@ class SqliteDatabase:
         """Raises `StartupRefused` where another server holds the file or a commit would not be durable."""
         self._lock = _hold(path) if serve else None
         self._loop = asyncio.get_running_loop()
-        self._writer = _connect(path)
+        self._writer = _connect(path, serve=serve)
         _insist_on_durability(self._writer)
-        self._reader = _connect(path, read_only=True)
-        self._slow = _connect(path, read_only=True)
+        self._reader = _connect(path, serve=serve, read_only=True)
+        self._slow = _connect(path, serve=serve, read_only=True)
         self._slow_thread = ThreadPoolExecutor(1, thread_name_prefix="store-slow")
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._closed = False
@@ -167,7 +167,7 @@ def _release(group: list[_Waiting]) -> None:
             waiting.answer.set_exception(waiting.error)
 
 
-def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def _connect(path: Path, *, serve: bool, read_only: bool = False) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}{'?mode=ro' if read_only else ''}",
@@ -181,8 +181,9 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages: hot pages are copied back less often
-            connection.execute("PRAGMA cache_size=-65536")  # KiB
-        connection.execute("PRAGMA mmap_size=268435456")
+            connection.execute(f"PRAGMA cache_size=-{65_536 if serve else 16_384}")  # KiB
+        if serve:  # a command is over soon: it holds less, however large the file
+            connection.execute("PRAGMA mmap_size=268435456")
     except sqlite3.Error:
         raise StartupRefused(
             "The embedded database cannot be opened: its folder must exist and be writable, or set GATEWAY_DATABASE_URL."
