@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.mapping.r4 import OFFICIAL, Index, Value, suggestion
+from gateway.mapping.r4 import OFFICIAL, Index, Value, places, suggestion
 from gateway.mapping.source import Field, Found, Key
 from gateway.mapping.tree import Bad, Ext, FirstStep, Path, Step, Taken, Where
 
@@ -80,6 +80,10 @@ class Resources:
                 raise Bad(path.pos, f"this extension has no part '{url}'{suggestion(url, parent)}")
             if parent is None and url.startswith(OFFICIAL) and index.extension(url) is None:
                 raise Bad(path.pos, f"no such extension is published there{suggestion(url, index.extension_urls())}")
+            known = index.extension(url) if parent is None else None
+            if known is not None and known.contexts and not known.contexts & _where(key, index):
+                where = " or ".join(sorted(known.contexts))
+                raise Bad(path.pos, f"this extension stands on {where}, not here: it is never found")
         return "Extension"
 
 
@@ -88,6 +92,12 @@ def _published(key: Key, index: Index) -> Mapping[str, Value] | None:
     url = key[-1][0] if isinstance(key[-1], tuple) else ""
     found = index.extension(url)
     return found.parts if found is not None else None
+
+
+def _where(key: Key, index: Index) -> frozenset[str]:
+    """What an extension's context may call the element that a key leads to."""
+    type_, *names = (part if isinstance(part, str) else "extension" for part in key)
+    return places(index, type_, ".".join(names))
 
 
 def _value_types(key: Key, index: Index) -> frozenset[str] | None:

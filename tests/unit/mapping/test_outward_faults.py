@@ -351,3 +351,11 @@ def test_the_value_of_a_published_extension_has_its_type(faults: Faults):
     wrong = f"ServiceRequest.extension('{UK_CORE}Extension-UKCore-SourceOfServiceRequest').valueBoolean"
     (fault,) = faults((MAP, "ServiceRequest.doNotPerform", wrong))
     assert "this extension's value is CodeableConcept, not boolean" in fault.message
+
+
+def test_an_extension_is_read_where_it_can_stand(faults: Faults):
+    source = f"extension('{UK_CORE}Extension-UKCore-SourceOfServiceRequest')"
+    wrong = f"ServiceRequest.note.first().{source}.valueCodeableConcept | copy"
+    (fault,) = faults((MAP, "ServiceRequest.code | copy", wrong))
+    assert (fault.file, fault.line, fault.column) == (MAP, 21, 10)
+    assert fault.message == "this extension stands on ServiceRequest, not here: it is never found"
