@@ -203,9 +203,8 @@ def _gathered(
     if tables is None or (strange and not tables.format.more_tables):
         raise SourceContractBroken(UNKNOWN_FORMAT)
     lacking = [name for name, table in tables.format.tables.items() if table.required and name not in tables.rows]
-    if lacking and (
-        whole or any(place for place, _ in sheets)
-    ):  # of a workbook every list is there, or nobody can say who is not
+    is_workbook = any(place for place, _ in sheets)  # one has every list, or nobody can say who is not in it
+    if lacking and (whole or is_workbook):
         raise SourceContractBroken(f"{LACKS_TABLE}: {lacking[0]}")
     return Reading(tables.format, _local(tables.format, written), None, _people(tables))
 

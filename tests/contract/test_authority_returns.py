@@ -1,17 +1,19 @@
 """Every return a synthetic authority writes, through the connector and the maps: recognised, whole, R4."""
 
+import io
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from importlib.resources import files
 
+import openpyxl
 import pytest
 
 import adapters.local_authority
 from gateway import mapping
-from gateway.adapter import Claim, SourceRecord
+from gateway.adapter import Claim, SourceContractBroken, SourceRecord
 from gateway.connectors import returns_drop
-from gateway.connectors.returns_read import read
+from gateway.connectors.returns_read import LACKS_TABLE, read
 from gateway.connectors.returns_shape import read_formats
 from gateway.model import CareClass, MappedResource, Mark
 from gateway.registry import load_manifest
@@ -102,6 +104,18 @@ def test_one_csv_of_the_return_alone_can_be_read(maps: mapping.Maps):
         assert found
         for record in found.values():
             mapped(maps, record)
+
+
+@pytest.mark.parametrize(("gone", "name"), [("List 10", "adoption"), ("List 7", "plans"), ("List 8", "looked_after")])
+def test_a_workbook_without_a_list_that_a_flag_or_a_lock_is_read_from_is_refused_by_the_lists_name(gone: str, name: str):
+    book = openpyxl.load_workbook(io.BytesIO(BODIES["annex a"][1]))
+    del book[gone]
+    out = io.BytesIO()
+    book.save(out)
+    for reading in (lambda: read(FORMATS, out.getvalue(), whole=True), lambda: records(out.getvalue())):
+        with pytest.raises(SourceContractBroken) as refused:
+            reading()
+        assert refused.value.reason == f"{LACKS_TABLE}: {name}"
 
 
 def test_a_child_looked_after_has_one_period_of_care_and_short_breaks_and_ended_care_raise_no_flag(maps: mapping.Maps):
