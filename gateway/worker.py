@@ -63,10 +63,11 @@ class Worker:
 
     async def _parcels(self) -> None:
         """What is to be delivered, all that is due at once: one recipient that is slow holds up a few others for its budget."""
+        parcels, recalls = await due(self._parts), await recall.due(self._parts)
         async with asyncio.TaskGroup() as together:
-            for leased in await due(self._parts):
+            for leased in parcels:
                 together.create_task(self._once(partial(self._deliver, leased)))
-            for called in await recall.due(self._parts):
+            for called in recalls:
                 together.create_task(self._once(partial(self._recall, called)))
         await remind(self._parts)
         self._round += 1

@@ -88,7 +88,7 @@ async def call_back(
     await log.append([replace(entry, person=number, staff_name=by)])
     await parcels.recall(parcel.id, at=at)
     now = await parcels.get(parcel.id)  # its bytes may have left since it was read
-    if now is None or not now.receipt:
+    if now is None or not (now.receipt or now.state is ParcelState.ACKNOWLEDGED):
         return None
     return await recalls.put(now, because, at=at)
 
@@ -120,6 +120,8 @@ async def recheck(parts: Parts) -> int:
     Only a consent that is gone calls back. A relationship that ended, or a death, makes nothing wrong that was right.
     """
     called = 0
+    if not parts.holds_policy(parts.now()):
+        return called
     for moved in await parts.recalls.moved():
         if await _consent_is_gone(parts, moved):
             await call_back(
@@ -135,6 +137,8 @@ async def _consent_is_gone(parts: Parts, moved: Moved) -> bool:
     parcel, route = moved.parcel, parts.registry.routes.get(moved.parcel.route)
     mandate = await parts.mandates.get(parcel.mandate)
     if route is None or mandate is None or not mandate.in_force(parts.now()):
+        return False
+    if parts.policy.organisation(mandate.organisation) is None:
         return False
     types = frozenset({*route.table.types, "Patient", "PractitionerRole"})
     caller = mandated(mandate, parts.policy.organisation, parts.now())
@@ -175,12 +179,14 @@ async def _told(parts: Parts, leased: LeasedRecall, route: Route | None) -> _End
 def _notice(leased: LeasedRecall) -> Resource:
     """A recall as R4 says it, to be written in the recipient's form."""
     notice = leased.notice
+    # What was delivered before receipts were kept with it has none: no form takes that, so a person tells the recipient.
+    receipt = {"groupIdentifier": {"system": RECEIPT, "value": notice.receipt}} if notice.receipt else {}
     return {
         "resourceType": "Task",
         "status": "requested",
         "intent": "order",
         "authoredOn": notice.at.isoformat(),
-        "groupIdentifier": {"system": RECEIPT, "value": notice.receipt},
+        **receipt,
         "focus": {"identifier": {"system": DELIVERY, "value": notice.recalls}},
         "reasonCode": {"coding": [{"system": RECALL_REASON, "code": notice.because.value}]},
     }

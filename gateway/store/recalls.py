@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Integer, LargeBinary, String, and_, bindparam, literal_column, select, update
+from sqlalchemy import BigInteger, Integer, LargeBinary, String, and_, bindparam, literal_column, or_, select, update
 
 from gateway.model import Because, LeasedRecall, Moved, Notice, Parcel, ParcelState
 from gateway.model.parcels import OPEN
@@ -27,7 +27,8 @@ _LIMIT = bindparam("limit", type_=Integer)
 _IS_OPEN = PARCEL.c.state.in_([literal_column(f"'{state}'", String) for state in OPEN])
 _IS_RECALL = PARCEL.c.kind == literal_column("'recall'", String)
 _IS_DELIVERY = PARCEL.c.kind == literal_column("'delivery'", String)
-_SENT = PARCEL.c.receipt != literal_column("''", String)
+_DONE = PARCEL.c.state == literal_column(f"'{ParcelState.ACKNOWLEDGED}'", String)
+_SENT = or_(PARCEL.c.receipt != literal_column("''", String), _DONE)  # of old rows only the state tells
 _LIVING = and_(PERSON.c.number_key == PARCEL.c.number_key, PERSON.c.status != literal_column("'sealed'", String))
 _PERSON = (PERSON.c.id, PERSON.c.number_sealed)
 
@@ -68,7 +69,7 @@ _MOVED = Statement(
     .select_from(PARCEL.join(PERSON, _LIVING))
     .where(
         _IS_DELIVERY,
-        PARCEL.c.state == literal_column(f"'{ParcelState.ACKNOWLEDGED}'", String),
+        _DONE,
         _version != PARCEL.c.facts_version,
     )
     .order_by(PARCEL.c.id)

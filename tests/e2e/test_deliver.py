@@ -511,6 +511,7 @@ def test_no_number_is_in_an_id_an_answer_or_a_log_of_deliveries(world: World, se
         ({"performer": [{"display": "Willow"}]}, "ServiceRequest.performer.identifier"),
         ({"unknown": 1}, "ServiceRequest"),
         ({"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]}, "ServiceRequest"),
+        ({"note": [{"text": "two\u202eowt"}]}, "ServiceRequest.note[0].text"),
     ],
 )
 def test_a_body_that_is_not_what_it_should_be_is_refused_and_not_echoed(

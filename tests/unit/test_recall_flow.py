@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from gateway.errors import InvalidParameter, NotAuthenticated, Refused, SourceContractBroken, SourceTimedOut, TracerDown
 from gateway.flows import recall
@@ -16,6 +17,8 @@ from gateway.flows.parcel_state import parcel_state
 from gateway.flows.submit import submit
 from gateway.model import Because, Parcel, ParcelState, Purpose
 from gateway.ports import LogQuestion, StoredEvent
+from gateway.store.database import Call, Statement
+from gateway.store.parcel_tables import PARCEL
 from tests import delivery_world as place
 from tests.delivery_world import CENTRE, CHILD, NOW, PRACTICE, World
 
@@ -300,3 +303,25 @@ async def test_a_recipient_that_refuses_a_recall_or_has_no_form_for_one_is_told_
     assert await world.store.parcels.again(made.id, world.clock[0])
     assert await tried(world) is ParcelState.HELD
     assert (await parcel(world, made.id)).reason == recall.NO_ROUTE
+
+
+async def test_what_was_delivered_before_receipts_were_kept_is_called_back_by_a_person(world: World) -> None:
+    name = await delivered(world)
+    await world.store.database.write(_one(Call(Statement(update(PARCEL).values(receipt="").returning(PARCEL.c.id)), {})))
+    assert [one.id for one in await world.store.recalls.of(CHILD)] == [name]
+    assert await called_back(world, name) is not None
+    assert await tried(world) is ParcelState.HELD
+    assert await owed(world) == [("recall-unconfirmed", recall.NOT_WRITTEN)]
+
+
+async def test_without_the_active_policy_nothing_is_decided_anew(world: World) -> None:
+    await delivered(world)
+    await world.store.consents.withdraw(CHILD, "share-centres", NOW)
+    world.parts.holds_policy = lambda _: False
+    assert await recall.recheck(world.parts) == 0
+    world.parts.holds_policy = lambda _: True
+    assert await recall.recheck(world.parts) == 1
+
+
+def _one(call: Call) -> Any:
+    return (yield call)
