@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 V := .venv/bin
 GATEWAY_PORT ?= 8000
+PROCESSES ?= 2
 export PYTHONDONTWRITEBYTECODE = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -22,11 +23,11 @@ help: ## what there is
 demo: .venv/ready ## the main job on embedded defaults: sandbox, gateway, one journey, keeps serving (ONCE=1: stops after the journey)
 	@GATEWAY_PORT=$(GATEWAY_PORT) $(V)/python -m sandbox.demo $(if $(ONCE),--once)
 
-test: .venv/ready ## the whole suite; only loopback sockets
-	@$(V)/python -m pytest
+test: .venv/ready ## the whole suite, shared by two processes (PROCESSES=4: by four, 0: by none); only loopback sockets
+	@$(V)/python -m pytest -n $(PROCESSES)
 
 test-postgres: .venv/ready ## the end-to-end tests once more, on PostgreSQL (needs the Debian package postgresql)
-	@TEST_DATABASE=postgresql $(V)/python -m pytest tests/e2e
+	@TEST_DATABASE=postgresql $(V)/python -m pytest -n $(PROCESSES) tests/e2e
 
 check: .venv/ready ## format, lint, types, import contracts, tickets, docs, OpenAPI
 	@$(V)/ruff format --check .

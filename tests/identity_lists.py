@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.store import Keys
 from sandbox import crowd
 from sandbox.demo import GATEWAY
 from sandbox.families import Person, address_of
+from tests.gateway_command import gateway
 
 COLUMNS = ("local_id", "nhs_number", "family", "given", "birth_date", "birth_date_status", "gender", "postcode", "upn")
 
@@ -22,11 +24,15 @@ class Registry:
     environment: Mapping[str, str]
 
     def run(self, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        """The `gateway` command there."""
+        """The `gateway` command there, as a process of its own."""
         command = [GATEWAY, *arguments]
         return subprocess.run(
             command, env=dict(self.environment), input=stdin, capture_output=True, text=True, check=False, timeout=900
         )
+
+    def command(self, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        """The same, in this process: sooner."""
+        return gateway(self.environment, *arguments, stdin=stdin)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """The same, not waited for."""
@@ -70,8 +76,7 @@ options = {{ drop = "{folder}/drop-elsewhere" }}
         **({"GATEWAY_DATABASE_URL": database} if database else {}),
     }
     place = Registry(folder, environment)
-    made = place.run("keys", "create", "--sandbox")
-    assert made.returncode == 0, made.stderr
+    Keys.create_sandbox(folder / "keys")
     return place
 
 

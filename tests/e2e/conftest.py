@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import postgres_server
 import pytest
-from whole_place import Journey, World, a_place, begin_journey, eventually, free_ports, states
+from whole_place import World, a_place, eventually, running, states
 
 from sandbox import demo
 from sandbox.demo import GP
@@ -33,20 +33,8 @@ def _running(place: demo.Place) -> Iterator[World]:
         response.read()
         answers.append(response)
 
-    with demo.running(place), httpx.Client(base_url=place.base, timeout=20, event_hooks={"response": [keep]}) as http:
+    with running(place), httpx.Client(base_url=place.base, timeout=20, event_hooks={"response": [keep]}) as http:
         yield World(place, http, answers)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def journey(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey | None]:
-    """`make demo ONCE=1`, begun with the first test and read by test_demo: it takes its time beside the others."""
-    if not any(item.fspath.basename == "test_demo.py" for item in request.session.items):
-        yield None
-        return
-    begun = begin_journey(tmp_path_factory.mktemp("journey") / "demo", free_ports())
-    yield begun
-    begun.process.kill()
-    begun.process.communicate()
 
 
 @pytest.fixture
@@ -64,8 +52,3 @@ def _healed(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "world" in request.fixturenames:
         request.getfixturevalue("world").heal()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is said of the whole run is asked last; before it, what ends somebody for good, with all that others told of them."""
-    items.sort(key=lambda item: ("over_the_whole_run" in item.name, "is_sealed" in item.name))

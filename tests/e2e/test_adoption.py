@@ -13,12 +13,12 @@ import postgres_server
 import pytest
 from identity_lists import row, write
 from lxml import etree
-from whole_place import World, a_place, eventually, resources, shape, states
+from whole_place import World, a_place, eventually, resources, running, shape, states
 
 from gateway.nhs_number import NhsNumber
 from gateway.ports import LogQuestion
 from gateway.store import Keys, Store, open_store
-from sandbox import authority, demo
+from sandbox import authority
 from sandbox.demo import AUDITOR, CENTRE, GP, VISITOR
 from sandbox.families import AUTHORITY_GSS, BY_KEY, UNKNOWN, address_of
 from sandbox.folders import put
@@ -48,7 +48,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             url = server.__enter__()
             environment.setenv("GATEWAY_DATABASE_URL", url)
         try:
-            with demo.running(place), httpx.Client(base_url=place.base, timeout=20) as http:
+            with running(place), httpx.Client(base_url=place.base, timeout=20) as http:
                 yield World(place, http)
         finally:
             if request.param == "postgresql":

@@ -372,7 +372,9 @@ def test_an_operator_sees_parcels_retries_what_was_held_and_takes_one_back(world
     parcel = accepted(world, senders["centre"], notice("mia", "T-13"))
     eventually(lambda: row(world, parcel, "attempts") >= (1,) and row(world, parcel, "lease") == ("",))
     (line,) = [one for one in world.command("parcel", "list").stdout.splitlines() if parcel in one]
-    assert line.split()[1:4] == ["sent", "1", "gp/notice"]
+    became, attempts, route = line.split()[1:4]
+    assert (became, route) == ("sent", "gp/notice")
+    assert int(attempts) >= 1
     shown = json.loads(world.command("parcel", "show", parcel, "--json").stdout)
     assert (shown["sender"], shown["recipient"], shown["purpose"]) == ("dfe-urn:199901", "ods:A99901", "COC")
     assert holds_a_number(json.dumps(shown)) is None

@@ -4,11 +4,22 @@ import re
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from whole_place import Journey, begin_journey, eventually, free_ports, holds_a_number
 
 GOLDEN = Path(__file__).resolve().parent / "demo.golden.txt"
+
+
+@pytest.fixture
+def journey(tmp_path: Path) -> Iterator[Journey]:
+    """What `make demo ONCE=1` runs."""
+    begun = begin_journey(tmp_path / "demo", free_ports())
+    yield begun
+    begun.process.kill()
+    begun.process.communicate()
 
 
 def without_what_is_new(text: str, port: int) -> str:
@@ -20,7 +31,7 @@ def without_what_is_new(text: str, port: int) -> str:
 
 
 def test_the_journey_is_printed_as_the_golden_transcript_has_it(journey: Journey) -> None:
-    printed, complaints = journey.process.communicate(timeout=120)
+    printed, complaints = journey.process.communicate(timeout=300)
     assert (journey.process.returncode, complaints) == (0, "")
     assert without_what_is_new(printed, journey.port) == GOLDEN.read_text("utf-8")
     assert holds_a_number(printed) is None

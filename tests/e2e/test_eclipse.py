@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from whole_place import World, a_place, holds_a_number, outcome, resources, states
+from whole_place import World, a_place, holds_a_number, outcome, resources, running, states
 
 from gateway.connectors.credential import NOT_ABLE, NOT_ACCEPTED
 from sandbox import demo, eclipse
@@ -52,7 +52,7 @@ def asked_live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         response.read()
         answers.append(response)
 
-    with demo.running(place), httpx.Client(base_url=place.base, timeout=20, event_hooks={"response": [keep]}) as http:
+    with running(place), httpx.Client(base_url=place.base, timeout=20, event_hooks={"response": [keep]}) as http:
         yield World(place, http, answers)
 
 

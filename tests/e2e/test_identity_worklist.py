@@ -88,7 +88,7 @@ def tasks(place: Registry) -> list[tuple[str, str, str]]:
 
 
 def import_(place: Registry, rows: list[dict[str, str]], name: str = "list.csv", *, source: str = "authority") -> str:
-    done = place.run("identity", "import", str(write(place.folder / name, rows)), "--source", source)
+    done = place.command("identity", "import", str(write(place.folder / name, rows)), "--source", source)
     assert done.returncode == 0, done.stderr
     assert holds_a_number(done.stdout + done.stderr) is None
     return done.stdout
@@ -157,7 +157,7 @@ def test_only_a_match_links_and_everything_else_is_a_task_with_a_reason_an_owner
     ]
     assert {owner for kind, _, owner in found if kind == "guardian"} == {"northshire adoption guardian"}
     assert {owner for kind, _, owner in found if kind != "guardian"} == {"northshire records"}
-    listed = place.run("identity", "worklist")
+    listed = place.command("identity", "worklist")
     assert listed.stdout.count("due ") == len(found)
     assert not any(one["family"] in listed.stdout for one in rows)
 
@@ -183,7 +183,7 @@ def test_each_persons_link_is_an_event_and_the_same_file_again_changes_nothing(p
     assert "1 waited: 1 newly linked, 0 not linked. Opened on the work list: 1 bad-row." in said
     assert asked(place, events) == before
     assert [kind for kind, _, _ in tasks(place)] == ["bad-row"]
-    assert place.run("log", "verify").stdout == "The log holds together.\n"
+    assert place.command("log", "verify").stdout == "The log holds together.\n"
 
 
 def test_killed_in_the_middle_the_same_command_goes_on_and_every_good_row_is_linked_once(place: Registry) -> None:
@@ -247,7 +247,7 @@ def test_with_pds_down_nothing_is_lost_and_nothing_is_guessed(place: Registry, o
     (place.folder / "gateway.toml").write_text(
         (place.folder / "gateway.toml").read_text("utf-8").replace("http://127.0.0.1:9", outside), "utf-8"
     )
-    assert place.run("identity", "match", "--source", "authority").returncode == 0
+    assert place.command("identity", "match", "--source", "authority").returncode == 0
     assert linked(place, "LA-1", "LA-2") == {"LA-2": BY_KEY["ben"].nhs_number}
 
 
@@ -260,13 +260,13 @@ def test_a_person_settles_an_item_by_name_and_a_birth_date_that_differs_is_refus
         return str(item.id)
 
     item = asked(place, only)
-    taken = place.run("identity", "take", item, "--by", "Rita Records")
+    taken = place.command("identity", "take", item, "--by", "Rita Records")
     assert taken.stdout == "LA-4\n"
     link = ("identity", "resolve", item, "--outcome", "linked", "--source", "authority", "--by")
-    assert "somebody else" in place.run(*link, "Other Person", stdin=dara.nhs_number).stderr
-    assert "birth date" in place.run(*link, "Rita Records", stdin=BY_KEY["amara"].nhs_number).stderr
+    assert "somebody else" in place.command(*link, "Other Person", stdin=dara.nhs_number).stderr
+    assert "birth date" in place.command(*link, "Rita Records", stdin=BY_KEY["amara"].nhs_number).stderr
     assert linked(place, "LA-4") == {}
-    assert place.run(*link, "Rita Records", stdin=dara.nhs_number).returncode == 0
+    assert place.command(*link, "Rita Records", stdin=dara.nhs_number).returncode == 0
     assert linked(place, "LA-4") == {"LA-4": dara.nhs_number}
     assert tasks(place) == []
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from whole_place import World, a_place, eventually, resources, states
+from whole_place import World, a_place, eventually, resources, running, states
 
 from sandbox import authority_returns, demo
 from sandbox.demo import CENTRE, GP, VISITOR, WORKER
@@ -61,7 +61,7 @@ def place_of_returns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World
     """The whole place with four more sources, each of another format, all of them delivered."""
     plain = a_place(Path(tmp_path_factory.mktemp("returns")))
     place = replace(plain, more=more_sources(plain))
-    with demo.running(place), httpx.Client(base_url=place.base, timeout=20) as http:
+    with running(place), httpx.Client(base_url=place.base, timeout=20) as http:
         world = World(place, http)
         _prepare(world)
         yield world

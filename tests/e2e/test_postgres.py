@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import postgres_server
 import pytest
-from whole_place import World, a_place, eventually, resources, states
+from whole_place import World, a_place, eventually, resources, running, states
 
 from sandbox import demo
 from sandbox.demo import AUDITOR, GP, VISITOR
@@ -26,7 +26,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Worl
     with postgres_server.server() as url, pytest.MonkeyPatch.context() as environment:
         environment.setenv("GATEWAY_DATABASE_URL", url)
         environment.setenv("GATEWAY_BASE_URL", place.base)
-        with demo.running(place):
+        with running(place):
             beside = {"GATEWAY_PORT": str(place.port + 2), "GATEWAY_OPERATIONS_PORT": str(place.port + 3)}
             with (place.folder / "second.log").open("wb") as out:
                 second = subprocess.Popen([demo.GATEWAY, "serve"], env={**place.environment, **beside}, stdout=out, stderr=out)

@@ -19,11 +19,15 @@ from typing import Any
 
 import asyncpg
 import httpx
+import pytest
 
+from gateway.outside import token_client
 from gateway.ports import LogQuestion
 from gateway.store import Keys, open_store
 from sandbox import demo
+from sandbox.demo import seed
 from sandbox.families import BY_KEY, PEOPLE, SUPERSEDED, UNKNOWN
+from tests.gateway_command import gateway
 
 NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
 EVERY_NUMBER = (*(person.nhs_number for person in PEOPLE), *SUPERSEDED, *UNKNOWN)
@@ -49,7 +53,7 @@ class World:
         """One access token for each asker, by the real exchange."""
         held = self._tokens.get(asker)
         if held is None or time.monotonic() - held[1] > TOKEN_KEPT_S:
-            held = self._tokens[asker] = (demo.token(self.place, asker), time.monotonic())
+            held = self._tokens[asker] = (_token(self.place, asker), time.monotonic())
         return held[0]
 
     def headers(self, asker: demo.Asker, **more: str) -> dict[str, str]:
@@ -78,8 +82,7 @@ class World:
 
     def command(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """The `gateway` command beside the serving gateway."""
-        command = [demo.GATEWAY, *arguments]
-        return subprocess.run(command, env=self.place.environment, input=stdin, capture_output=True, text=True, check=False)
+        return gateway(self.place.environment, *arguments, stdin=stdin)
 
     def register(self, asker: demo.Asker, client: str, *scopes: str) -> demo.Asker:
         """The same person at a partner system of their own, registered for this test."""
@@ -170,6 +173,14 @@ class World:
 
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.place.port + 1}/metrics", timeout=5).text
+
+
+def _token(place: demo.Place, asker: demo.Asker) -> str:
+    """What `gateway token` does."""
+    given = (asker.client, asker.organisation, asker.role, asker.purpose, asker.subject, asker.name)
+    asked = token_client.Asked(*given, asker.case or None, asker.scope or "system/*.rs")
+    key = token_client.read_key(place.folder / "clients" / f"{asker.client}.jwk")
+    return str(token_client.exchange(place.base, asked, key)["access_token"])
 
 
 async def _on_postgres(url: str, statement: str, values: Sequence[object]) -> list[Any]:
@@ -268,7 +279,7 @@ def holds_a_number(text: str) -> str | None:
     return next((number for number in EVERY_NUMBER if number in text or number in plain), None)
 
 
-def eventually(holds: Any, *, seconds: float = 10) -> None:
+def eventually(holds: Any, *, seconds: float = 30) -> None:
     """Wait until something holds; the last try may fail the test."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -289,6 +300,21 @@ def free_ports() -> int:
         if all(_is_free(number) for number in (port, port + 1, port + 2, port + 3, port + 100)):
             return port
     raise RuntimeError("no free ports")
+
+
+@contextlib.contextmanager
+def running(place: demo.Place) -> Iterator[None]:
+    """The demonstration's place. What seeds it are the same commands, in this process: test_demo has them as processes."""
+
+    def sooner(place: demo.Place, *arguments: str) -> str:
+        done = gateway(place.environment, *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seed, "gateway", sooner)
+        with demo.running(place):
+            yield
 
 
 def a_place(folder: Path) -> demo.Place:
