@@ -177,7 +177,7 @@ def _entries(listed: list[Any]) -> Iterator[_Entry]:
     for number, item in enumerate(listed, start=1):
         resource = item.get("resource") if isinstance(item, dict) else None
         if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
-            yield _Entry(f"entry {number}", {"resourceType": UNREADABLE, "position": number})
+            yield _Entry(f"entry {number}", {"resourceType": UNREADABLE})
             continue
         kind = resource["resourceType"]
         label = kind if kind in SCHEMAS or kind in _FRAME or kind in OTHERS else _UNKNOWN
@@ -260,11 +260,10 @@ def _records(
     for entry in clinical:
         kind = entry.resource["resourceType"]
         if kind == UNREADABLE:
-            data: Json = {"entry": entry.resource["position"]}
-            yield SourceRecord(schema=UNREADABLE, data=data, where=entry.where, as_of=when, about=about)
+            yield SourceRecord(schema=UNREADABLE, data={}, where=entry.where, as_of=when, about=about)
             continue
         if kind not in SCHEMAS:
-            data = {kind if kind in OTHERS else _UNKNOWN: entry.resource}
+            data: Json = {kind if kind in OTHERS else _UNKNOWN: entry.resource}
             yield SourceRecord(schema=OTHER, data=data, where=entry.where, as_of=when, about=about)
             continue
         if entry.target in seen:

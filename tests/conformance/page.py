@@ -24,6 +24,20 @@ LOOKS = {
 }
 
 
+UNUSABLE = {  # words of a reason -> why nothing may be made of such a file, for whoever reads the table
+    "a resource of the record names another Patient": "A resource is about somebody else than the record's Patient. Whose record "
+    "it is cannot be said, and of the wrong person nothing is shown: the service discards such an answer whole.",
+    "resources of more than one Patient": "A fixture of fragments about several Patients, none of whom is in the file. Which of "
+    "them belong together cannot be said.",
+    "not a structured record: a collection with entries": "A searchset: the answer to another question. What it leaves out "
+    "cannot be told from what there is not.",
+    "no responsible organisation with an ODS code": "The message does not say by a code who sent it. The newest message of each "
+    "sender counts, so what it replaces cannot be told. It waits for its owner.",
+    "an event that is known but not mapped yet": "Demographics, which no answer takes from a source: the tracer's alone are "
+    "shown. The message waits for its owner.",
+}
+
+
 class Judged(Protocol):
     """A row of verdicts.yaml."""
 
@@ -104,12 +118,23 @@ def _samples(rows: Sequence[Row]) -> list[str]:
         exits = Counter(row.exit_code for row in rows if row.adapter == adapter)
         left = sum(row.unmapped for row in rows if row.adapter == adapter)
         lines.append(f"| {adapter} | {exits[0]} | {exits[1]} | {exits[2]} | {left} |")
+    lines += [*_unusable(rows)]
     lines += ["", "| adapter | sample | exit | made | leaves | not mapped | refused, and why |", "|---|---|---|---|---|---|---|"]
     lines += [
         f"| {row.adapter} | {row.sample} | {row.exit_code} | {row.made} | {row.leaves} | {row.unmapped} | {_cell(row.refused)} |"
         for row in rows
     ]
     return lines
+
+
+def _unusable(rows: Sequence[Row]) -> list[str]:
+    """Each file that is unusable as a whole, and why no more may be made of it."""
+    lines = ["", "Files unusable as a whole, and why nothing may be made of them:", ""]
+    for row in rows:
+        if row.exit_code == 2:
+            why = next((text for words, text in UNUSABLE.items() if words in row.refused), "**none**")
+            lines.append(f"- {row.sample}: {_cell(why)}")
+    return lines if len(lines) > 3 else []
 
 
 def _cell(text: str) -> str:

@@ -158,7 +158,7 @@ def test_an_entry_without_a_resource_is_its_own_record_and_the_rest_go_on():
     broken = record(ALLERGY)
     broken["entry"][1:1] = [{"resourceType": "Condition"}, 7]
     first, second, third = split(broken, as_of=NOW).records
-    assert (first.schema, first.where, first.data) == ("gpc-unreadable-entry", "entry 2", {"entry": 2})
+    assert (first.schema, first.where, first.data) == ("gpc-unreadable-entry", "entry 2", {})
     assert second.where == "entry 3"
     assert third.where == "entry 4, AllergyIntolerance"
 
