@@ -131,10 +131,10 @@ def resolve_(
         fail(f"outcome is one of {', '.join(OUTCOMES)}")
     text = typer.get_text_stream("stdin").readline().strip() if outcome == "linked" else ""
 
-    async def work(store: Store, held: Settings) -> str | None:
+    async def work(store: Store, held: Settings) -> str | Heard:
         if outcome != "linked":
             done = await store.work.close(item, by=by, outcome=outcome, at=datetime.now(UTC))
-            return None if done else "there is no open item of this id, or somebody else has taken it"
+            return Heard() if done else "there is no open item of this id, or somebody else has taken it"
         try:
             number = nhs_number.parse(text, allow_test=held.mode == "sandbox")
         except nhs_number.NotAnNhsNumber:
@@ -143,10 +143,12 @@ def resolve_(
             store, held, source, ids, lambda matcher: resolve(matcher, item, by=by, outcome=outcome, number=number)
         )
 
-    refused = stored.run(work)
-    if refused is not None:
-        fail(refused)
+    became = stored.run(work)
+    if isinstance(became, str):
+        fail(became)
     typer.echo(f"Settled: {outcome}.")
+    for line in of_locks(source, became):
+        typer.echo(line)
 
 
 async def _stage(store: Store, held: Settings, file: Path, surveyed: Survey, source: str) -> Staged:

@@ -125,14 +125,15 @@ async def identify(matcher: Matcher, *, told: Callable[[Progress], None]) -> Pro
     return progress
 
 
-async def resolve(matcher: Matcher, item: str, *, by: str, outcome: str, number: NhsNumber | None) -> str | None:
-    """A person's word on one item: linked to this number, or closed without. Why it cannot be; None: done.
+async def resolve(matcher: Matcher, item: str, *, by: str, outcome: str, number: NhsNumber | None) -> str | Heard:
+    """A person's word on one item: linked to this number, or closed without. Why it cannot be; else whom that protects.
 
     What was buried may be linked here and nowhere else: its item is the guardian's.
     """
     subject = await matcher.work.take(item, by=by, at=matcher.now())
     if subject is None:
         return "there is no open item of this id, or somebody else has taken it"
+    heard = Heard()
     if number is not None:
         record = await matcher.records.find(matcher.custodian.source, subject.local_ref)
         if record is None:
@@ -144,9 +145,9 @@ async def resolve(matcher: Matcher, item: str, *, by: str, outcome: str, number:
             return "the birth date is not that of the record: have the record put right and import it again"
         verdict = Verdict("Match", "settled by a person", identity.number)
         settled = replace(_settled(matcher, record, verdict), links=_links(matcher, record, identity.number, by, "work-list"))
-        await _settle(matcher, [settled], by=by, dug_up=True)
+        _, heard = await _settle(matcher, [settled], by=by, dug_up=True)
     await matcher.work.close(item, by=by, outcome=outcome, at=matcher.now())
-    return None
+    return heard
 
 
 async def _chunk(matcher: Matcher, chunk: Sequence[LocalRecord], progress: Progress) -> list[Settled]:
