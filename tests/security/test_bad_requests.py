@@ -122,3 +122,21 @@ def test_a_thousand_headers_or_a_huge_one_do_no_harm(world: World) -> None:
 
 def test_no_nhs_number_is_in_the_log_after_all_of_this(world: World) -> None:
     assert not re.search(r"(?<![0-9])999[0-9]{7}(?![0-9])", world.log_text())
+
+
+def test_a_header_of_ours_that_comes_twice_is_refused_and_recorded(world: World, person: str) -> None:
+    headers = [*world.headers(GP).items(), ("Gateway-Permission-To-View", "given"), ("Gateway-Permission-To-View", "not given")]
+    answer = world.http.get(f"/fhir/Patient/{person}", headers=headers)
+    issue = answer.json()["issue"][0]
+    assert (answer.status_code, issue["expression"]) == (400, ["Gateway-Permission-To-View"])
+    (event,) = world.of_request(answer)
+    assert (event["kind"], event["detail"]["reason"], event["staff_name"]) == ("failure", "header-repeated", GP.name)
+
+
+def test_what_was_not_used_of_a_search_is_said_by_number_and_never_by_name(world: World, person: str) -> None:
+    answer = world.get(GP, f"/fhir/Flag?patient={person}&favourite-colour=vermilion&_count=9")
+    (outcome,) = [entry["resource"] for entry in answer.json()["entry"] if entry["search"]["mode"] == "outcome"]
+    assert "1 of the parameters sent mean nothing here" in json.dumps(outcome)
+    assert answer.json()["link"][0]["url"].endswith(f"/fhir/Flag?patient={person}&_count=9")
+    assert "vermilion" not in answer.text
+    assert "favourite" not in answer.text
