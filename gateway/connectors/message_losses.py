@@ -17,7 +17,7 @@ Told = Literal["died", "taken-back"]
 
 _STATUS: Final = "Extension-CareConnect-DeathNotificationStatus-1"
 _TAKEN_BACK: Final = "U"
-_SPOT_SYSTEMS: Final = re.compile(r"https://fhir\.nhs\.uk/STU3/(?:CodeSystem|ValueSet)/DCH-BloodSpotOutcome[A-Z0-9]*-1")
+_SPOT_SYSTEMS: Final = re.compile(r"https://fhir\.nhs\.uk/STU3/(?:CodeSystem|ValueSet)/DCH-BloodSpotOutcome[A-Za-z0-9]*-1")
 _BABY_DIED: Final = frozenset(("905", "946621000000102"))  # not screened: the baby died
 
 
@@ -35,11 +35,11 @@ def screening_says_died(procedures: Sequence[Tree]) -> bool:
     """Whether a blood spot was not screened because the baby had died."""
     outcomes = (each.get("outcome") for each in procedures if isinstance(each, dict))
     codings = (coding for one in outcomes if isinstance(one, dict) for coding in objects(one.get("coding")))
-    return any(coding.get("code") in _BABY_DIED and _is_of_screening(coding) for coding in codings)
+    return any(str(coding.get("code")).strip() in _BABY_DIED and _is_of_screening(coding) for coding in codings)
 
 
 def _is_of_screening(coding: Mapping[str, Tree]) -> bool:
-    system = str(coding.get("system"))
+    system = str(coding.get("system")).strip()
     return system == "http://snomed.info/sct" or _SPOT_SYSTEMS.fullmatch(system) is not None
 
 

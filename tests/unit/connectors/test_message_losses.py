@@ -42,6 +42,8 @@ def test_a_death_is_told_unless_it_is_taken_back(person: dict[str, Any], told: s
         (f"{SPOT}-1", "946621000000102", True),
         ("http://snomed.info/sct", "946621000000102", True),
         (f"{SPOT}PKU-1", "905", True),
+        (f"{SPOT}Phenylketonuria-1", "905", True),  # as the published code system calls itself
+        (f"{SPOT}-1 ", " 905", True),
         (f"{SPOT}-1", "904", False),
         ("https://example.org/other", "905", False),
         (f"{SPOT}-1", "428655008", False),
