@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Self
 
+from gateway.mapping.arguments import check_arguments
 from gateway.mapping.codes import CodeMap
 from gateway.mapping.functions import SHARED, Function
 from gateway.mapping.plan import Check, Condition, Guard, Hop, Stream, Use, Way
@@ -186,8 +187,7 @@ class Scope:
                 hint = "use | reference" if type_ == "Reference" else "leave copy out" if type_ != "object" else "name its parts"
                 raise Bad(call.pos, f"copy takes a whole element, this is {type_} ({hint})")
             return (type_,)
-        if not function.least <= len(call.arguments) <= len(function.arguments):
-            raise Bad(call.pos, f"{call.name} takes {', '.join(function.arguments) or 'no arguments'}")
+        check_arguments(call, function)
         if call.name == "ref":
             block = str(call.arguments[0])
             if block not in self.labels:

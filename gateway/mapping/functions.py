@@ -286,6 +286,7 @@ class Function:
     gives: str  # R4 type name, or "Anything" for the type that came in
     arguments: tuple[str, ...]  # names of those an author gives
     least: int  # how many of them are needed
+    kinds: tuple[type, ...] = ()  # what each of them is
 
 
 def describe(call: Callable[..., Any]) -> Function:
@@ -299,7 +300,8 @@ def describe(call: Callable[..., Any]) -> Function:
         if hints[name] not in (str, int, float, bool, Targets):
             raise TypeError("an argument of a mapping function is a constant")
     least = len(arguments) - len(call.__defaults__ or ())
-    return Function(call, takes_run, _fhir_name(hints[value]), gives, tuple(arguments), least)
+    kinds = tuple(hints[name] for name in arguments)
+    return Function(call, takes_run, _fhir_name(hints[value]), gives, tuple(arguments), least, kinds)
 
 
 def _fhir_name(hint: Any) -> str:

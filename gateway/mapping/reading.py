@@ -151,9 +151,10 @@ class MapReader:
 
     def raw(self, node: yaml.Node) -> str:
         """A scalar's text unstripped, so that columns hold."""
-        if isinstance(node, yaml.ScalarNode):
+        if isinstance(node, yaml.ScalarNode) and not node.tag.startswith("!"):
             return str(node.value)
-        raise Bad(at(node), "expected a text")
+        hint = ": YAML keeps a word after ! for itself, write the value in quotes" if node.tag.startswith("!") else ""
+        raise Bad(at(node), f"expected a text{hint}")
 
     def block(self, key: yaml.ScalarNode, node: yaml.Node) -> Block | None:
         """One resource block."""
