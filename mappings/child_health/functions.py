@@ -42,7 +42,7 @@ _PLAUSIBLE: Final[Mapping[str, tuple[Mapping[str, Decimal], int, int]]] = {
     "score": ({"": Decimal(1)}, 0, 60),
 }
 _FLAGS: Final = "urn:shared-care-gateway:CodeSystem:plausibility"
-_BLOOD_SPOT: Final = re.compile(r"https://fhir\.nhs\.uk/STU3/(?:CodeSystem|ValueSet)/DCH-BloodSpotOutcome-1")
+_BLOOD_SPOT: Final = re.compile(r"https://fhir\.nhs\.uk/STU3/(?:CodeSystem|ValueSet)/DCH-BloodSpotOutcome[A-Za-z0-9]*-1")
 _SNOMED: Final = "http://snomed.info/sct"
 _IN_R4: Final = {"suspended": "on-hold", "aborted": "stopped"}
 _EVENT_STATUS: Final = frozenset(

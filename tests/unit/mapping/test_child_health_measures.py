@@ -91,7 +91,7 @@ def codings(*sent: tuple[str, str]) -> list[tuple[str, str]]:
     return [(coding["system"], coding["code"]) for coding in outcome_in_snomed(concept)["coding"]]
 
 
-@pytest.mark.parametrize("system", [f"{OWN}-1", f"{OWN}-1".replace("CodeSystem", "ValueSet"), f" {OWN}-1 "])
+@pytest.mark.parametrize("system", [f"{OWN}-1", f"{OWN}PKU-1", f"{OWN}-1".replace("CodeSystem", "ValueSet"), f" {OWN}-1 "])
 @pytest.mark.parametrize("code", ["429106008", "428655008", "429726000", "946621000000102"])
 def test_a_snomed_code_under_the_services_own_system_comes_under_snomeds_first_and_stays_as_sent(system: str, code: str) -> None:
     assert codings((system, code)) == [(SNOMED, code), (system, code)]
