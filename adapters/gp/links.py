@@ -51,7 +51,8 @@ def staff_names(resources: list[Json]) -> dict[str, str]:
 
 def own_id(resource: Json) -> str:
     """The id of this answer, without the mark of a contained one."""
-    return str(resource.get("id", "")).removeprefix("#")
+    found = resource.get("id", "")
+    return (found if found.__class__ is str else str(found)).removeprefix("#")
 
 
 def business_identifier(resource: Json) -> str:
@@ -74,18 +75,18 @@ def canonical(resource: Json) -> bytes:
 
 def reference_of(value: Any) -> str:
     """What a Reference says, or nothing."""
-    return text_of(value.get("reference")) if isinstance(value, dict) else ""
+    return text_of(value.get("reference")) if value.__class__ is dict else ""
 
 
 def text_of(value: Any) -> str:
     """A text, or nothing."""
-    return value if isinstance(value, str) else ""
+    return value if value.__class__ is str else ""
 
 
 def dicts(parent: Any, name: str) -> list[Json]:
     """The objects of a list, whatever else stands there."""
-    children = parent.get(name) if isinstance(parent, dict) else None
-    return [child for child in children if isinstance(child, dict)] if isinstance(children, list) else []
+    children = parent.get(name) if parent.__class__ is dict else None
+    return [child for child in children if child.__class__ is dict] if children.__class__ is list else []
 
 
 def _walk(value: Any, links: Mapping[str, str], names: Mapping[str, str], given: frozenset[str]) -> Any:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from gateway.mapping.tree import Block, Either, Ext, FirstStep, Group, Line, Name, Path, Where, flow_paths
 from gateway.resource import Typed
 
@@ -38,12 +40,12 @@ class Accounting:
         return self.mapped + self.ignored + self.withheld + self.unmapped_leaves
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """A value of the record and where it stands."""
+class Spot(msgspec.Struct):
+    """A value of the record and where it stands; and of each field that was asked for, the values in it."""
 
     place: Place
     value: Any
+    fields: "dict[str, list[Spot]] | None" = None
 
 
 def account(
@@ -56,20 +58,31 @@ def account(
     """A record and what was done with it -> the accounting."""
     every = dict(leaves(Spot((), data)))
     root = Spot((), data)
-    spots = {id(spot.value): spot for spot in _all(root)}  # items are found again by identity: they are parts of the record
+    spots: dict[int, Spot] = {}
+
+    def spot_of(item: Any) -> Spot:
+        """Items are found again by identity: they are parts of the record, or all of it."""
+        if item is None:
+            return Spot((), None)
+        if item is data:
+            return root
+        if not spots:
+            spots.update({id(spot.value): spot for spot in _all(root)})
+        return spots.get(id(item), root)
+
     mapped: set[Place] = set()
     for block, item in made:
-        cover(block, root, spots.get(id(item), root), mapped)
+        cover(block, root, root if item is None else spot_of(item), mapped)
     skipped: set[Place] = set()
     for block, item in left_out:
-        cover(block, root, Spot((), None) if item is None else spots.get(id(item), root), skipped)
+        cover(block, root, spot_of(item), skipped)
     for path in ignored:
         _filters(path, (root,), skipped)
         for spot in reach(path, (root,)):
             skipped.add(spot.place)
     kept_back: set[Place] = set()
     for block, item in refused:
-        cover(block, root, Spot((), None) if item is None else spots.get(id(item), root), kept_back)
+        cover(block, root, spot_of(item), kept_back)
     done = closed(mapped, every)
     rest = every.keys() - done
     left = closed(skipped, rest)
@@ -186,9 +199,15 @@ def _is(spot: Spot, name: str, wanted: tuple[str, ...]) -> bool:
 
 
 def _child(spot: Spot, name: str) -> list[Spot]:
-    if isinstance(spot.value, dict) and spot.value.get(name) is not None:
-        return _flat(Spot((*spot.place, name), spot.value[name]))
-    return []
+    if not isinstance(spot.value, dict) or spot.value.get(name) is None:
+        return []
+    fields = spot.fields
+    if fields is None:
+        fields = spot.fields = {}
+    found = fields.get(name)
+    if found is None:  # a record's lines all begin at the same few fields
+        found = fields[name] = _flat(Spot((*spot.place, name), spot.value[name]))
+    return found
 
 
 def _flat(spot: Spot) -> list[Spot]:
@@ -213,9 +232,9 @@ def _parts(spot: Spot) -> list[Spot]:
 
 def leaves(spot: Spot) -> Iterator[tuple[Place, Any]]:
     """Every simple value below a place that is not blank."""
-    parts = _parts(spot)
-    blank = spot.value is None or (isinstance(spot.value, str) and not spot.value.strip())
-    if not isinstance(spot.value, dict | list) and not blank:
-        yield spot.place, spot.value
-    for part in parts:
-        yield from leaves(part)
+    value = spot.value
+    if isinstance(value, dict | list):
+        for part in _parts(spot):
+            yield from leaves(part)
+    elif value is not None and not (isinstance(value, str) and not value.strip()):
+        yield spot.place, value

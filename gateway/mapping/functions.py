@@ -244,7 +244,8 @@ def reference(run: Run, value: Reference, targets: Targets) -> Reference | None:
         type_, _, rest = named.strip().partition("/")
         type_ = STU3_TYPES.get(type_, type_)
         if type_ in targets:
-            ours = our_reference(f"{type_}/{rest}", run)
+            usual = rest and type_ != "Patient" and "/" not in rest and "#" not in rest
+            ours = f"{type_}/{run.ctx.mint(type_, rest)}" if usual else our_reference(f"{type_}/{rest}", run)
             if ours:
                 made["reference"] = ours
     shown = whole.get("display")
