@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from time import monotonic
 
 import structlog
 
@@ -17,7 +18,7 @@ from gateway.model import LeasedParcel, LeasedRecall
 from gateway.registry import ActiveSource
 
 TICK_S = 1.0
-RECHECKED_EVERY = 5  # ticks: a consent that is withdrawn reaches those who were given something within seconds
+RECHECK_S, RECHECK_SHARE = 5.0, 0.02  # what was delivered is looked at this often, and never for more than this share of the time
 TOGETHER = 64  # deliveries that are recorded in one transaction; a crash brings that many again
 Due = Callable[[], Awaitable[None]]
 _log = structlog.get_logger()
@@ -28,7 +29,7 @@ class Worker:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._round = 0
+        self._rechecked_next = 0.0
 
     async def run(self) -> None:
         """Until cancelled. A failure is logged by its kind and tried again at the next tick.
@@ -39,6 +40,7 @@ class Worker:
             both.create_task(self._again(self._upkeep))
             both.create_task(self._again(self._deliveries))
             both.create_task(self._again(self._parcels))
+            both.create_task(self._again(self._recheck))
 
     async def tick(self) -> None:
         """Everything due once."""
@@ -70,9 +72,6 @@ class Worker:
             for called in recalls:
                 together.create_task(self._once(partial(self._recall, called)))
         await remind(self._parts)
-        self._round += 1
-        if self._round % RECHECKED_EVERY == 0:
-            await self._once(self._recheck)
 
     async def _deliver(self, leased: LeasedParcel) -> None:
         became = await deliver(self._parts, leased)
@@ -83,7 +82,15 @@ class Worker:
         _log.info("recall.tried", delivery=leased.parcel.route, attempt=leased.parcel.attempts, became=became or "lost")
 
     async def _recheck(self) -> None:
-        await recall.recheck(self._parts)
+        """Whose consent is gone since: within seconds, and in a place that delivers very much within a minute or two."""
+        started = monotonic()
+        if started < self._rechecked_next:
+            return
+        try:
+            await recall.recheck(self._parts)
+        finally:
+            took_s = monotonic() - started
+            self._rechecked_next = monotonic() + max(RECHECK_S, took_s / RECHECK_SHARE)
 
     async def _deliveries(self) -> None:
         for source in self._parts.registry.sources.values():

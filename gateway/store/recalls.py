@@ -122,7 +122,7 @@ class StoredRecalls:
 
     async def moved(self, limit: int = 20) -> Sequence[Moved]:
         """Delivered parcels of whose person something changed since the facts were read for them."""
-        rows = await self._database.read(_MOVED, {"limit": limit})
+        rows = await self._database.read_long(_MOVED, {"limit": limit})  # looks at every row that was delivered
         return [Moved(parcel_of(self._keys, row[3:]), open_number(self._keys, row[0], row[1]), int(row[2])) for row in rows]
 
     async def looked_at(self, parcel: str, version: int) -> None:
