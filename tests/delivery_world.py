@@ -21,7 +21,7 @@ from gateway.ports import Client, Traced
 from gateway.registry import Registry, Route, load_manifest
 from gateway.store import Keys, Store, open_store
 from gateway.systems import LOCAL_ROLE, SDS_JOB_ROLE
-from tests import fakes
+from tests import fakes, migrated
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 CHILD = NhsNumber("9990000107")
@@ -138,7 +138,7 @@ async def opened(folder: Path, *, keys: Keys | None = None, deliverer: Deliver |
     clock, taker, tracer = [now], Taker(), Tracer({CHILD.value: child()})
     keys = keys or Keys.create_sandbox(folder / "keys")
     store = await open_store(
-        f"sqlite:///{folder / 'gateway.db'}", keys, name="test", traces_per_second=1000, clock=lambda: clock[0]
+        migrated.sqlite(folder / "gateway.db"), keys, name="test", traces_per_second=1000, clock=lambda: clock[0]
     )
     held_maps, lane = maps()
     routes = {name: route(name, deliverer or taker) for name in AGREEMENTS}
