@@ -95,6 +95,9 @@ class Identity:
             return outcome
         if outcome.traced.number != number:
             superseded = (*superseded, number)
+            row = await self.persons.by_number(outcome.traced.number)
+        if row is not None and row.status == "live":  # sources may keep any of the old numbers, whichever is asked by
+            superseded = (*superseded, *(old for old in row.replaced if old not in superseded))
         if alias == outcome.person:
             alias = None
         return identity_of(outcome.traced, outcome.person, alias, superseded, outcome.at, now - outcome.at >= self._ages.fresh)

@@ -20,6 +20,7 @@ class PersonRow:
     trace: Traced | None
     traced_at: datetime | None
     expired: bool  # an event said the trace is out of date
+    replaced: tuple[NhsNumber, ...] = ()  # live: the numbers that PDS said this one replaced; sources may still keep them
 
 
 class Persons(Protocol):

@@ -5,11 +5,12 @@ import base64
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Integer, LargeBinary, String, bindparam, case, literal_column, or_, select, update
+from sqlalchemy import BigInteger, Integer, LargeBinary, String, bindparam, case, exists, literal_column, or_, select, update
 
 from gateway.model import PersonId
 from gateway.nhs_number import NhsNumber
@@ -31,6 +32,7 @@ _LIVE = literal_column("'live'", String)
 _SEALED = literal_column("'sealed'", String)
 _ID = bindparam("id", type_=String)
 _NUMBER = bindparam("number_key", type_=LargeBinary)
+_OLD = PERSON.alias("old")
 _COLUMNS = (
     PERSON.c.id,
     PERSON.c.number_key,
@@ -40,6 +42,10 @@ _COLUMNS = (
     PERSON.c.trace_sealed,
     PERSON.c.traced_at,
     PERSON.c.expired,
+    exists(select(literal_column("1")).where(_OLD.c.successor == PERSON.c.id)).label("has_replaced"),
+)
+_REPLACED = Statement(
+    select(_OLD.c.id, _OLD.c.number_sealed).where(_OLD.c.successor == _ID).order_by(_OLD.c.created_at, _OLD.c.id)
 )
 
 _BY_NUMBER = Statement(
@@ -124,13 +130,13 @@ class StoredPersons:
 
     async def by_number(self, number: NhsNumber) -> PersonRow | None:
         """The row of a number; a sealed one only where there is no other."""
-        return self._one(await self._database.read(_BY_NUMBER, {"number_key": self._keys.number_key(number)}))
+        return await self._whole(await self._database.read(_BY_NUMBER, {"number_key": self._keys.number_key(number)}))
 
     async def by_id(self, person: PersonId) -> PersonRow | None:
         """The row of an id we gave out."""
         if not is_storable(person):
             return None
-        return self._one(await self._database.read(_BY_ID, {"id": person}))
+        return await self._whole(await self._database.read(_BY_ID, {"id": person}))
 
     async def admit(self, traced: Traced, at: datetime) -> PersonId:
         """The new row, or the one that is there."""
@@ -272,10 +278,18 @@ class StoredPersons:
         sealed = self._keys.seal("number-sealing", plain, b"trace", person.encode())
         return {"trace_sealed": sealed, "traced_at": maybe_micros(at)}
 
+    async def _whole(self, rows: Sequence[Row]) -> PersonRow | None:
+        """With the numbers it replaced, which few people have: only then are they asked for."""
+        row = self._one(rows)
+        if row is None or row.status != "live" or not rows[0][-1]:
+            return row
+        found = await self._database.read(_REPLACED, {"id": row.person})
+        return replace(row, replaced=tuple(open_number(self._keys, old, sealed) for old, sealed in found))
+
     def _one(self, rows: Sequence[Row]) -> PersonRow | None:
         if not rows:
             return None
-        person, _, number_sealed, status, successor, trace_sealed, traced_at, expired = rows[0]
+        person, _, number_sealed, status, successor, trace_sealed, traced_at, expired, _ = rows[0]
         trace = None
         if trace_sealed is not None:
             held = _decode(opened(self._keys, "number-sealing", trace_sealed, b"trace", person.encode()))

@@ -66,10 +66,15 @@ class FakePersons:
 
     async def by_number(self, number: NhsNumber) -> PersonRow | None:
         found = [row for row in self.rows.values() if row.number == number]
-        return min(found, key=lambda row: row.status == "sealed", default=None)
+        return self.whole(min(found, key=lambda row: row.status == "sealed", default=None))
 
     async def by_id(self, person: PersonId) -> PersonRow | None:
-        return self.rows.get(person)
+        return self.whole(self.rows.get(person))
+
+    def whole(self, row: PersonRow | None) -> PersonRow | None:
+        if row is None or row.status != "live":
+            return row
+        return replace(row, replaced=tuple(old.number for old in self.rows.values() if old.successor == row.person))
 
     async def admit(self, traced: Traced, at: datetime) -> PersonId:
         row = await self.by_number(traced.number)
@@ -297,6 +302,16 @@ async def test_supersession_is_stored_even_where_nobody_asked_before(world: Worl
     assert identity.person is not None
     assert alias is not None
     assert alias.successor == identity.person
+
+
+async def test_whoever_asks_by_the_new_number_is_given_the_old_ones_that_sources_may_still_keep(world: World) -> None:
+    world.tracer.answers[OLD] = traced(NEW)
+    await world.person(OLD)
+    world.tracer.answers[NEW] = traced(NEW)
+    by_number = await world.person(NEW)
+    assert by_number.person is not None
+    by_id = await world.person(by_number.person)
+    assert by_number.superseded == by_id.superseded == (OLD,)
 
 
 async def test_rows_that_supersede_in_a_circle_answer_nothing(world: World) -> None:

@@ -77,7 +77,10 @@ async def test_a_superseded_number_leads_to_the_new_ones_row_through_every_step(
         assert (row.status, row.successor, row.trace) == ("superseded", third, None)
     row = await store.persons.by_number(CHILD)
     assert row is not None
-    assert (row.person, row.successor) == (first, third)
+    assert (row.person, row.successor, row.replaced) == (first, third, ())
+    for newest in (await store.persons.by_number(THIRD), await store.persons.by_id(third)):
+        assert newest is not None
+        assert set(newest.replaced) == {CHILD, OTHER}
     assert await store.persons.supersede(OTHER, replace(PLAIN, number=THIRD), NOW) == third
 
 
