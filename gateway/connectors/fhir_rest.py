@@ -36,15 +36,14 @@ from gateway.adapter import (
     Tools,
     Want,
 )
+from gateway.connectors.fhir_structs import OF_NOBODY, SCHEMA, UNKEYED, of_structs, only, read_structs
 from gateway.errors import StartupRefused
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
 from gateway.resource import Several, Typed, instant
 
 Records: TypeAlias = tuple[Sequence[SourceRecord], bool]  # and whether the source added an OperationOutcome
-SCHEMA: Final = "fhir-r4"
 CAP_BYTES: Final = 8_000_000  # of all pages of one search
 PAGES: Final = 20
-UNKEYED: Final = "a resource does not say whose it is"
 NOT_A_BUNDLE: Final = "not a FHIR Bundle in JSON"
 
 _NUMBER = ":nhs_number"
@@ -52,9 +51,6 @@ _NUMBER_ENCODED = quote_plus(_NUMBER).encode()
 _HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/fhir+json"}
 _LATER = frozenset((408, 425, 429, 500, 502, 503, 504))
 _ABOUT = ("subject", "patient", "beneficiary", "for")  # where R4 types name their patient
-_OF_NOBODY = frozenset(  # types that are about no patient, and come along with what is
-    ("Organization", "Practitioner", "PractitionerRole", "Location", "HealthcareService", "Medication", "Substance", "Endpoint")
-)
 _AGAIN_AFTER = 63  # answers read piece by piece before one is tried whole again
 _NEVER = frozenset(("Patient", "OperationOutcome"))  # evidence, and a warning: no records
 
@@ -208,48 +204,6 @@ def parse(body: bytes) -> Mapping[str, Any]:
     return found
 
 
-def read_structs(body: bytes, reader: mapping.Reader) -> Any | None:
-    """A Bundle whose resources are all of the usual shape, read at once; None: piece by piece."""
-    return reader.read_all(body)
-
-
-def of_structs(entries: Sequence[Any], now: datetime) -> Sequence[SourceRecord]:
-    """Its entries -> records, the resources about one person in one. No Patient is among them: whose each is, it says itself.
-
-    Raises `SourceContractBroken` for one that does not.
-    """
-    of_nobody = Several([], [], [])
-    about: dict[str, Several] = {}
-    known: dict[type[msgspec.Struct], tuple[str, bool, str]] = {}
-    number: str | None = None
-    here = of_nobody
-    for place, entry in enumerate(entries, start=1):
-        form = entry.resource
-        found = known.get(form.__class__)
-        if found is None:
-            kind = str(form.__struct_config__.tag)
-            found = known[form.__class__] = kind, kind in _OF_NOBODY, mapping.naming(kind) or ""
-        kind, names_nobody, name = found
-        if names_nobody:
-            together = of_nobody
-        else:
-            stated = mapping.number_of(getattr(form, name, UNSET))
-            if stated is None:
-                raise SourceContractBroken(UNKEYED)
-            if stated != number:  # nearly always the one before
-                number, here = stated, about.setdefault(stated.replace(" ", ""), Several([], [], []))
-            together = here
-        meta = form.meta
-        together.resources.append(Typed(form, kind, entry.met))
-        together.places.append(place)
-        together.updated.append(None if meta is UNSET or meta.lastUpdated is UNSET else meta.lastUpdated)
-    claims = {Claim(nhs_number=number): several for number, several in about.items()}
-    records = [SourceRecord(SCHEMA, several, "entries", now, claim) for claim, several in claims.items()]
-    if of_nobody.resources:
-        records.append(SourceRecord(SCHEMA, of_nobody, "entries", now, _only(set(claims))))
-    return records
-
-
 def read_bundle(body: bytes, reader: mapping.Reader) -> Mapping[str, Any]:
     """A Bundle with every resource typed that can be. Raises `SourceContractBroken`."""
     try:
@@ -296,7 +250,7 @@ def several_of(bundle: Mapping[str, Any], gives: frozenset[str], now: datetime) 
             continue
         if type_ not in gives:
             continue
-        if type_ in _OF_NOBODY:
+        if type_ in OF_NOBODY:
             here = of_nobody
         else:
             whose = _claim(resource, patients, said)
@@ -308,7 +262,7 @@ def several_of(bundle: Mapping[str, Any], gives: frozenset[str], now: datetime) 
         here.updated.append(_updated(resource))
     records = [SourceRecord(SCHEMA, several, "entries", now, one) for one, several in about.items()]
     if of_nobody.resources:
-        records.append(SourceRecord(SCHEMA, of_nobody, "entries", now, _only({*patients.values(), *about})))
+        records.append(SourceRecord(SCHEMA, of_nobody, "entries", now, only({*patients.values(), *about})))
     return records, outcome
 
 
@@ -376,12 +330,6 @@ def _number_in(identifiers: Any) -> str | None:
             number: str = identifier["value"]
             return number
     return None
-
-
-def _only(claims: set[Claim]) -> Claim:
-    if len(claims) != 1:
-        raise SourceContractBroken(UNKEYED)
-    return claims.pop()
 
 
 def _day(text: Any) -> date | None:

@@ -5,7 +5,6 @@ not known counts as the most restricted, so what carries it stays here.
 """
 
 import asyncio
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from msgspec import UNSET
 
 from gateway.adapter import LOCKED_AT_SOURCE
 from gateway.disclosure.labels import labelled, labels_of, not_for_family, raised
+from gateway.disclosure.paging import Page, page_of
 from gateway.disclosure.provenance import provenance
 from gateway.disclosure.ready import UNKNOWN_LABEL, Paths, Ready, Work, readied, taken_out, work_of
 from gateway.disclosure.stripping import PATIENT_KEEPS, PATIENT_PATHS, strip
@@ -43,18 +43,8 @@ from gateway.resource import Typed, encoded, name_of
 __all__ = ["Page", "Ready", "disclose", "disclose_in_turns", "readied"]
 
 KEPT = 1_024  # short ways kept for one set of circumstances; past that they are made for each answer
-ENTRY_BYTES = 160  # what a Bundle entry adds to its resource: fullUrl and search
 AT_A_TIME = 128  # resources decided before somebody may look at the clock: well under a millisecond
 TURN_S = 0.002  # others get their turn this often
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """How much one answer holds, and after which key it goes on (the `next_key` of the page before)."""
-
-    count: int
-    max_bytes: int
-    after_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +145,7 @@ def _disclosing(
     if "Provenance" in run.wanted:
         _add_provenance(run, released, identity, person)
     patient = _patient(run, identity, person)
-    chosen, next_key = _page(patient, {key: given[1] for key, given in released.items()}, page)
+    chosen, next_key = page_of(patient, {key: given[1] for key, given in released.items()}, page)
     return Disclosure(
         permit=recorded,
         identity=identity,
@@ -397,28 +387,3 @@ def _add_provenance(
         hidden = Mark.LOCATING in run.permit.strip
         made = provenance(run.permit.terms[source], given, identity, person, run.policy, protected=hidden)
         released[f"Provenance/{made.body['id']}"] = (given[0][0], msgspec.structs.replace(made, encoded=encoded(made.body)))
-
-
-def _page(patient: Disclosed | None, released: Mapping[str, Disclosed], page: Page) -> tuple[tuple[Disclosed, ...], str | None]:
-    """All that may leave -> one page of it in a fixed order, the Patient first, and the key to go on after."""
-    first = f"Patient/{patient.body['id']}" if patient else ""
-    after = page.after_key or ""
-    keys = sorted(released)
-    if after and not after.startswith("Patient/"):
-        keys = keys[bisect_right(keys, after) :]
-    if patient is not None and not after:
-        keys.insert(0, first)
-    chosen: list[Disclosed] = []
-    size = 0
-    if len(keys) <= page.count:  # nearly always all of it
-        whole = [patient if patient is not None and key == first else released[key] for key in keys]
-        if sum([len(item.encoded) for item in whole]) + ENTRY_BYTES * len(whole) <= page.max_bytes:
-            return tuple(whole), None
-    for key in keys:
-        item = patient if patient is not None and key == first else released[key]
-        size += len(item.encoded) + ENTRY_BYTES
-        if chosen and (len(chosen) >= page.count or size > page.max_bytes):
-            last = chosen[-1].body
-            return tuple(chosen), f"{last['resourceType']}/{last['id']}"
-        chosen.append(item)
-    return tuple(chosen), None

@@ -9,7 +9,8 @@ from policy_world import EVERY_TYPE, PERSON, SOURCES, facts, identity, mapped, p
 
 from gateway import systems
 from gateway.consent import decide
-from gateway.disclosure import ENTRY_BYTES, Page, disclose
+from gateway.disclosure import Page, disclose
+from gateway.disclosure.paging import ENTRY_BYTES
 from gateway.errors import InternalFault, PolicyNotActive
 from gateway.model import (
     CareClass,
