@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.registry import installed
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -37,7 +39,7 @@ def test_gateway_check_passes_from_the_wheel_in_an_empty_folder(unpacked: Path, 
     done = run(unpacked, tmp_path, "-c", "from gateway.cli import main; main(['check'])")
     assert done.returncode == 0, done.stderr
     assert "maps load without a fault" in done.stdout
-    assert "5 manifests are whole" in done.stdout
+    assert f"{len(installed())} manifests are whole" in done.stdout
 
 
 def test_nothing_but_the_product_is_in_the_wheel(unpacked: Path) -> None:

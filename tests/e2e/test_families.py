@@ -156,7 +156,7 @@ def test_a_person_invalidated_later_is_sealed_and_the_number_starts_anew_if_it_e
     petra = BY_KEY["petra"].nhs_number
     (patient,) = resources(world.find(VISITOR, petra), "Patient")
     world.sandbox("invalidated", "pds", petra)
-    world.change("update person set expired = 1 where id = ?", patient["id"])  # as a change event does
+    world.change("update person set expired = true where id = ?", patient["id"])  # as a change event does
     nobody = world.find(VISITOR, "9990021317")
     assert shape(world.find(VISITOR, petra)) == shape(nobody)
     by_id = world.get(VISITOR, f"/fhir/Immunization?patient={patient['id']}")

@@ -101,7 +101,7 @@ def test_whoever_asks_for_all_or_nothing_gets_nothing_when_a_source_is_missing(w
 
 def test_the_tracer_down_is_503_for_known_unknown_invalidated_numbers_and_ids_alike(world: World) -> None:
     (patient,) = resources(world.find(VISITOR, BY_KEY["farah"].nhs_number), "Patient")
-    world.change("update person set expired = 1")  # no trace may be used again: PDS has to be asked
+    world.change("update person set expired = true")  # no trace may be used again: PDS has to be asked
     world.sandbox("down", "pds")
     try:
         answers = [
@@ -138,7 +138,7 @@ def test_the_tracers_429_is_503_with_a_time_to_wait(world: World) -> None:
 
 @pytest.mark.parametrize("fault", ["slow", "reset", "500", "bad-json", "html", "truncated", "wrong-child"])
 def test_no_broken_answer_of_the_tracer_is_taken_for_a_person(fault: str, world: World) -> None:
-    world.change("update person set expired = 1")
+    world.change("update person set expired = true")
     world.sandbox(fault, "pds")
     answer = world.find(VISITOR, BY_KEY["grace"].nhs_number)
     assert answer.status_code == 503
@@ -150,7 +150,7 @@ def test_a_person_restricted_from_now_on_loses_every_locating_fact_from_the_next
     (before,) = resources(world.find(VISITOR, ben), "Patient")
     assert "address" in before
     world.sandbox("restricted", "pds", ben)
-    world.change("update person set expired = 1")
+    world.change("update person set expired = true")
     seen = world.seen("gp")
     answer = world.everything(VISITOR, "ben")
     (after,) = resources(answer, "Patient")

@@ -46,7 +46,7 @@ def gateway(folder: Path, *arguments: str, config: str = LIVE, **environment: st
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     command = [demo.GATEWAY, *arguments]
     return subprocess.run(
-        command, env={**clean, **settings, **environment}, capture_output=True, text=True, check=False, timeout=30
+        command, env={**clean, **settings, **environment}, capture_output=True, text=True, check=False, timeout=120
     )
 
 
