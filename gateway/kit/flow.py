@@ -85,6 +85,9 @@ class Told:
         return f"{self.recipient}: {self.target}, {self.care_class}, {' and '.join(self.marks) or 'no mark'}"
 
 
+_Caller = tuple[Recipient, str, Mapping[Access, tuple[Rulings, ...]]]  # who, for which purpose, what is decided at each visit
+
+
 @dataclass(frozen=True, slots=True)
 class Matrix:
     """Every row, who may receive it, and for which purposes; and what is written to other systems."""
@@ -216,7 +219,7 @@ def _stretches(maps: Maps, manifest: Manifest) -> Iterator[Stretch]:
                 yield from (Stretch(row, R4_SCHEMA, ".".join((type_, *path)), "the same element") for path in paths)
 
 
-def _callers(policy: Policy) -> Iterator[tuple[Recipient, str, tuple[Rulings, ...]]]:
+def _callers(policy: Policy) -> Iterator[_Caller]:
     """Every role at every organisation for every purpose, with the kindest people and whatever kind of visit it says it is."""
     law = {name for name, row in policy.law.items() if row.starts is not None}
     organisations: dict[str, Organisation] = {party.organisation.code: party.organisation for party in policy.parties.values()}
@@ -240,8 +243,14 @@ def _callers(policy: Policy) -> Iterator[tuple[Recipient, str, tuple[Rulings, ..
                     deceased=False,
                     age_band="unknown",
                 )
-                visits = (policy.kindest(caller._replace(access=access.value)) for access in Access)
-                yield Recipient(role, organisation.kind.value), purpose, tuple(chain.from_iterable(visits))
+                visits = {access: policy.kindest(caller._replace(access=access.value)) for access in Access}
+                yield Recipient(role, organisation.kind.value), purpose, visits
+
+
+def _visits(policy: Policy, category: Category) -> Iterable[Access]:
+    """The kinds of visit that tell callers apart: one where no rule of the category reads it, since every answer is the same."""
+    told = any("access" in rule.reads and rule.about in ("", category) for rule in policy.rules.by_id.values())
+    return Access if told else (Access.UNSAID,)
 
 
 def _names(policy: Policy, organisation: str, law: set[str]) -> Iterator[str]:
@@ -254,14 +263,13 @@ def _names(policy: Policy, organisation: str, law: set[str]) -> Iterator[str]:
             yield from (f"{agreement.id}#{flow.id}" for flow in flows)
 
 
-def _reached(
-    policy: Policy, manifest: Manifest, row: Row, callers: list[tuple[Recipient, str, tuple[Rulings, ...]]]
-) -> dict[Recipient, tuple[str, ...]]:
+def _reached(policy: Policy, manifest: Manifest, row: Row, callers: list[_Caller]) -> dict[Recipient, tuple[str, ...]]:
     grain = Grain(row.category, row.care_class, manifest.name)
     every = [_terms(manifest, agreement, row) for agreement in policy.agreements.values() if _own(policy, manifest, agreement)]
     found: dict[Recipient, set[str]] = {}
-    for recipient, purpose, kindest in callers:
-        for rulings in kindest:
+    visits = _visits(policy, row.category)
+    for recipient, purpose, by_visit in callers:
+        for rulings in chain.from_iterable(by_visit[access] for access in visits):
             seen = any(rulings.see(grain, terms).allowed for terms in every)
             if seen and all(rulings.keep(mark).allowed for mark in row.marks):
                 found.setdefault(recipient, set()).add(purpose)

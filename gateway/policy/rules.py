@@ -52,6 +52,7 @@ class Rule:
     actions: frozenset[str]
     purposes: frozenset[str]  # the purposes it can apply to; all when it leaves them open
     reads: frozenset[str]  # names of the context it reads
+    about: str  # the one category or mark it speaks of, or empty: it may speak of any
 
     @property
     def use(self) -> RuleUse:
@@ -195,6 +196,7 @@ def _rule(
         actions,
         purposes,
         _reads(node.clauses),
+        _about(node.resource),
     )
 
 
@@ -213,6 +215,10 @@ def _actions(scope: pst.ActionConstraint, enums: Mapping[str, frozenset[str]]) -
     if isinstance(scope, pst.ActionIn):
         return frozenset(uid.id for uid in scope.entities)
     return frozenset(ACTIONS)
+
+
+def _about(scope: pst.PrincipalOrResourceConstraint) -> str:
+    return scope.entity.id if isinstance(scope, pst.ScopeEq) and isinstance(scope.entity, pst.EntityUid) else ""
 
 
 def _purposes(node: pst.Template, every: frozenset[str]) -> frozenset[str]:
