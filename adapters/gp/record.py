@@ -292,8 +292,8 @@ def _add_what_the_bundle_shows(data: Json, entry: _Entry, ended: frozenset[str])
         data["classless"] = "UNK"  # R4 wants a class, and GP Connect has none
     if kind == "Observation":
         _settle_value(data)
-    if kind == "QuestionnaireResponse" and _depth(entry.resource) > DEEPEST:
-        data["deeper"] = "yes"
+    if kind == "QuestionnaireResponse" and (why := _not_in_r4(entry.resource)):
+        data["deeper"] = why
     if kind == "List":
         data["resource"] = lists.cleaned(data["resource"], _GIVEN)
         said = lists.standard_notes(entry.resource)
@@ -309,6 +309,19 @@ def _settle_value(data: Json) -> None:
         data["resource"] = {name: value for name, value in observation.items() if not name.startswith("value")}
     elif doubt:
         data["doubt"] = doubt
+
+
+def _not_in_r4(form: Json) -> str:
+    """Why the questions of a form have no place in R4 (qrs-1: an answer, or questions below it, not both), or in its map."""
+    if _depth(form) > DEEPEST:
+        return "depth"
+    return "fork" if any(_forks(item) for item in dicts(form, "item")) else ""
+
+
+def _forks(item: Json) -> bool:
+    answers, beside = dicts(item, "answer"), dicts(item, "item")
+    below = [inner for answer in answers for inner in dicts(answer, "item")]
+    return bool(answers and beside) or any(map(_forks, below + beside))
 
 
 def _depth(node: Any) -> int:

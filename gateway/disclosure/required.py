@@ -10,6 +10,8 @@ REQUIRED: Mapping[str, frozenset[str]] = {
     "AuditEvent": frozenset({"type", "recorded", "agent", "source"}),
     "CarePlan": frozenset({"status", "intent", "subject"}),
     "CareTeam": frozenset(),
+    "ClinicalImpression": frozenset({"status", "subject"}),
+    "Communication": frozenset({"status"}),
     "Condition": frozenset({"subject"}),
     "Consent": frozenset({"status", "scope", "category"}),
     "DiagnosticReport": frozenset({"status", "code"}),
@@ -26,13 +28,16 @@ REQUIRED: Mapping[str, frozenset[str]] = {
     "Patient": frozenset(),
     "Procedure": frozenset({"status", "subject"}),
     "QuestionnaireResponse": frozenset({"status"}),
+    "RelatedPerson": frozenset({"patient"}),
     "ServiceRequest": frozenset({"status", "intent", "subject"}),
+    "Specimen": frozenset(),
     "Task": frozenset({"status", "intent"}),
 }
 
 # Element of a resource -> what each of its items cannot do without: an item that loses it goes as a whole.
 REQUIRED_INSIDE: Mapping[tuple[str, str], frozenset[str]] = {
     ("AllergyIntolerance", "reaction"): frozenset({"manifestation"}),
+    ("Communication", "payload"): frozenset({"content[x]"}),
     ("Encounter", "diagnosis"): frozenset({"condition"}),
     ("Encounter", "location"): frozenset({"location"}),
     ("Encounter", "statusHistory"): frozenset({"status", "period"}),

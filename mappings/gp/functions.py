@@ -23,6 +23,10 @@ _DOUBTS = {
     "told-otherwise": "a value beside a component of the same code that says another",
     "absent-and-there": "a value, and a reason why it is absent",
 }
+_NOT_IN_PART = {
+    "depth": "questions below questions, further down than three",
+    "fork": "a question that has an answer and questions below it, which R4 does not have",
+}
 _LESS_THAN_AN_INSTANT = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?)?)?)?", re.ASCII)
 _SHORTEST_TIME = len("2025-05-01T09:00")
 _TIME_WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
@@ -201,6 +205,6 @@ def in_doubt(value: Code) -> Code:
     raise Unusable(_DOUBTS[value])
 
 
-def too_deep(_: Text) -> Code:
-    """A questionnaire with more questions below questions than R4 is written for here: always raises `Unusable`."""
-    raise Unusable("questions below questions, deeper than three: not given in part")
+def not_in_part(value: Code) -> Code:
+    """Why a questionnaire is not given, since a part of it would mislead: always raises `Unusable`, with the reason."""
+    raise Unusable(_NOT_IN_PART[value])

@@ -11,6 +11,7 @@ import mappings
 from gateway.adapter import NhsNumber, SourceRecord
 from gateway.connectors import message_drop
 from gateway.connectors.message_drop import read_file
+from gateway.disclosure.stripping import strip
 from gateway.errors import SourceContractBroken
 from gateway.mapping import Context, Maps, load, map_record, shape_faults
 from gateway.model import Category, MappedResource, Mark
@@ -80,8 +81,13 @@ def test_the_maps_give_what_the_manifest_says_and_nothing_else() -> None:
 def test_what_is_said_of_a_household_and_by_name_of_a_family_is_of_others() -> None:
     told = {made.body["resourceType"]: made for made in of("ben") if "household" in made.where or "contacts" in made.where}
     kin, home = told["RelatedPerson"], told["ClinicalImpression"]
-    assert {path[0] for path in kin.paths[Mark.THIRD_PARTY]} >= {"name"}
-    assert {path[0] for path in home.paths[Mark.THIRD_PARTY]} >= {"finding"}
+    left = strip(kin.body, kin.paths[Mark.THIRD_PARTY])
+    assert left is not None
+    assert left.keys() == {"resourceType", "id", "meta", "patient", "relationship", "extension"}  # no name
+    assert [each["valueBoolean"] for each in left["extension"]] == [True, True]  # what is claimed of her
+    asked = strip(home.body, home.paths[Mark.THIRD_PARTY])
+    assert asked is not None
+    assert {*asked["finding"][0], *asked["finding"][1]} == {"basis"}  # that it was asked, and nothing of what was answered
     assert "9990022321" not in json.dumps(kin.body)
     assert "Placeholder" not in json.dumps(kin.body)  # how they live, in words
 

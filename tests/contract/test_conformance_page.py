@@ -32,6 +32,14 @@ def test_the_page_holds_no_finding_without_a_verdict_and_no_undecided_leaf():
     assert set(re.findall(r"\| (\d+) \|$", summary, re.MULTILINE)) == {"0"}
 
 
+def test_every_sample_that_is_unusable_as_a_whole_is_explained():
+    page = PAGE.read_text("utf-8")
+    unusable = re.findall(r"^\| \w+ \| (\S+) \| 2 \|", page, re.MULTILINE)
+    explained = dict(re.findall(r"^- (\S+): (.+)$", page, re.MULTILINE))
+    assert unusable
+    assert {name for name in unusable if len(explained.get(name, "")) > 60} == set(unusable)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=[f"{number}" for number, _ in enumerate(ROWS, start=1)])
 def test_a_verdict_clears_what_it_speaks_of_and_says_why(row: dict[str, str]):
     verdict = run.Verdict(**row)

@@ -446,13 +446,21 @@ def test_a_value_told_twice_is_told_once_or_in_doubt(observation: dict[str, Any]
 
 def asked(depth: int, *, below_the_answer: bool) -> dict[str, Any]:
     inner = [asked(depth - 1, below_the_answer=not below_the_answer)] if depth > 1 else []
-    answer = {"valueString": "yes", **({"item": inner} if inner and below_the_answer else {})}
-    return {"linkId": str(depth), "answer": [answer], **({"item": inner} if inner and not below_the_answer else {})}
+    if inner and not below_the_answer:
+        return {"linkId": str(depth), "item": inner}
+    return {"linkId": str(depth), "answer": [{"valueString": "yes", **({"item": inner} if inner else {})}]}
+
+
+def test_a_question_with_an_answer_and_questions_below_it_has_no_place_in_r4():
+    fork = {"linkId": "1", "item": [{"linkId": "2"}], "answer": [{"valueBoolean": True}]}
+    for items in ([fork], [{"linkId": "0", "item": [fork]}], [{"linkId": "0", "answer": [{"item": [fork]}]}]):
+        (item,) = records({"resourceType": "QuestionnaireResponse", "id": "q", "item": items})
+        assert item.data["deeper"] == "fork"
 
 
 @pytest.mark.parametrize("below_the_answer", [True, False])
 def test_a_questionnaire_deeper_than_its_map_says_so(below_the_answer: bool):
-    for depth, deeper in ((1, None), (3, None), (4, "yes")):
+    for depth, deeper in ((1, None), (3, None), (4, "depth")):
         form = {"resourceType": "QuestionnaireResponse", "id": "q", "item": [asked(depth, below_the_answer=below_the_answer)]}
         (item,) = records(form)
         assert item.data.get("deeper") == deeper
