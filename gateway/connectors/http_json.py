@@ -1,6 +1,6 @@
 """Connector `http-json`: a service that answers in JSON, asked by the routes of its manifest.
 
-    [auth]                          the source's option `credential`, or a token it gets by `token_url`, is sent so: see credential
+    [auth]                          the source's option `credential`, or a token got by `token_url`, is sent so: see credential
     header = "Authorization"
     prefix = "Bearer "
 
