@@ -19,21 +19,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The whole place, once for the run. TEST_DATABASE=postgresql: the same tests on the other database."""
     place = a_place(Path(tmp_path_factory.mktemp("place")))
     if os.environ.get("TEST_DATABASE") == "postgresql":
-        with postgres_server.server() as url, pytest.MonkeyPatch.context() as environment:
-            environment.setenv("GATEWAY_DATABASE_URL", url)
-            yield from _running(place)
+        with postgres_server.server() as url:
+            yield from _running(place, url)
     else:
-        yield from _running(place)
+        yield from _running(place, "")
 
 
-def _running(place: demo.Place) -> Iterator[World]:
+def _running(place: demo.Place, database: str) -> Iterator[World]:
     answers: list[httpx.Response] = []
 
     def keep(response: httpx.Response) -> None:
         response.read()
         answers.append(response)
 
-    with running(place), httpx.Client(base_url=place.base, timeout=20, event_hooks={"response": [keep]}) as http:
+    with (
+        running(place, database=database),
+        httpx.Client(base_url=place.base, timeout=20, event_hooks={"response": [keep]}) as http,
+    ):
         yield World(place, http, answers)
 
 

@@ -1,6 +1,7 @@
 """A child placed for adoption and then adopted: what closes with the placement, what dies with the number, what never rejoins."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,17 +43,9 @@ class Story:
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A whole place of its own, on each database: here somebody's number dies for good."""
     place = a_place(Path(tmp_path_factory.mktemp("adoption")))
-    with pytest.MonkeyPatch.context() as environment:
-        if request.param == "postgresql":
-            server = postgres_server.server()
-            url = server.__enter__()
-            environment.setenv("GATEWAY_DATABASE_URL", url)
-        try:
-            with running(place), httpx.Client(base_url=place.base, timeout=20) as http:
-                yield World(place, http)
-        finally:
-            if request.param == "postgresql":
-                server.__exit__(None, None, None)
+    server = postgres_server.server() if request.param == "postgresql" else contextlib.nullcontext("")
+    with server as url, running(place, database=url), httpx.Client(base_url=place.base, timeout=20) as http:
+        yield World(place, http)
 
 
 def asked(world: World, question: Any) -> Any:

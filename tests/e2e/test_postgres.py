@@ -24,9 +24,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Worl
     """One place, seeded as the demonstration's, whose database is PostgreSQL; and a second worker beside the first."""
     place = a_place(Path(tmp_path_factory.mktemp("pair")))
     with postgres_server.server() as url, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("GATEWAY_DATABASE_URL", url)
         environment.setenv("GATEWAY_BASE_URL", place.base)
-        with running(place):
+        with running(place, database=url):
             beside = {"GATEWAY_PORT": str(place.port + 2), "GATEWAY_OPERATIONS_PORT": str(place.port + 3)}
             with (place.folder / "second.log").open("wb") as out:
                 second = subprocess.Popen([demo.GATEWAY, "serve"], env={**place.environment, **beside}, stdout=out, stderr=out)

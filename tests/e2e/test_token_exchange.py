@@ -76,6 +76,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         '[pds]\nbase_url = "http://127.0.0.1:1"\nods = "A99901"\n[sources]\n'
     )
     monkeypatch.setenv("GATEWAY_CONFIG", str(config))
+    monkeypatch.delenv("GATEWAY_DATABASE_URL", raising=False)  # of another place of this run
     Keys.create_sandbox(tmp_path / "keys")
     served: list[uvicorn.Server] = []
 

@@ -307,8 +307,11 @@ def free_ports() -> int:
 
 
 @contextlib.contextmanager
-def running(place: demo.Place) -> Iterator[None]:
-    """The demonstration's place. What seeds it are the same commands, in this process: test_demo has them as processes."""
+def running(place: demo.Place, *, database: str = "") -> Iterator[None]:
+    """The demonstration's place, on SQLite or the database of this URL, and on no other place's.
+
+    What seeds it are the same commands, in this process: test_demo has them as processes.
+    """
 
     def sooner(place: demo.Place, *arguments: str) -> str:
         done = gateway(place.environment, *arguments)
@@ -317,6 +320,9 @@ def running(place: demo.Place) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seed, "gateway", sooner)
+        patch.delenv("GATEWAY_DATABASE_URL", raising=False)
+        if database:
+            patch.setenv("GATEWAY_DATABASE_URL", database)
         with demo.running(place):
             yield
 
