@@ -33,13 +33,14 @@ def documents() -> dict[str, str]:
     from gateway.api.capability import capability
     from gateway.api.examples import EXAMPLES
     from gateway.api.openapi import document
+    from gateway.api.submission import SENDABLE
 
     manifests = [registry.load_manifest(package) for package in registry.installed().values()]
     types = {name for manifest in manifests for name in manifest.gives} | {"Patient", "Provenance"}
     takes = {name for manifest in manifests for table in manifest.deliver.values() for name in table.types}
     return {
         "gateway.json": _text(document(BASE, types)),
-        "capability-statement.json": _text(capability(BASE, types, takes)),
+        "capability-statement.json": _text(capability(BASE, types, takes & SENDABLE.keys())),
         **{f"examples/{name}.json": _text(body) for name, (_, body) in EXAMPLES.items()},
     }
 

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from gateway.api.capability import capability
 from gateway.api.openapi import document
-from gateway.api.submission import read_submission
+from gateway.api.submission import SENDABLE, read_submission
 from gateway.app import create
 from gateway.cli.openapi import documents
 from gateway.mapping.shape import shape_faults
@@ -25,6 +25,13 @@ FOLDER = Path(__file__).parents[2] / "openapi"
 @pytest.mark.parametrize("name", sorted(documents()))
 def test_the_committed_description_is_what_the_code_says(name):
     assert (FOLDER / name).read_text("utf-8") == documents()[name], "run make openapi and commit the result"
+
+
+def test_the_committed_statement_lists_create_of_what_a_post_takes_and_of_nothing_else():
+    """A CP-IS access notice is delivered too, as an AuditEvent: but it is made here and nobody can submit one."""
+    (rest,) = json.loads((FOLDER / "capability-statement.json").read_text("utf-8"))["rest"]
+    creating = {one["type"] for one in rest["resource"] if "create" in {said["code"] for said in one.get("interaction", ())}}
+    assert creating == SENDABLE.keys()
 
 
 @pytest.mark.parametrize("name", ["concern", "notice", "referral"])
