@@ -32,7 +32,7 @@ NO_ACCESS = "CP-IS needs to know of each request whether the visit is scheduled 
 NO_CASE = "This purpose needs the reference of the case you are working on."
 NO_REASON = "Breaking the glass needs a reason, in words: it is recorded, and the governance lead is told."
 NO_SOURCE = "No source gives what was asked for by itself."
-NO_SEND_SCOPE = "The access token's scopes do not let this resource type be sent: it needs c."
+NO_SEND_SCOPE = "The access token's scopes do not let this resource type be sent: it needs system/{}.c."  # {}: one we take
 NO_SEND_AGREEMENT = "No agreement in force lets the recipient have this of your organisation for this purpose."
 NO_SEND_RULE = "No rule lets this role at this kind of organisation send this for this purpose."
 NO_RULE = "No rule lets this role at this kind of organisation have this for this purpose."
@@ -100,7 +100,7 @@ def decide_sending(
     agreed = policy.agreed_with(to, here.purpose, category, terms, facts.request.received_at.date())
     kindest = policy.kindest(here)
     if not facts.request.types_in_scope:
-        reason, public = "scope", NO_SEND_SCOPE
+        reason, public = "scope", NO_SEND_SCOPE.format(min(facts.request.query.types))
     elif here.role_group == "unknown":
         reason, public = "role-unknown", NO_ROLE
     elif not agreed:

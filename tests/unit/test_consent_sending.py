@@ -66,7 +66,7 @@ def unscoped() -> Facts:
 @pytest.mark.parametrize(
     ("held", "name", "to", "reason", "public"),
     [
-        (unscoped(), "centre/referral", CENTRE, "scope", consent.NO_SEND_SCOPE),
+        (unscoped(), "centre/referral", CENTRE, "scope", consent.NO_SEND_SCOPE.format("ServiceRequest")),
         (facts(Purpose.COC, group="unknown"), "centre/referral", CENTRE, "role-unknown", consent.NO_ROLE),
         (facts(Purpose.COC), "centre/referral", AUTHORITY, "no-agreement", consent.NO_SEND_AGREEMENT),
         (facts(Purpose.TREAT), "centre/referral", CENTRE, "no-agreement", consent.NO_SEND_AGREEMENT),
@@ -82,6 +82,10 @@ def test_what_is_the_same_for_every_person_is_said(held: Facts, name: str, to: s
         assert deny.contact
         assert deny.rules
         assert (deny.sources, deny.policy_hash) == (frozenset(), rules().hash)
+
+
+def test_a_missing_scope_is_named_in_full() -> None:
+    assert "it needs system/ServiceRequest.c." in refused(unscoped(), "centre/referral", CENTRE).public_reason
 
 
 @pytest.mark.parametrize(
