@@ -20,7 +20,7 @@ import pytest
 from fhir.resources.R4B.patient import Patient
 from lxml import etree
 
-from sandbox import authority, child_health, gp_record, pds
+from sandbox import authority, authority_plans, authority_returns, child_health, gp_record, pds
 from sandbox.families import BY_KEY, PEOPLE
 from sandbox.stu3 import to_xml
 from tests.sandbox_process import Sandbox, sandbox
@@ -475,3 +475,9 @@ def test_a_busy_port_gets_one_line_and_exit_1(outside: Sandbox, tmp_path: Path) 
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [f"port {port} is taken: choose another with --port"]
+
+def test_the_list_for_cp_is_dates_what_goes_on_as_the_authoritys_own_record_and_returns_do():
+    starts = {row[0]: row[4] for row in authority_plans.plans(datetime(2026, 11, 22, 23, 30, tzinfo=UTC))}
+    own = {key: authority.CASES[key][0].plans[0].start for key in ("amara", "kiran")}
+    care = authority_returns.EPISODES["noor"][0].start
+    assert (starts["CP-001"], starts["CP-008"], starts["CP-002"]) == (own["amara"], own["kiran"], care)
