@@ -82,6 +82,17 @@ def where(name: str | None, mappings: Path | None, adapters: Path | None) -> tup
     return folder, adapters or (Path("adapters") if own else None)
 
 
+def noticed(one: "Subject") -> list[str]:
+    """Of each map, how many changes of its lines its cases notice; of cases that nobody has read yet it would say nothing."""
+    unread = any(case.is_new(case.run(one.maps)) for case in one.cases)
+    return [
+        f"{made.title}: not measurable: a case has no golden yet"
+        if unread
+        else f"{made.title}: {made.caught} of {made.caught + len(made.survived)} changes noticed by cases"
+        for made in one.scores
+    ]
+
+
 def _adapter(name: str, folder: Path, adapters: Path | None, *, as_json: bool) -> list[str]:
     """One adapter's rules -> what does not hold up to the tier it claims."""
     from gateway.kit.conformance import TIERS, examine
@@ -96,9 +107,8 @@ def _adapter(name: str, folder: Path, adapters: Path | None, *, as_json: bool) -
         typer.echo(json.dumps({**told, "faults": report.faults, "not_checked": report.unchecked}))
     else:
         typer.echo(f"cases      {len(one.cases)} of {name}")
-        for made in one.scores:
-            every = made.caught + len(made.survived)
-            typer.echo(f"lines      {made.title}: {made.caught} of {every} changes noticed by cases")
+        for line in noticed(one):
+            typer.echo(f"lines      {line}")
         following = f" ({tier} needs: {', '.join(needs) or 'what quality.yaml says is missing'})" if tier else ""
         for rule, why in report.unchecked.items():
             typer.echo(f"not checked: {rule}: {why}" + (" (exempt)" if rule in report.exempt else ""))

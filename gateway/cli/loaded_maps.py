@@ -53,11 +53,6 @@ def named(maps: mapping.Maps, name: str) -> MapPlan | OutwardPlan:
     return found[0]
 
 
-def no_golden(adapter: str) -> list[str]:
-    """What is said of a case whose golden nobody has made yet."""
-    return [f"no golden yet: gateway map cases {adapter} --accept writes what comes out, for you to read in the diff"]
-
-
 def told(adapter: str, name: str, faults: list[str], *, new: bool, as_json: bool) -> None:
     """One case: equal to its golden, not so, or without one yet."""
     if as_json:

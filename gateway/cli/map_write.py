@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import mapping
-from gateway.cli.loaded_maps import UNUSABLE, Folder, load_maps, no_golden, told
+from gateway.cli.loaded_maps import UNUSABLE, Folder, load_maps, told
 from gateway.cli.say import fail
 from gateway.kit.explain import Origin
 from gateway.kit.mutate import Score, score, score_outward
@@ -62,7 +62,7 @@ def compare_written(maps: mapping.Maps, folder: Path, adapter: str | None, *, ac
         if accept:
             case.accept(came)
         new = case.is_new(came)
-        faults = no_golden(case.adapter) if new else case.differences(came)
+        faults = case.differences(came)
         faults += [f"not read back without loss: {path}" for path in case.lost(maps, came)]
         wrong += bool(faults)
         told(case.adapter, case.name, faults, new=new, as_json=as_json)

@@ -65,7 +65,9 @@ class Case:
         )
 
     def differences(self, came: Came) -> list[str]:
-        """What differs from the goldens: element paths, never values."""
+        """What differs from the goldens: element paths, never values; of a case without one, how it gets it."""
+        if self.is_new(came):
+            return [no_golden(self.adapter)]
         found: list[str] = []
         out, refused = self.folder / f"{self.name}.out.json", self.folder / f"{self.name}.refused.txt"
         want = parse(out.read_bytes()) if out.is_file() else []
@@ -90,6 +92,11 @@ class Case:
                 (self.folder / name).unlink(missing_ok=True)
             else:
                 (self.folder / name).write_bytes(body)
+
+
+def no_golden(adapter: str) -> str:
+    """What is said of a case whose golden nobody has made yet."""
+    return f"no golden yet: gateway map cases {adapter} --accept writes what comes out, for you to read in the diff"
 
 
 def context(adapter: str, *, number: NhsNumber | None = NUMBER, as_of: datetime | None = None, person: str = PERSON) -> Context:

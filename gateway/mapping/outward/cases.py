@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.mapping.cases import NUMBER, context, differ
+from gateway.mapping.cases import NUMBER, context, differ, no_golden
 from gateway.mapping.context import WriteContext
 from gateway.mapping.outward.readback import lost
 from gateway.mapping.outward.write import Written, write_record
@@ -49,7 +49,9 @@ class WriteCase:
         return "".join(f"{one.where}: {one.reason}\n" for one in came.refused).encode()
 
     def differences(self, came: Written) -> list[str]:
-        """What differs from the goldens: paths, never values."""
+        """What differs from the goldens: paths, never values; of a case without one, how it gets it."""
+        if self.is_new(came):
+            return [no_golden(self.adapter)]
         golden, refused = self.folder / f"{self.name}.written.json", self.folder / f"{self.name}.refused.txt"
         want = parse(golden.read_bytes()) if golden.is_file() else {}
         found = list(differ(want, parse(self.out(came) or b"{}"), "written"))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.adapter import Manifest, PatientIdentity, SourceContractBroken, SourceRecord, Tools
+from gateway.cli.check import noticed
 from gateway.kit.conformance import RULES, TIERS, Subject, examine, subject
 from gateway.kit.readme import made as readme_of
 from gateway.kit.readme import renewed
@@ -172,6 +173,16 @@ def test_a_field_that_nobody_decided_about_is_found(clinic: Subject):
         json.dumps({"schema": "clinic-1", "data": {**ROW, "shoe_size": "3"}}), "utf-8"
     )
     assert found(clinic, "leaves") == ["case a-visit: no line reads and no map ignores shoe_size"]
+
+
+def test_a_case_without_a_golden_is_called_so_and_measures_no_line(clinic: Subject):
+    assert noticed(clinic) == ["clinic/visit@1.0.0: 18 of 18 changes noticed by cases"]
+    for case in clinic.cases:
+        for ending in ("out.json", "refused.txt"):
+            (case.folder / f"{case.name}.{ending}").unlink(missing_ok=True)
+    assert noticed(clinic) == ["clinic/visit@1.0.0: not measurable: a case has no golden yet"]
+    told = "no golden yet: gateway map cases clinic --accept writes what comes out, for you to read in the diff"
+    assert found(clinic, "goldens")[0] == f"case {clinic.cases[0].name}: {told}"
 
 
 def test_a_golden_that_differs_and_one_that_is_not_r4_are_found(clinic: Subject):
