@@ -30,6 +30,14 @@ STRINGS: Final = frozenset({"string", "markdown", "code", "id", "uri", "url", "c
 URIS: Final = frozenset({"uri", "url", "canonical", "oid", "uuid"})
 WHOLE: Final = frozenset({"integer", "positiveInt", "unsignedInt"})
 QUANTITIES: Final = frozenset({"Quantity", "Age", "Duration", "Count", "Distance"})
+PARTS: Final = {  # where the parts of a constant are written, since no constant is the whole
+    "Coding": ("system", "code"),
+    "CodeableConcept": ("coding[0].system", "coding[0].code"),
+    "Identifier": ("system", "value"),
+    "Quantity": ("value", "unit", "system", "code"),
+    "Period": ("start", "end"),
+    "Reference": ("display",),
+}
 IMPLIED: Final = {  # the function a bare field goes through
     "string": "text",
     "markdown": "text",
@@ -300,6 +308,9 @@ def _constant_type(value: Any, element: Element, pos: Pos) -> str:
     else:
         pattern = PRIMITIVES.get(type_)
         good = pattern is not None and pattern.fullmatch(value) is not None
+    if not good and not element.primitive and isinstance(value, str) and type_ in PARTS:
+        parts = " and ".join(f"{element.name}.{part}" for part in PARTS[type_])
+        raise Bad(pos, f"{element.name} is {type_}, a constant is text: write {parts}, or read a field")
     if not good:
         raise Bad(pos, f"{element.name} is {type_}, this constant is not: write one that is, or read a field")
     if element.codes is not None:

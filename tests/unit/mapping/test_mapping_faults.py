@@ -165,6 +165,12 @@ def test_f10_a_malformed_date_refuses_with_the_line_and_never_the_value(mapped: 
         (FINDINGS, "recordedDate: seen_on", "onset: seen_on", "no element 'onset' (did you mean 'onsetDateTime'?)"),
         (
             FINDINGS,
+            "code: allergy | codeable('clinic-allergy')",
+            "code: = 'HH'",
+            "code is CodeableConcept, a constant is text: write code.coding[0].system and code.coding[0].code, or read a field",
+        ),
+        (
+            FINDINGS,
             "device.display:",
             "extension('https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-X').valueString:",
             "no such extension",
