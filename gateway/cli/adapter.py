@@ -36,6 +36,8 @@ def new(
 
     try:
         made = scaffold(name, connector, sample.read_bytes(), title=title)
+    except FileNotFoundError:
+        fail("--from: there is no such file", code=UNUSABLE)
     except OSError:
         fail("the sample cannot be read", code=UNUSABLE)
     except SampleRefused as error:

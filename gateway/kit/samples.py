@@ -5,6 +5,7 @@ statements of a database. What cannot be read is refused without a word of it.
 """
 
 import csv
+import difflib
 import io
 import json
 import re
@@ -76,7 +77,9 @@ def read_sample(connector: str, sample: bytes) -> list[Kind]:
     """A connector and a sample of what it reads -> kinds of records. Raises `SampleRefused`."""
     reader = READERS.get(connector)
     if reader is None:
-        raise SampleRefused(f"a sample can be read for {', '.join(sorted(READERS))}")
+        near = difflib.get_close_matches(connector.lower(), READERS, n=1, cutoff=0.5)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise SampleRefused(f"no such connector{hint}: a sample can be read for {', '.join(sorted(READERS))}")
     try:
         return reader(sample)
     except (SourceContractBroken, RecursionError, sqlite3.Error):

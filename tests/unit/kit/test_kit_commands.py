@@ -81,6 +81,18 @@ def test_a_case_without_a_golden_is_new_and_how_to_make_one_is_said(folder: Path
     assert run("cases", "nobody", "--mappings", folder).exit_code == 2
 
 
+def test_a_sample_that_is_not_there_and_a_connector_that_is_not_are_each_called_so(tmp_path: Path):
+    def new(connector: str, sample: Path) -> str:
+        given = ["new", "visiting", "--connector", connector, "--from", str(sample), "--adapters", str(tmp_path)]
+        result = CliRunner().invoke(adapter, given)
+        assert result.exit_code == 2
+        return result.stderr
+
+    assert new("csv-drop", tmp_path / "nosuch.csv") == "gateway: --from: there is no such file\n"
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n", "utf-8")
+    assert new("csv", tmp_path / "a.csv").startswith("gateway: no such connector (did you mean csv-drop?): a sample can be ")
+
+
 def test_cases_gives_an_object_a_case_for_machines(folder: Path):
     (new,) = said(run("cases", "--json", "--mappings", folder))
     assert (new["adapter"], new["case"], new["golden"]) == ("clinic", "a-visit", "new")
