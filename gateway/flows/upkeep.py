@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
 
 from gateway.flows.parts import Parts
 from gateway.ports import PolicyActivation, ShelfStore
@@ -10,6 +13,14 @@ from gateway.registry import Registry
 
 PURGE_EVERY = timedelta(hours=1)
 BELIEVED_S = 5  # an activation read longer ago than this is not believed: the worker answers 503
+NONE_ACTIVE: Final = (
+    "No policy is active: every request is answered 503. `gateway policy activate` makes this gateway's policy active"
+)
+OTHER_ACTIVE: Final = (
+    "Another policy is active than the one held here: every request is answered 503. Start again with the active one, or "
+    "`gateway policy activate` makes this gateway's policy active"
+)
+_log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -32,7 +43,10 @@ class Standing:
 
     async def check(self, now: datetime) -> None:
         """Read the activation and each pushing source's newest delivery. Raises `StoreDown`; what was read then ages."""
-        self.active = await self.activation.active()
+        active = await self.activation.active()
+        if self.checked_at is None or active != self.active:
+            self._say(active)
+        self.active = active
         found = {}
         for name, source in self.registry.sources.items():
             if source.intake is not None:
@@ -41,6 +55,13 @@ class Standing:
                 found[name] = (delivered, stale)
         self.deliveries = found
         self.checked_at = now
+
+    def _say(self, active: str | None) -> None:
+        """Loud, once for each change: a worker that answers nothing but 503 says why and what to do."""
+        if active != self.policy_hash:
+            _log.error("policy.not_held", reason=NONE_ACTIVE if active is None else OTHER_ACTIVE)
+        elif self.checked_at is not None:
+            _log.info("policy.held")
 
 
 async def upkeep(parts: Parts) -> None:

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway import worker
 from gateway.errors import StoreDown
+from gateway.flows import upkeep
 from gateway.worker import Worker
 from tests import fakes
 
@@ -129,3 +131,46 @@ async def test_messages_are_recorded_together_and_one_that_breaks_its_reader_hol
     monkeypatch.setattr(worker, "intake_each", took)
     await at_work(Batch(worker.TOGETHER + 3), Standing()).tick()
     assert together == [worker.TOGETHER, 3]
+
+
+class Activation:
+    """Which policy is the active one."""
+
+    def __init__(self) -> None:
+        self.hash: str | None = None
+
+    async def active(self) -> str | None:
+        return self.hash
+
+
+async def test_a_worker_that_does_not_hold_the_active_policy_says_so_at_its_start_and_once_for_each_change():
+    activation: Any = Activation()
+    registry: Any = SimpleNamespace(sources={})
+    standing = upkeep.Standing(activation, registry, registry, "held here")
+    said = []
+    for active in (None, None, "held here", "held here", "another", "another", "held here"):
+        activation.hash = active
+        with capture_logs() as logs:
+            await standing.check(fakes.NOW)
+        assert standing.holds(fakes.NOW) is (active == "held here")
+        said.append([(line["event"], line["log_level"], line.get("reason")) for line in logs])
+    not_held = ("policy.not_held", "error")
+    assert said == [
+        [(*not_held, upkeep.NONE_ACTIVE)],
+        [],
+        [("policy.held", "info", None)],
+        [],
+        [(*not_held, upkeep.OTHER_ACTIVE)],
+        [],
+        [("policy.held", "info", None)],
+    ]
+    assert all("`gateway policy activate`" in reason for reason in (upkeep.NONE_ACTIVE, upkeep.OTHER_ACTIVE))
+
+
+async def test_a_worker_that_holds_the_active_policy_from_its_start_on_says_nothing_of_it():
+    activation: Any = Activation()
+    activation.hash = "held here"
+    registry: Any = SimpleNamespace(sources={})
+    with capture_logs() as logs:
+        await upkeep.Standing(activation, registry, registry, "held here").check(fakes.NOW)
+    assert logs == []
