@@ -76,7 +76,7 @@ class PersonNeeded(InvalidParameter):
 
 
 class UnusableText(InvalidParameter):
-    public_text = "A text holds a control character or a mark that turns the direction of reading. Send it without."
+    public_text = "A text holds a character that is not shown, or one that turns the direction of reading. Send it without."
 
 
 class NotSupported(BadRequest):

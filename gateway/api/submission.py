@@ -6,6 +6,7 @@ NHS number and birth date, whom to ring back may be a contained PractitionerRole
 
 import importlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
@@ -26,8 +27,11 @@ _WORD = re.compile(r"[\x21-\x7e]{1,200}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _ANYWHERE = frozenset({"implicitRules", "modifierExtension"})
 # FHIR R4 string: no code point below U+0020 but tab and line ends. What else no screen shows, or shows in another order than it
-# is stored: C1, the embeddings, overrides and isolates of Unicode TR 9, half of a pair, and what is no character at all.
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+# is stored, by its category in Unicode: controls, format characters (the marks of TR 9, zero width, tags), half of a pair, the
+# separators of lines and of paragraphs; and what is no character at all. Two format characters stay: without the joiner and the
+# non-joiner names in Persian, Urdu, Sinhala and others are not written right.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_ALLOWED = frozenset("\t\n\r\u200c\u200d")
 
 
 def read_submission(resource_type: str, body: bytes, *, allow_test: bool) -> Submission:
@@ -133,14 +137,23 @@ def _has(value: Any, names: frozenset[str]) -> bool:
 
 
 def _unseen(value: Any, path: str) -> str | None:
-    """Where a text stands that holds what `_UNSEEN` says, as FHIRPath would name it; None: nowhere."""
+    """Where a text stands that holds what nobody sees, as FHIRPath would name it; None: nowhere."""
     if isinstance(value, str):
-        return path if _UNSEEN.search(value) else None
+        return None if value.isprintable() or not any(map(_is_unseen, value)) else path
     if isinstance(value, dict):
         parts = [(f"{path}.{name}", part) for name, part in value.items()]
     else:
         parts = [(f"{path}[{place}]", part) for place, part in enumerate(value)] if isinstance(value, list) else []
     return next((found for where, part in parts if (found := _unseen(part, where)) is not None), None)
+
+
+def _is_unseen(one: str) -> bool:
+    if one in _ALLOWED:
+        return False
+    point = ord(one)
+    return (
+        unicodedata.category(one) in _UNSEEN or point & 0xFFFE == 0xFFFE or 0xFDD0 <= point <= 0xFDEF
+    )  # the last: noncharacters
 
 
 def _wrong(reason: str, resource_type: str, name: str) -> InvalidParameter:

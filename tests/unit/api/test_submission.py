@@ -130,7 +130,11 @@ def test_a_contained_resource_without_a_type_is_refused() -> None:
         read({**REFERRAL, "contained": [PATIENT, {"id": "x"}]})
 
 
-@pytest.mark.parametrize("odd", ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\u202e", "\u202a", "\u2066", "\u2069", "\uffff"])
+ODD = "\x00 \x07 \x1b \x7f \x85 \xad \u061c \u200b \u200e \u200f \u2028 \u2029 \u202a \u202e \u2066 \u2069"
+ODD += " \ufdd0 \ufeff \ufff9 \uffff \U0001fffe \U000e0041"
+
+
+@pytest.mark.parametrize("odd", ODD.split(" "))
 @pytest.mark.parametrize(
     ("change", "where"),
     [
@@ -156,7 +160,7 @@ def test_half_of_a_pair_is_no_text() -> None:
 
 
 def test_line_ends_tabs_and_other_scripts_are_text() -> None:
-    told = "Une mère\ttold us:\r\n- مرحبا \u200fשלום \U0001f469\u200d\U0001f466"
+    told = "Une mère\ttold us:\r\n- مرحبا שלום می\u200cخواهم ශ්\u200dරී \U0001f469\u200d\U0001f466 \ue000"
     assert read({**REFERRAL, "note": [{"text": told}]}).content.resource["note"] == [{"text": told}]
 
 
