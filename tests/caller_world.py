@@ -243,4 +243,4 @@ def encoded(fields: Mapping[str, str]) -> bytes:
 
 
 def _receipt(entry: Entry) -> Receipt:
-    return Receipt("event", "commitment", "writer", 1, entry.at, "signature")
+    return Receipt("event", "commitment", "writer", entry.at, "signature")

@@ -30,7 +30,7 @@ NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 AMARA = NhsNumber("9990000107")
 BORN = date(2024, 3, 14)
 PERSON = PersonId("abcdefghijklmnopqrstuvwxyz")
-RECEIPT = Receipt("event-1", "commitment", "writer", 1, NOW, "signature")
+RECEIPT = Receipt("event-1", "commitment", "writer", NOW, "signature")
 
 
 def caller(**changes: object) -> Caller:

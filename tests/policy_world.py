@@ -183,7 +183,7 @@ def facts(
 
 
 def recorded(permit: Permit) -> Recorded[Permit]:
-    return Recorded(permit, Receipt("e1", "c", "w", 1, NOW, "s"))
+    return Recorded(permit, Receipt("e1", "c", "w", NOW, "s"))
 
 
 def mapped(

@@ -90,9 +90,9 @@ def commitment_text(committed: bytes) -> str:
     return base64.urlsafe_b64encode(committed).rstrip(b"=").decode()
 
 
-def signed_bytes(*, event: str, commitment_text: str, writer: str, writer_seq: int, recorded_at: datetime) -> bytes:
-    """What a receipt's signature covers."""
-    lines = ("shared-care-gateway receipt v1", event, commitment_text, writer, str(writer_seq), recorded_at.isoformat())
+def signed_bytes(*, event: str, commitment_text: str, writer: str, recorded_at: datetime) -> bytes:
+    """What a receipt's signature covers. The place in its writer's sequence is in the bytes that the commitment is made from."""
+    lines = ("shared-care-gateway receipt v2", event, commitment_text, writer, recorded_at.isoformat())
     return "\n".join(lines).encode()
 
 

@@ -186,7 +186,8 @@ def _items(resources: Sequence[Disclosed], salt: bytes) -> list[dict[str, Any]]:
 
 def disclosed_items(detail: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """A stored disclosure's detail -> what left, one by one: type, id, version, source, category, class, rules, digest."""
-    for row in detail.get("items", ()):
+    rows = detail.get("items", ())
+    for row in rows if isinstance(rows, list) else ():  # another kind of event may have counted items, by this name
         shared = {name: value for name, value in row.items() if name != "each"}
         for own_id, digest in row["each"]:
             yield {**shared, "id": own_id, "digest": digest}

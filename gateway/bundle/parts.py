@@ -42,8 +42,11 @@ def issue_of(severity: str, code: str, text: str, *, spine: str = "") -> dict[st
 
 
 def receipt_header(receipt: Receipt) -> tuple[tuple[str, str], ...]:
-    """A receipt -> the header that carries it whole, to be verified."""
-    value = f"{receipt.event}.{receipt.writer}.{receipt.writer_seq}.{receipt.commitment}.{receipt.signature}"
+    """A receipt -> the header that carries it whole, to be verified.
+
+    It holds no number of the log's: what an answer cost in events would tell an empty one from another.
+    """
+    value = f"{receipt.event}.{receipt.writer}.{receipt.commitment}.{receipt.signature}"
     return (("Gateway-Receipt", value),)
 
 

@@ -90,7 +90,7 @@ def worklist(
     async def work(store: Store, held: Settings) -> list[str]:
         now = datetime.now(UTC)
         items = await store.work.list(owner=owner, source=source, kind=kind, closed=closed, limit=limit)
-        await stored.record(store, "worklist-read", {"items": len(items)})
+        await stored.record(store, "worklist-read", {"found": len(items)})
         lines = []
         for item in items:
             if item.closed_at is not None:

@@ -222,9 +222,8 @@ class Receipt:
     event: str  # id of the event
     commitment: str  # base64url SHA-256(salt || canonical bytes)
     writer: str
-    writer_seq: int
     recorded_at: datetime
-    signature: str  # Ed25519 over the four above, base64url
+    signature: str  # Ed25519 over all of the above, base64url
 
 
 @dataclass(frozen=True, slots=True)

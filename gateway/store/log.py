@@ -151,17 +151,11 @@ class Writer:
         """Only for an event that is on disk."""
         text = commitment_text(prepared.commitment)
         if not prepared.signed:
-            return Receipt(prepared.event, text, self.name, prepared.writer_seq, prepared.recorded_at, "")
+            return Receipt(prepared.event, text, self.name, prepared.recorded_at, "")
         signature = self._keys.receipt_signing.private.sign(
-            signed_bytes(
-                event=prepared.event,
-                commitment_text=text,
-                writer=self.name,
-                writer_seq=prepared.writer_seq,
-                recorded_at=prepared.recorded_at,
-            )
+            signed_bytes(event=prepared.event, commitment_text=text, writer=self.name, recorded_at=prepared.recorded_at)
         )
-        return Receipt(prepared.event, text, self.name, prepared.writer_seq, prepared.recorded_at, commitment_text(signature))
+        return Receipt(prepared.event, text, self.name, prepared.recorded_at, commitment_text(signature))
 
 
 class StoredLog:

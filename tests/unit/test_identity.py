@@ -392,7 +392,7 @@ def permit_for(who: PatientIdentity | NotUsable) -> Recorded[Permit]:
         request,
     )
     permit = Permit(facts, {}, frozenset(), frozenset(), frozenset(), (), "hash")
-    return Recorded(permit, Receipt("e", "c", "w", 1, NOW, "s"))
+    return Recorded(permit, Receipt("e", "c", "w", NOW, "s"))
 
 
 async def test_the_first_permit_makes_the_row_with_the_trace_as_it_was(world: World) -> None:

@@ -47,7 +47,7 @@ from gateway.ports import Entry, Job, LogQuestion, StoredEvent
 
 pytestmark = pytest.mark.anyio
 
-RECEIPT = Receipt("e-1", "c", "w", 1, NOW, "s")
+RECEIPT = Receipt("e-1", "c", "w", NOW, "s")
 
 
 @dataclass
@@ -239,6 +239,10 @@ async def test_a_disclosure_is_itemised_without_its_content() -> None:
     assert detail["refused"] == [{"source": "gp", "where": "entry 3", "reason": "no code"}]
     assert "Secret" not in said(log)
     assert CHILD.value not in said(log)
+
+
+def test_an_event_that_counted_items_disclosed_none_of_them():
+    assert list(disclosed_items({"items": 3})) == []
 
 
 async def test_resources_alike_are_one_row_and_each_of_them_is_named_in_it() -> None:
