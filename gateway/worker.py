@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from math import inf
 from time import monotonic
 
+import prometheus_client
 import structlog
 
 from gateway.adapter import Arrival, Delivery
@@ -19,8 +21,12 @@ from gateway.registry import ActiveSource
 
 TICK_S = 1.0
 RECHECK_S, RECHECK_SHARE = 5.0, 0.02  # what was delivered is looked at this often, and never for more than this share of the time
+RECHECK_FAILED_S = 60.0  # the longest wait where somebody could not be looked at: the time went on waiting, not on the database
 TOGETHER = 64  # deliveries that are recorded in one transaction; a crash brings that many again
 Due = Callable[[], Awaitable[None]]
+FAILED = prometheus_client.Counter(
+    "gateway_recheck_failures_total", "Deliveries that could not be looked at anew when something changed of their person."
+)
 _log = structlog.get_logger()
 
 
@@ -30,6 +36,7 @@ class Worker:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._rechecked_next = 0.0
+        self._rechecked_to = ""
 
     async def run(self) -> None:
         """Until cancelled. A failure is logged by its kind and tried again at the next tick.
@@ -86,11 +93,17 @@ class Worker:
         started = monotonic()
         if started < self._rechecked_next:
             return
+        longest_s = inf
         try:
-            await recall.recheck(self._parts)
+            became = await recall.recheck(self._parts, self._rechecked_to)
+            self._rechecked_to = became.after
+            if became.failed:
+                longest_s = RECHECK_FAILED_S
+                FAILED.inc(became.failed)
+                _log.error("recheck.failed", count=became.failed, reason=became.reason)
         finally:
             took_s = monotonic() - started
-            self._rechecked_next = monotonic() + max(RECHECK_S, took_s / RECHECK_SHARE)
+            self._rechecked_next = monotonic() + min(longest_s, max(RECHECK_S, took_s / RECHECK_SHARE))
 
     async def _deliveries(self) -> None:
         for source in self._parts.registry.sources.values():

@@ -43,6 +43,7 @@ LOOKS = "our-recall"  # its own share of the trace rate
 NO_ROUTE = "its way of delivery is not set any more"
 NO_FORM = "its recipient's system takes no recall"
 NOT_WRITTEN = "the recall does not fit the recipient's form"
+MOST_FAILED = 5  # people whom nobody can say anything of: each may cost a trace's whole time, so the rest is for the next run
 IN_ERROR = "entered-in-error"  # Task.status and ServiceRequest.status, as R4 has them
 
 
@@ -51,6 +52,16 @@ class _End:
     state: ParcelState
     reason: str = ""
     acknowledged: Acknowledgement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rechecked:
+    """What came of looking at deliveries anew."""
+
+    called: int = 0  # back
+    failed: int = 0  # could not be decided; looked at again
+    after: str = ""  # where the next run begins; "": from the start
+    reason: str = ""  # of the last that failed
 
 
 async def take_back(parts: Parts, request: AccessRequest, submission: Submission) -> bundle.Answer:
@@ -114,22 +125,34 @@ async def recall(parts: Parts, leased: LeasedRecall) -> ParcelState | None:
     return None if end is None else await _settled(parts, leased, route, end)
 
 
-async def recheck(parts: Parts) -> int:
-    """Deliveries about people of whom something changed since -> how many were called back.
+async def recheck(parts: Parts, after: str = "") -> Rechecked:
+    """Deliveries about people of whom something changed since, by id after one -> how many were called back.
 
-    Only a consent that is gone calls back. A relationship that ended, or a death, makes nothing wrong that was right.
+    Only a consent that is gone calls back. A relationship that ended, or a death, makes nothing wrong that was right. One person
+    of whom nothing can be said now holds up nobody after them: they stay to be looked at. Raises `StoreDown` when none can be read.
     """
-    called = 0
+    called, failed, reason = 0, 0, ""
     if not parts.holds_policy(parts.now()):
-        return called
-    for moved in await parts.recalls.moved():
-        if await _consent_is_gone(parts, moved):
-            await call_back(
-                parts.parcels, parts.recalls, parts.log, moved.parcel, Because.CONSENT_WITHDRAWN, at=parts.now(), by="gateway"
-            )
-            called += 1
-        await parts.recalls.looked_at(moved.parcel.id, moved.version)
-    return called
+        return Rechecked()
+    while page := await parts.recalls.moved(after=after):
+        for moved in page:
+            after = moved.parcel.id
+            try:
+                called += await _rechecked(parts, moved)
+            except GatewayError as error:
+                failed, reason = failed + 1, error.reason
+                if failed == MOST_FAILED:
+                    return Rechecked(called, failed, after, reason)
+    return Rechecked(called, failed, "", reason)
+
+
+async def _rechecked(parts: Parts, moved: Moved) -> bool:
+    gone = await _consent_is_gone(parts, moved)
+    if gone:
+        because = Because.CONSENT_WITHDRAWN
+        await call_back(parts.parcels, parts.recalls, parts.log, moved.parcel, because, at=parts.now(), by="gateway")
+    await parts.recalls.looked_at(moved.parcel.id, moved.version)
+    return gone
 
 
 async def _consent_is_gone(parts: Parts, moved: Moved) -> bool:

@@ -100,8 +100,8 @@ class Recalls(Protocol):
         """About whom a parcel is, as long as there is such a person; for the log."""
         ...
 
-    async def moved(self, limit: int = 20) -> Sequence[Moved]:
-        """Delivered parcels of whose person something changed since the facts were read for them."""
+    async def moved(self, limit: int = 20, *, after: str = "") -> Sequence[Moved]:
+        """Delivered parcels of whose person something changed since the facts were read for them; by id, those after one."""
         ...
 
     async def looked_at(self, parcel: str, version: int) -> None:

@@ -71,6 +71,7 @@ _MOVED = Statement(
         _IS_DELIVERY,
         _DONE,
         _version != PARCEL.c.facts_version,
+        PARCEL.c.id > bindparam("after", type_=String),
     )
     .order_by(PARCEL.c.id)
     .limit(_LIMIT)
@@ -120,9 +121,9 @@ class StoredRecalls:
         rows = await self._database.read(_WHOSE, {"parcel": parcel})
         return open_number(self._keys, rows[0][0], rows[0][1]) if rows else None
 
-    async def moved(self, limit: int = 20) -> Sequence[Moved]:
-        """Delivered parcels of whose person something changed since the facts were read for them."""
-        rows = await self._database.read_long(_MOVED, {"limit": limit})  # looks at every row that was delivered
+    async def moved(self, limit: int = 20, *, after: str = "") -> Sequence[Moved]:
+        """Delivered parcels of whose person something changed since the facts were read for them; by id, those after one."""
+        rows = await self._database.read_long(_MOVED, {"limit": limit, "after": after})  # looks at every row that was delivered
         return [Moved(parcel_of(self._keys, row[3:]), open_number(self._keys, row[0], row[1]), int(row[2])) for row in rows]
 
     async def looked_at(self, parcel: str, version: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from gateway.errors import InvalidParameter, NotAuthenticated, Refused, SourceContractBroken, SourceTimedOut, TracerDown
 from gateway.flows import recall
@@ -19,6 +20,7 @@ from gateway.model import Because, Parcel, ParcelState, Purpose
 from gateway.ports import LogQuestion, StoredEvent
 from gateway.store.database import Call, Statement
 from gateway.store.parcel_tables import PARCEL
+from gateway.worker import Worker
 from tests import delivery_world as place
 from tests.delivery_world import CENTRE, CHILD, NOW, PRACTICE, World
 
@@ -176,13 +178,13 @@ async def test_everything_that_left_about_a_person_is_found_by_each_of_their_num
 
 async def test_a_consent_withdrawn_after_the_delivery_calls_it_back_by_itself(world: World) -> None:
     name = await delivered(world)
-    assert await recall.recheck(world.parts) == 0
+    assert (await recall.recheck(world.parts)).called == 0
     await world.store.consents.withdraw(CHILD, "share-centres", NOW)
-    assert await recall.recheck(world.parts) == 1
+    assert (await recall.recheck(world.parts)).called == 1
     assert await tried(world) is ParcelState.ACKNOWLEDGED
     (told,) = [data for key, data in world.taker.taken.items() if key != name]
     assert (told["referral_id"], told["because"]) == (name, "consent-withdrawn")
-    assert await recall.recheck(world.parts) == 0
+    assert (await recall.recheck(world.parts)).called == 0
     assert (await state(world, name))["status"] == "completed"  # that a parent withdrew is not its sender's to know
 
 
@@ -195,7 +197,7 @@ async def test_a_consent_withdrawn_while_the_bytes_are_on_their_way_is_not_misse
     world.taker.before = withdraw
     (leased,) = await due(world.parts)
     assert await deliver(world.parts, leased) is ParcelState.ACKNOWLEDGED
-    assert await recall.recheck(world.parts) == 1
+    assert (await recall.recheck(world.parts)).called == 1
 
 
 async def test_what_no_consent_was_needed_for_is_not_called_back(world: World) -> None:
@@ -205,7 +207,7 @@ async def test_what_no_consent_was_needed_for_is_not_called_back(world: World) -
     assert await deliver(world.parts, leased) is ParcelState.ACKNOWLEDGED
     await world.store.consents.withdraw(CHILD, "share-centres", NOW)
     await place.consents(world, "share-authority", decision="deny")
-    assert await recall.recheck(world.parts) == 0
+    assert (await recall.recheck(world.parts)).called == 0
 
 
 async def test_a_relationship_that_ends_or_a_death_makes_nothing_wrong_that_was_right(world: World) -> None:
@@ -215,7 +217,7 @@ async def test_a_relationship_that_ends_or_a_death_makes_nothing_wrong_that_was_
         "caseload", CHILD, organisation="ods:RXX99", staff=None, case_reference=None, at=NOW - timedelta(minutes=1)
     )
     world.later(hours=1)
-    assert await recall.recheck(world.parts) == 0
+    assert (await recall.recheck(world.parts)).called == 0
 
 
 async def test_with_the_tracer_down_it_is_looked_at_again_later(world: World) -> None:
@@ -223,10 +225,30 @@ async def test_with_the_tracer_down_it_is_looked_at_again_later(world: World) ->
     await world.store.consents.withdraw(CHILD, "share-centres", NOW)
     world.later(hours=1)
     world.tracer.error = TracerDown(reason="down")
-    with pytest.raises(TracerDown):
-        await recall.recheck(world.parts)
+    assert await recall.recheck(world.parts) == recall.Rechecked(failed=1, reason="down")
+    with capture_logs() as logged:
+        await Worker(world.parts)._recheck()
+    assert logged == [{"event": "recheck.failed", "log_level": "error", "count": 1, "reason": "down"}]
     world.tracer.error = None
-    assert await recall.recheck(world.parts) == 1
+    assert await recall.recheck(world.parts) == recall.Rechecked(called=1)
+
+
+async def test_one_whose_trace_fails_holds_up_nobody_after_them_however_many_they_are(world: World) -> None:
+    names = sorted([await delivered(world, name=f"R-{at}") for at in range(recall.MOST_FAILED + 2)])
+    await world.store.consents.withdraw(CHILD, "share-centres", NOW)
+    trace, failing = world.parts.identity.trace, {*names[:-1]}
+
+    async def fails(number: Any, *, correlation_id: str, **given: Any) -> Any:
+        if correlation_id in failing:
+            raise TracerDown(reason="down")
+        return await trace(number, correlation_id=correlation_id, **given)
+
+    world.parts.identity.trace = fails
+    first = await recall.recheck(world.parts)
+    assert (first.called, first.failed, first.after) == (0, recall.MOST_FAILED, names[recall.MOST_FAILED - 1])
+    assert await recall.recheck(world.parts, first.after) == recall.Rechecked(called=1, failed=1, reason="down")
+    failing.clear()
+    assert await recall.recheck(world.parts) == recall.Rechecked(called=len(names) - 1)
 
 
 # ------------------------------------------------------------------------------------------------------ its sender's own word
@@ -318,9 +340,9 @@ async def test_without_the_active_policy_nothing_is_decided_anew(world: World) -
     await delivered(world)
     await world.store.consents.withdraw(CHILD, "share-centres", NOW)
     world.parts.holds_policy = lambda _: False
-    assert await recall.recheck(world.parts) == 0
+    assert (await recall.recheck(world.parts)).called == 0
     world.parts.holds_policy = lambda _: True
-    assert await recall.recheck(world.parts) == 1
+    assert (await recall.recheck(world.parts)).called == 1
 
 
 def _one(call: Call) -> Any:
