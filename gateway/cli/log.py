@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import stored
+from gateway.cli.decided import FOLLOWS, NO_DECISION, NOTHING_DECIDED, decision_behind
 from gateway.cli.say import fail
 from gateway.ports import LogQuestion
 from gateway.settings import Settings
@@ -22,14 +23,19 @@ def why(event: Annotated[str, typer.Argument(help="the event named by a receipt 
 
     async def work(store: Store, _: Settings) -> list[str] | None:
         found = await store.log.event(event)
-        if found is not None and found.body["kind"] == "disclosure":  # its rules stand in the decision it follows from
-            found = await store.log.event(found.body["detail"]["decision"])
         await stored.record(store, "log-why", {"event": event if found else "unknown"})
-        return None if found is None else _rules(found.body)
+        if found is None:
+            return None
+        decision = await decision_behind(store, found.body)
+        if decision is None:
+            return [NO_DECISION if found.body["kind"] in FOLLOWS else NOTHING_DECIDED]
+        return _rules(decision)
 
     lines = stored.run(work)
     if lines is None:
         fail(NO_EVENT)
+    if lines[0] in (NO_DECISION, NOTHING_DECIDED):
+        fail(lines[0])
     for line in lines:
         typer.echo(line)
 

@@ -13,6 +13,7 @@ import typer
 
 from gateway import policy
 from gateway.cli import stored
+from gateway.cli.decided import FOLLOWS, NO_DECISION, decision_behind
 from gateway.cli.say import fail
 from gateway.settings import Settings
 from gateway.store import Store
@@ -35,7 +36,7 @@ def check(folder: Folder = None) -> None:
 @app.command()
 def explain(
     case: Annotated[
-        Path | None, typer.Argument(help="a case file, the name of a case, or a decision of the log saved as JSON")
+        Path | None, typer.Argument(help="a case file, the name of a case, or an event of the log saved as JSON")
     ] = None,
     event: Annotated[str, typer.Option(help="an event of the log: the one a receipt names, or its decision")] = "",
     folder: Folder = None,
@@ -52,7 +53,7 @@ def explain(
     if case.is_file():
         tree = _json(case)
         if "shows" not in tree:
-            _explain_stored(loaded, tree, case.name)
+            _explain_stored(loaded, _followed(tree) if tree.get("kind") in FOLLOWS else tree, case.name)
             return
         try:
             found = policy.read_case(case, permit=case.parent.name != "deny")
@@ -85,11 +86,8 @@ def _of_the_log(event: str) -> Mapping[str, Any]:
 
     async def work(store: Store, _: Settings) -> Mapping[str, Any] | None:
         found = await store.log.event(event)
-        decision = found.body.get("detail", {}).get("decision") if found else None
-        if isinstance(decision, str):
-            found = await store.log.event(decision)
         await stored.record(store, "policy-explain", {"event": event if found else "unknown"})
-        return found.body if found else None
+        return None if found is None else await decision_behind(store, found.body) or found.body
 
     body = stored.run(work)
     if body is None:
@@ -97,14 +95,26 @@ def _of_the_log(event: str) -> Mapping[str, Any]:
     return body
 
 
+def _followed(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An event of the log saved as JSON that came after its decision -> the decision's, out of the log. It is itself recorded."""
+
+    async def work(store: Store, _: Settings) -> Mapping[str, Any] | None:
+        found = await store.log.event(str(tree.get("event", "")))  # by its name alone: a file may say anything
+        await stored.record(store, "policy-explain", {"event": found.event if found else "unknown"})
+        return None if found is None else await decision_behind(store, found.body)
+
+    body = stored.run(work)
+    if body is None:
+        fail(NO_DECISION)
+    return body
+
+
 def _explain_stored(loaded: policy.Policy, tree: Mapping[str, Any], where: str) -> None:
     detail = tree.get("detail", tree)
     facts = detail.get("facts") if isinstance(detail, dict) else None
     kind = tree.get("kind")
-    if not isinstance(facts, dict) and kind == "audit-read":
-        fail(f"{where}: an auditor's question, which its own decision came before: explain the decision of the same request_id")
-    if not isinstance(facts, dict) and kind == "disclosure":
-        fail(f"{where}: a disclosure: explain the event that its detail names as its decision")
+    if not isinstance(facts, dict) and kind in FOLLOWS:
+        fail(f"{where}: {NO_DECISION}")
     if not isinstance(facts, dict) and isinstance(kind, str):
         fail(f"{where}: no rule decided this event: only a decision and what follows from one can be explained")
     if not isinstance(facts, dict):

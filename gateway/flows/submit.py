@@ -69,16 +69,23 @@ async def submit(parts: Parts, request: AccessRequest, submission: Submission) -
     if isinstance(decision, Deny) and decision.caller_level:
         return bundle.refused(await record_decision(parts.log, decision, now=parts.now()), 403)
     state, reason = _state(decision, identity, submission)
-    await record_decision(parts.log, decision, now=parts.now())
+    recorded = await record_decision(parts.log, decision, now=parts.now())
     parcel = _parcel(request.caller, submission, route, state, reason, now)
     accepted = await parts.parcels.put(parcel, _mandate(parcel, request, recipient, route, terms.agreement))
     if not accepted.same:
         raise AlreadySent(reason="identifier-used-for-other-content")
-    return await _accepted(parts, request, submission, accepted, recipient, route)
+    return await _accepted(parts, request, submission, accepted, recipient, route, decision=recorded.receipt.event)
 
 
 async def _accepted(
-    parts: Parts, request: AccessRequest, submission: Submission, accepted: Accepted, recipient: Organisation, route: Route
+    parts: Parts,
+    request: AccessRequest,
+    submission: Submission,
+    accepted: Accepted,
+    recipient: Organisation,
+    route: Route,
+    *,
+    decision: str,
 ) -> bundle.Answer:
     """The answer is alike whatever became of the parcel; what is doubtful is somebody's task at once."""
     now, caller, parcel = parts.now(), request.caller, accepted.parcel
@@ -97,6 +104,7 @@ async def _accepted(
         correlation_id=request.correlation_id,
         address=caller.address,
         detail={
+            "decision": decision,
             "parcel": parcel.id,
             "delivery": route.name,
             "recipient": recipient.code,

@@ -476,6 +476,7 @@ def test_a_busy_port_gets_one_line_and_exit_1(outside: Sandbox, tmp_path: Path) 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [f"port {port} is taken: choose another with --port"]
 
+
 def test_the_list_for_cp_is_dates_what_goes_on_as_the_authoritys_own_record_and_returns_do():
     starts = {row[0]: row[4] for row in authority_plans.plans(datetime(2026, 11, 22, 23, 30, tzinfo=UTC))}
     own = {key: authority.CASES[key][0].plans[0].start for key in ("amara", "kiran")}

@@ -26,11 +26,13 @@ def test_the_example_of_a_delivery_works_as_printed(world: World) -> None:
     command = ["bash", "-euc", script]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    sent, state, receipt, back = filter(None, done.stdout.splitlines())
+    sent, state, receipt, why, *explained, back = filter(None, done.stdout.splitlines())
     assert (json.loads(sent)["status"], json.loads(sent)["owner"]["display"]) == ("requested", "Willow Children's Centre")
     assert json.loads(state)["id"] == json.loads(sent)["id"]
     assert [event["detail"]["parcel"] for event in world.events(kind="submission")].count(json.loads(sent)["id"]) == 1
     assert re.fullmatch(r"[0-9a-f]{32}", receipt)
+    assert "[health-sends-referral]" in why
+    assert "The log says it was decided by:" in explained
     assert holds_a_number(done.stdout) is None
     if json.loads(state)["status"] == "completed":  # the place may be slow: then there was nothing to call back yet
         recall = json.loads(back)

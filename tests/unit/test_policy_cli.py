@@ -1,11 +1,14 @@
 import asyncio
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from policy_world import FOLDER, NOW, facts
 from typer.testing import CliRunner
 
+from gateway.cli.decided import NO_DECISION, NOTHING_DECIDED
+from gateway.cli.log import app as log
 from gateway.cli.policy import app
 from gateway.facts import facts_as_plain
 from gateway.model import ConsentFact, Purpose
@@ -126,8 +129,6 @@ def test_explain_covers_the_access_log_for_an_auditor_alone(tmp_path):
         ("{}", "neither a case nor a decision of the log"),
         ('{"facts": {"purpose": "TREAT"}}', "facts must name exactly"),
         ('{"shows": "x"}', "the case: add given"),
-        ('{"kind": "audit-read", "detail": {"asked": {}}}', "an auditor's question"),
-        ('{"kind": "disclosure", "detail": {"decision": "x"}}', "names as its decision"),
         ('{"kind": "token", "detail": {}}', "no rule decided this event"),
     ],
 )
@@ -197,27 +198,78 @@ def test_activate_makes_the_policy_the_active_one_and_leaves_an_event(gateway_se
     assert [event.body["detail"]["act"] for event in events] == ["policy-activate"]
 
 
-def test_explain_follows_an_event_of_the_log_to_its_decision(gateway_settings):
-    detail = {"policy": load(FOLDER).hash, "facts": facts_as_plain(facts(objection=True)), "rules": []}
+def logged(settings, *entries):
+    """Events written one after the other into an empty gateway's log; `{n}` in a detail is the name of the n-th."""
 
     async def write():
-        store = await open_store(
-            gateway_settings.database(), Keys.load(gateway_settings.keys, mode="sandbox"), name=gateway_settings.name, serve=False
-        )
+        keys = Keys.load(settings.keys, mode="sandbox")
+        store, names = await open_store(settings.database(), keys, name=settings.name, serve=False), []
         try:
-            (decision,) = await store.log.append([Entry("decision", NOW, "deny", None, detail=detail)])
-            (after,) = await store.log.append([Entry("disclosure", NOW, "success", None, detail={"decision": decision.event})])
-            return decision.event, after.event
+            for entry in entries:
+                detail = {key: value.format(*names) if isinstance(value, str) else value for key, value in entry.detail.items()}
+                (receipt,) = await store.log.append([replace(entry, detail=detail)])
+                names.append(receipt.event)
+            return names
         finally:
             await store.close()
 
-    for event in asyncio.run(write()):
-        result = run("explain", "--event", event)
-        assert result.exit_code == 0, result.output
-        assert "objection-to-direct-care-sharing" in result.output
+    return asyncio.run(write())
+
+
+OBJECTION = "objection-to-direct-care-sharing"
+
+
+def everything_after_a_decision(settings):
+    """A decision, and one event of each kind that follows from one: by name, by its request, by the parcel it is about."""
+    rule = {"id": OBJECTION, "because": "This person objects."}
+    detail = {"policy": load(FOLDER).hash, "facts": facts_as_plain(facts(objection=True)), "rules": [rule]}
+    return logged(
+        settings,
+        Entry(
+            "decision", NOW, "deny", None, request_id="other", detail={**detail, "rules": [], "facts": facts_as_plain(facts())}
+        ),
+        Entry("decision", NOW, "deny", None, request_id="r", detail=detail),
+        Entry("disclosure", NOW, "success", None, detail={"decision": "{1}"}),
+        Entry("audit-read", NOW, "success", None, request_id="r", detail={}),
+        Entry("submission", NOW, "success", None, request_id="r", organisation="ods:A99901", detail={"parcel": "parcel-1"}),
+        Entry("parcel-read", NOW, "success", None, request_id="later", organisation="ods:A99901", detail={"parcel": "parcel-1"}),
+        Entry("delivery", NOW, "success", None, request_id="r", detail={"parcel": "parcel-1"}),
+    )[1:]
+
+
+def test_explain_follows_an_event_of_the_log_to_its_decision_by_its_name_and_from_a_file(gateway_settings, tmp_path):
+    file = tmp_path / "event.json"
+    for event in everything_after_a_decision(gateway_settings):
+        file.write_text(CliRunner().invoke(log, ["show", event]).output, "utf-8")
+        for result in (run("explain", "--event", event), run("explain", file)):
+            assert result.exit_code == 0, result.output
+            assert OBJECTION in result.output
     assert "no event of this name" in run("explain", "--event", "nope").output
     asked = [event.body["detail"].get("event") for event in active(gateway_settings)[1]]
     assert asked.count("unknown") == 1
+
+
+def test_why_follows_every_event_to_its_decision_and_never_says_nothing(gateway_settings):
+    for event in everything_after_a_decision(gateway_settings):
+        done = CliRunner().invoke(log, ["why", event])
+        assert (done.exit_code, done.output) == (0, f"This person objects. [{OBJECTION}]\n")
+    (token, lost) = logged(
+        gateway_settings,
+        Entry("token", NOW, "success", None),
+        Entry("disclosure", NOW, "success", None, detail={"decision": "gone"}),
+    )
+    for event, says in ((token, NOTHING_DECIDED), (lost, NO_DECISION)):
+        done = CliRunner().invoke(log, ["why", event])
+        assert done.exit_code == 1
+        assert says in " ".join(done.output.split())
+
+
+def test_what_follows_from_a_decision_that_this_log_does_not_hold_is_said(gateway_settings, tmp_path):
+    file = tmp_path / "event.json"
+    file.write_text('{"kind": "disclosure", "event": "elsewhere", "detail": {"decision": "x"}}')
+    result = run("explain", file)
+    assert result.exit_code == 1
+    assert NO_DECISION in " ".join(result.output.split())
 
 
 def test_explain_wants_a_case_or_an_event():
