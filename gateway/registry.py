@@ -111,6 +111,11 @@ def installed(folder: Path | None = None) -> Mapping[str, ModuleType]:
     return found
 
 
+def names() -> Sequence[str]:
+    """The name of every installed adapter; none of them is loaded."""
+    return sorted(point.name for point in entry_points(group=GROUP))
+
+
 def load_manifest(package: ModuleType) -> Manifest:
     """adapters/<name>/manifest.toml -> `Manifest`. Raises `StartupRefused` naming the file and what to mend."""
     folder = package.__name__.rsplit(".", 1)[-1]

@@ -17,6 +17,7 @@ from gateway.adapter import Claim, Manifest, SourceContractBroken, SourceRecord
 from gateway.cli.loaded_maps import UNUSABLE, Folder, load_maps
 from gateway.cli.say import fail
 from gateway.connectors import CONNECTORS
+from gateway.connectors.drop import RowsRefused
 from gateway.errors import StartupRefused
 from gateway.mapping.cases import PERSON, context, placeholder
 from gateway.nhs_number import NhsNumber, NotAnNhsNumber, parse
@@ -35,7 +36,7 @@ class Match:
 
 
 def run(
-    source: Annotated[str, typer.Argument(help="an adapter's name: gp, child_health, childrens_centre, local_authority")],
+    source: Annotated[str, typer.Argument(help=f"an adapter's name: {', '.join(registry.names())}")],
     file: Annotated[Path, typer.Argument(help="a file in the source's own format")],
     nhs_number: Annotated[str | None, typer.Option("--nhs-number", help="- reads the number from standard input")] = None,
     crosswalk: Annotated[
@@ -52,7 +53,8 @@ def run(
     """Map a file with the same code as the service; print one JSON object: bundle, accounting, unmapped_codes, refused.
 
     With a number, records of anybody else are refused by their place. Without one, everybody in the file gets a placeholder
-    of their own, the same for every record that carries their key; a record without a key stands for itself alone.
+    of their own, the same for every record that carries their key. A row that a delivery would refuse is refused here, by its
+    place, and the others are mapped; so is a record with something that is no NHS number where one belongs.
 
     Exit 0 when nothing was refused, 1 when something was, 2 when the file as a whole is unusable: then `refused` says why.
     """
@@ -60,16 +62,15 @@ def run(
     matches = _crosswalk(crosswalk) if crosswalk is not None else {}
     package, manifest = _adapter(source, adapters)
     maps = load_maps(mappings, code_maps)
-    records = _records(package, manifest, file)
+    records, refused = _records(package, manifest, file)
     now = datetime.now(UTC)
     resources: list[Any] = []
-    refused: list[dict[str, str]] = []
     mapped = ignored = withheld = 0
     unmapped: set[str] = set()
     unknown: Counter[str] = Counter()
     people: dict[tuple[str, str], int] = {}
     for record in records:
-        reason = _not_this_person(record.about, number, matches) if number is not None else None
+        reason = _not_this_person(record.about, number, matches) if number is not None else _nobodys(record.about)
         if reason is not None:
             refused.append({"where": record.where, "reason": reason})
             continue
@@ -99,13 +100,20 @@ def _adapter(name: str, folder: Path | None) -> tuple[ModuleType, Manifest]:
         fail(str(refused), code=UNUSABLE)
 
 
-def _records(package: ModuleType, manifest: Manifest, file: Path) -> list[SourceRecord]:
+def _records(package: ModuleType, manifest: Manifest, file: Path) -> tuple[list[SourceRecord], list[dict[str, str]]]:
+    """A file -> its records, and the rows that a delivery of it would refuse."""
     try:
         body = file.read_bytes()
     except OSError:
         fail("the file cannot be read", code=UNUSABLE)
     try:
-        return list(registry.read_file(package, manifest, file.name, body, connector=_connector))
+        return list(registry.read_file(package, manifest, file.name, body, connector=_connector)), []
+    except RowsRefused as some:
+        rows = [{"where": where, "reason": reason} for where, reason in some.rows]
+        if some.records is not None:
+            return list(some.records), rows
+        _print([], rows, NOTHING, {})
+        fail(f"the file is unusable, since one bad row refuses a whole extract: {some.reason}", code=UNUSABLE)
     except SourceContractBroken as broken:
         _print([], [{"where": WHOLE, "reason": broken.reason}], NOTHING, {})
         fail(f"the file is unusable: {broken.reason}", code=UNUSABLE)
@@ -166,14 +174,23 @@ def _key(record: SourceRecord) -> tuple[str, str]:
     return ("id", about.local_id) if about.local_id is not None else ("place", record.where)
 
 
+def _nobodys(claim: Claim) -> str | None:
+    """Why a record can be nobody's, whoever is asked for; None when it can be somebody's."""
+    try:
+        if claim.nhs_number is not None:
+            parse(claim.nhs_number, allow_test=True)
+    except NotAnNhsNumber:
+        return "the record carries something that is no NHS number"
+    return None
+
+
 def _not_this_person(claim: Claim, number: NhsNumber, matches: dict[str, Match]) -> str | None:
     """Why a record is not of the person asked for; None when it is."""
     if claim.nhs_number is not None:
-        try:
-            same = parse(claim.nhs_number, allow_test=True) == number
-        except NotAnNhsNumber:
-            return "the record carries something that is no NHS number"
-        return None if same else "the record carries another NHS number"
+        odd = _nobodys(claim)
+        if odd is None and parse(claim.nhs_number, allow_test=True) != number:
+            return "the record carries another NHS number"
+        return odd
     match = matches.get(claim.local_id or "")
     if match is None:
         return "the crosswalk does not know the record's local id"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway import mapping
+from gateway import mapping, registry
 from gateway.cli.loaded_maps import UNUSABLE, Folder, load_maps, told
 from gateway.cli.say import fail
 from gateway.kit.explain import Origin
@@ -24,7 +24,7 @@ _ORGANISATION = re.compile(r"ods:[A-Z0-9]{3,12}|gss:[A-Z][0-9]{8}|dfe-urn:[0-9]{
 
 
 def write(
-    adapter: Annotated[str, typer.Argument(help="an adapter's name: gp, child_health, childrens_centre, local_authority")],
+    adapter: Annotated[str, typer.Argument(help=f"an adapter's name: {', '.join(registry.names())}")],
     schema: Annotated[str, typer.Argument(help="what to write: a schema that one of its maps writes")],
     file: Annotated[Path, typer.Argument(help="R4 resources as JSON: a list, a Bundle, or a case of an outward map")],
     sender: Annotated[str, typer.Option(help="organisation code of who sends")] = "ods:RXX99",

@@ -47,7 +47,7 @@ from gateway.adapter import (
     Want,
 )
 from gateway.connectors.csv_rows import ENCODINGS, Row, rows_of
-from gateway.connectors.drop import Opened, opened_drop
+from gateway.connectors.drop import Opened, opened_drop, records_of
 from gateway.connectors.from_shelf import LOCKS, from_shelf, lock_of
 from gateway.connectors.period_now import PERIOD, period_now
 from gateway.errors import StartupRefused
@@ -126,13 +126,13 @@ def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> CsvDrop:
 
 
 def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
-    """A whole file -> its records. Raises `SourceContractBroken` at the first row that cannot be used, by its place."""
+    """A whole file -> its records. Raises `SourceContractBroken` for its form, `RowsRefused` where rows cannot be used."""
     shape = read_shape(manifest)
     opened = read_delivery(shape, manifest.identity, body, "")
-    for where, reason in opened.refused_rows:
-        raise SourceContractBroken(f"{where}: {reason}")
-    records = (arrival.record for arrival in opened.arrivals if arrival.record is not None)
-    return [_placed(shape, record, record.as_of.date()) for record in records]
+    return records_of(
+        Opened(opened.as_of, [_placed_arrival(shape, arrival) for arrival in opened.arrivals], opened.refused_rows),
+        snapshot=shape.delivers == "snapshot",
+    )
 
 
 def read_delivery(shape: Shape, identity: str, body: bytes, sender: str) -> Opened:
@@ -238,6 +238,12 @@ def _arrival(shape: Shape, identity: str, rows: Sequence[Row], sender: str) -> A
     record = SourceRecord(shape.schema, data, first.where, as_of, about, bool(_words(shape, shape.locked, rows)))
     gone = bool(shape.deleted) and first.cells.get(shape.deleted["column"], "") in shape.deleted["values"]
     return Arrival(shape.kind, first.cells[shape.key], sender, as_of, about, None if gone else record, protected=locks)
+
+
+def _placed_arrival(shape: Shape, arrival: Arrival) -> Arrival:
+    """An arrival whose period stands where it stood on the record's own day."""
+    record = arrival.record
+    return arrival if record is None else replace(arrival, record=_placed(shape, record, record.as_of.date()))
 
 
 def _placed(shape: Shape, record: SourceRecord, today: date) -> SourceRecord:

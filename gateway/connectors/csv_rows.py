@@ -24,6 +24,7 @@ TOO_LONG: Final = "a cell longer than any is"
 ENCODINGS: Final = frozenset(("utf-8", "cp1252"))
 ROWS: Final = 1_000_000
 
+_NAMED = 12  # columns
 _CELL = 32_767  # what a spreadsheet's cell holds
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d\s().,/-]*$)")  # but not -3.5, nor +44 20 7946 0000, nor a lone dash
 
@@ -55,12 +56,23 @@ def rows_of(body: bytes, *, columns: Sequence[str], encoding: str, delimiter: st
     if len(set(header)) < len(header):
         raise SourceContractBroken(TWO_ALIKE)
     if set(header) != set(columns):
-        raise SourceContractBroken(COLUMNS_DIFFER)
+        raise SourceContractBroken(f"{COLUMNS_DIFFER}: {_differ(header, columns)}")
     for number, cells in enumerate(_sound(lines), start=2):
         if number > ROWS:
             raise SourceContractBroken(TOO_MANY_ROWS)
         if any(cell and not cell.isspace() for cell in cells):
             yield _row(f"row {number}", header, cells)
+
+
+def _differ(header: Sequence[str], columns: Sequence[str]) -> str:
+    """Which columns are missing, by the manifest's own names, and where others stand: a file's own words are not repeated."""
+    missing = [name for name in columns if name not in header]
+    others = [f"column {place}" for place, name in enumerate(header, start=1) if name not in columns]
+    return "; ".join(f"{what}: {_some(names)}" for what, names in (("missing", missing), ("not known", others)) if names)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _sound(lines: Iterator[list[str]]) -> Iterator[list[str]]:

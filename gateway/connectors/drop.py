@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from gateway.adapter import Arrival, Clock, Delivery, SourceContractBroken, SourceSettings, Tools
+from gateway.adapter import Arrival, Clock, Delivery, SourceContractBroken, SourceRecord, SourceSettings, Tools
 from gateway.connectors import kept
 from gateway.errors import StartupRefused
 
@@ -59,6 +59,17 @@ class Opened:
     as_of: datetime | None  # the file's own date; None: it has none, and is then no snapshot
     arrivals: Sequence[Arrival]
     refused_rows: Sequence[tuple[str, str]] = ()  # (locator, reason), both constants or counted places
+
+
+class RowsRefused(SourceContractBroken):
+    """Rows of a file that cannot be used, all of them, each with its place and reason; the reason is the first one's.
+
+    `records` are those of its other rows, which a delivery of the same file would shelve; None where it would be refused whole.
+    """
+
+    def __init__(self, rows: Sequence[tuple[str, str]], records: Sequence[SourceRecord] | None) -> None:
+        super().__init__(": ".join(rows[0]))
+        self.rows, self.records = rows, records
 
 
 @dataclass(slots=True)
@@ -274,6 +285,14 @@ class Drop:
             if taken_at.isdigit() and int(taken_at) < oldest:
                 with contextlib.suppress(FileNotFoundError):  # its reader was not dead, only slow
                     os.replace(path, self._folder / name)
+
+
+def records_of(opened: Opened, *, snapshot: bool = False) -> list[SourceRecord]:
+    """What a file holds -> its records. Raises `RowsRefused` where rows of it cannot be used, which refuses a snapshot whole."""
+    records = [arrival.record for arrival in opened.arrivals if arrival.record is not None]
+    if opened.refused_rows:
+        raise RowsRefused(opened.refused_rows, None if snapshot else records)
+    return records
 
 
 def opened_drop(

@@ -41,7 +41,7 @@ from gateway.adapter import (
     Tools,
     Want,
 )
-from gateway.connectors.drop import Opened, opened_drop
+from gateway.connectors.drop import Opened, opened_drop, records_of
 from gateway.connectors.from_shelf import LOCKS, OTHER_LOCK, from_shelf
 from gateway.connectors.hl7v2 import Message, Path, Segment, messages_of, part, read_path
 from gateway.errors import StartupRefused
@@ -127,11 +127,8 @@ def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Hl7Drop:
 
 
 def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
-    """A whole file -> its records. Raises `SourceContractBroken` at the first message that cannot be used, by its place."""
-    opened = read_delivery(read_shape(manifest), body, "", None)
-    for where, reason in opened.refused_rows:
-        raise SourceContractBroken(f"{where}: {reason}")
-    return [arrival.record for arrival in opened.arrivals if arrival.record is not None]
+    """A whole file -> its records. Raises `SourceContractBroken` for its form, `RowsRefused` where messages cannot be used."""
+    return records_of(read_delivery(read_shape(manifest), body, "", None))
 
 
 def read_delivery(shape: Shape, body: bytes, custodian: str, now: datetime | None) -> Opened:

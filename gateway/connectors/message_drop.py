@@ -28,7 +28,7 @@ from gateway.adapter import (
     Tree,
     Want,
 )
-from gateway.connectors.drop import Opened, opened_drop
+from gateway.connectors.drop import Opened, opened_drop, records_of
 from gateway.connectors.message_batch import KIND, is_batch, is_r4, read_batch, read_r4
 from gateway.connectors.message_birth import read_birth
 from gateway.connectors.message_bundle import Message, event_of, read_change, read_message
@@ -67,11 +67,11 @@ def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
 
 
 def read_file(manifest: Manifest, name: str, body: bytes) -> Iterable[SourceRecord]:
-    """One message -> its record; none when it deletes or is news alone. Raises `SourceContractBroken` when it cannot be used."""
-    opened = _read_any(manifest, _events(manifest), body, "", datetime.now(UTC))
-    if opened.refused_rows:
-        raise SourceContractBroken(opened.refused_rows[0][1])
-    return [arrival.record for arrival in opened.arrivals if arrival.record is not None]
+    """One message -> its record; none when it deletes or is news alone; a batch -> its rows' records.
+
+    Raises `SourceContractBroken` when it cannot be used, `RowsRefused` where rows of it cannot.
+    """
+    return records_of(_read_any(manifest, _events(manifest), body, "", datetime.now(UTC)))
 
 
 class MessageDrop:

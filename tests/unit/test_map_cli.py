@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from gateway import registry
 from gateway.cli.map import app
+from tests.unit.connectors.test_message_batch import ROW, batch
 
 AMARA = "9990000107"
 BEN = "9990001111"
@@ -147,6 +149,61 @@ def test_an_event_that_is_known_and_not_mapped_is_refused_with_that_reason(tmp_p
     result = run("child_health", file)
     assert result.exit_code == 2
     assert said(result)["refused"] == [{"where": "the file as a whole", "reason": "an event that is known but not mapped yet"}]
+
+
+def plans(*rows: str) -> str:
+    header = (
+        "RecordId,RecordType,NHSNumber,BirthDate,StartDate,EndDate,DeleteDate,AuthorityCode,AuthorityName,OfficePhone,"
+        "EmergencyDutyPhone,CategoryOfAbuse,Reason,DisclosureLock,Extracted"
+    )
+    return "\n".join((header, *rows, ""))
+
+
+def plan(number: str = AMARA, *, id: str = "P1", extracted: str = "2026-01-05T01:00:00") -> str:
+    return f"{id},CPP,{number},2024-03-14,2025-10-01,,,999,Northshire,020 7946 0000,020 7946 0001,NEG,,,{extracted}"
+
+
+def test_every_row_that_a_delivery_would_refuse_is_refused_by_its_place_and_the_others_are_mapped(tmp_path: Path):
+    file = tmp_path / "plans.csv"
+    rows = plan(), plan("", id="P2"), "P3,CPP", plan(extracted="soon", id="P4"), plan("1234567890", id="P5")
+    file.write_text(plans(*rows), "utf-8")
+    result = run("local_authority_cpis", file)
+    read = said(result)
+    assert result.exit_code == 1
+    assert {one["where"]: one["reason"] for one in read["refused"]} == {
+        "row 3": "a row without its identity",
+        "row 4": "a row with more or fewer cells than the header",
+        "row 5": "a row without a readable date of its own",
+        "row 6": "the record carries something that is no NHS number",
+    }
+    file.write_text(plans(plan()), "utf-8")
+    whole = run("local_authority_cpis", file)
+    assert whole.exit_code == 0
+    assert kinds(read) == kinds(said(whole)) != []
+
+
+def test_a_batch_of_immunisations_with_one_bad_row_gives_the_others(tmp_path: Path):
+    file = tmp_path / "batch.csv"
+    file.write_bytes(batch(ROW, {**ROW, "UNIQUE_ID": "V2", "NHS_NUMBER": ""}, {**ROW, "UNIQUE_ID": "V3", "PERSON_DOB": ""}))
+    result = run("child_health", file)
+    read = said(result)
+    assert result.exit_code == 1
+    assert kinds(read) == ["Immunization"]
+    assert [one["where"] for one in read["refused"]] == ["row 3", "row 4"]
+
+
+def test_a_file_with_other_columns_is_told_which_are_missing_and_where_others_stand(tmp_path: Path):
+    file = tmp_path / "plans.csv"
+    file.write_text(plans(plan()).replace("BirthDate", "Born of 9990000107"), "utf-8")
+    result = run("local_authority_cpis", file)
+    assert result.exit_code == 2
+    reason = "other columns than the manifest lists: missing: BirthDate; not known: column 4"
+    assert result.stderr == f"gateway: the file is unusable: {reason}\n"
+
+
+def test_the_help_names_every_adapter_that_is_installed():
+    said_ = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "300"}).stdout
+    assert all(name in said_ for name in registry.installed())
 
 
 @pytest.mark.parametrize(
