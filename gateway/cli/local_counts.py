@@ -50,9 +50,14 @@ def opened(items: Counter[str]) -> str:
     return f"Opened on the work list: {said}." if said else "Nothing new on the work list."
 
 
+def closed(items: Counter[str]) -> str:
+    """Which work items a decision settled."""
+    return f"Settled on the work list: {', '.join(f'{items[kind]} {kind}' for kind in sorted(items))}."
+
+
 def of_locks(source: str, heard: Heard) -> Iterator[str]:
     """Whom linking protects, and why: nobody is protected without a word."""
     if heard.protected:
-        yield f"{heard.protected} of those newly linked are protected, by a lock that {source} has delivered."
+        yield f"{heard.protected} of those linked are protected, by a lock that {source} has delivered."
     if heard.awaiting:
-        yield f"{heard.awaiting} of those newly linked count as protected until the next delivery of {source}: it says who is."
+        yield f"{heard.awaiting} of those linked count as protected until the next delivery of {source}: it says who is."

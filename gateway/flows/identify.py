@@ -16,7 +16,7 @@ from uuid import uuid4
 from gateway import matching
 from gateway.adapter import Clock
 from gateway.errors import TracerDown
-from gateway.flows.linking import Heard, Linking, hear, hold_back
+from gateway.flows.linking import Heard, Linking, hear, hear_again, hold_back
 from gateway.identity import WAIT_S, Identity
 from gateway.matching import Verdict
 from gateway.model import PatientIdentity
@@ -86,8 +86,8 @@ class Progress:
     questions: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     opened: Counter[str] = field(default_factory=Counter)  # kind of work item -> how many are new
-    protected: int = 0  # newly linked people whom a delivered lock protects
-    awaiting: int = 0  # newly linked people who are protected by doubt until the next delivery
+    protected: int = 0  # linked people whom a delivered lock protects
+    awaiting: int = 0  # linked people who are protected by doubt until the next delivery
     down: bool = False  # PDS stopped answering; run again
 
     def ends_in(self) -> timedelta:
@@ -100,7 +100,8 @@ async def identify(matcher: Matcher, *, told: Callable[[Progress], None]) -> Pro
     """Everything that waits at one source -> settled, chunk by chunk. Raises `StoreDown`, `AuditDown`."""
     source, rate = matcher.custodian.source, matcher.per_second * SHARE
     counts = await matcher.records.counts(source)
-    progress = Progress(waiting=counts.get("pending", 0), rate=rate)
+    before = await hear_again(_linking(matcher), source)
+    progress = Progress(waiting=counts.get("pending", 0), rate=rate, protected=before.protected, awaiting=before.awaiting)
     told(progress)
     size = max(10, min(LARGEST_CHUNK, round(rate * CHUNK_S)))
     fruitless = 0
@@ -258,10 +259,14 @@ def _guardians(matcher: Matcher, record: LocalRecord) -> NewWork:
 
 async def _settle(matcher: Matcher, settled: Sequence[Settled], *, by: str, dug_up: bool = False) -> tuple[Chunk, Heard]:
     """One chunk, durable, with what deliveries said before of those who are linked by it."""
-    linking = Linking(matcher.crosswalk, matcher.protections, matcher.shelf, matcher.now)
+    linking = _linking(matcher)
     fresh = await hold_back(linking, [link for one in settled for link in one.links])
     done = await matcher.records.settle(settled, matcher.now(), by=by, dug_up=dug_up)
     return done, await hear(linking, fresh)
+
+
+def _linking(matcher: Matcher) -> Linking:
+    return Linking(matcher.crosswalk, matcher.protections, matcher.shelf, matcher.now)
 
 
 def in_words(ends_in: timedelta, now: datetime) -> str:

@@ -2,12 +2,13 @@
 
 A delivery that came before the link named somebody nobody knew yet, so its locks could not go into the protected index. They
 are with the copies on the shelf. So: protected by `AWAITING` before the link, then linked, then protected by exactly what the
-newest copies say. A copy that does not say it, since it was shelved by an older release, leaves `AWAITING` until the next
-delivery; so does a process killed in between. Whom the source does not list, it says nothing of: they are not protected by it.
+newest copies of all their ids say. `AWAITING` stays where that is in doubt: a copy of an older release does not say it, and a
+copy held of somebody else, too, may be of either. The lock is the mark, too, of a process killed in between: whoever links next
+hears the copies again of all who have it. Whom the source does not list, it says nothing of: they are not protected by it.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,7 +34,7 @@ class Linking:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a source's deliveries say of people who were linked just now."""
+    """What a source's deliveries say of people who were linked just now, or by a process that died before it was heard."""
 
     protected: int = 0  # by a lock that was delivered
     awaiting: int = 0  # by doubt, until the next delivery
@@ -46,6 +47,7 @@ class Sifted:
     wanted: Sequence[CrosswalkRow]  # new, or the same number with another birth date
     refused: Mapping[str, str]  # local id -> why
     twice: frozenset[str]  # wanted, of somebody whom this source holds under another id as well
+    moved: Mapping[str, NhsNumber]  # wanted, by a person's decision -> the number it is verified for until now
 
 
 async def sift(linking: Linking, rows: Sequence[CrosswalkRow], *, moves: bool) -> Sifted:
@@ -54,27 +56,37 @@ async def sift(linking: Linking, rows: Sequence[CrosswalkRow], *, moves: bool) -
     An id that is verified for a number which PDS has since replaced by this one is no contradiction.
     """
     refused = {row.local_id: matching.BURIED for row in await linking.crosswalk.buried(rows)}
-    wanted, twice = [], set()
+    wanted, twice, moved = [], set(), {}
     leading = Counter(row.number for row in rows)
     for row in rows:
         if row.local_id in refused:
             continue
         held = await linking.crosswalk.number_of(row.source, row.local_id)
         ids = {local_id for local_id, _ in await linking.crosswalk.local_ids(row.source, row.number)}
-        if held is not None and held != row.number and row.local_id not in ids and not moves:
-            refused[row.local_id] = OTHER_NUMBER
-            continue
+        if held is not None and held != row.number and row.local_id not in ids:
+            if not moves:
+                refused[row.local_id] = OTHER_NUMBER
+                continue
+            moved[row.local_id] = held
         wanted.append(row)
         if held != row.number and (leading[row.number] > 1 or ids - {row.local_id}):
             twice.add(row.local_id)
-    return Sifted(wanted, refused, frozenset(twice))
+    return Sifted(wanted, refused, frozenset(twice), moved)
 
 
 async def link(linking: Linking, rows: Sequence[CrosswalkRow], *, by: str = "") -> tuple[int, Heard]:
     """Links, durable -> how many are new or changed, and what deliveries said before of those people."""
+    again = await hear_again(linking, rows[0].source) if rows else Heard()
     fresh = await hold_back(linking, rows)
     made = await linking.crosswalk.put(rows, by=by)  # each with its own event, in the same transaction
-    return made, await hear(linking, fresh)
+    now = await hear(linking, fresh)
+    return made, Heard(again.protected + now.protected, again.awaiting + now.awaiting)
+
+
+async def left_alone(linking: Linking, source: str, numbers: Iterable[NhsNumber]) -> Sequence[str]:
+    """People whom ids were moved away from -> the ids that are the only one of theirs now: nobody holds them twice any more."""
+    ids = [await linking.crosswalk.local_ids(source, number) for number in numbers]
+    return [held[0][0] for held in ids if len(held) == 1]
 
 
 async def hold_back(linking: Linking, rows: Sequence[CrosswalkRow]) -> Sequence[CrosswalkRow]:
@@ -92,20 +104,29 @@ async def hold_back(linking: Linking, rows: Sequence[CrosswalkRow]) -> Sequence[
 
 async def hear(linking: Linking, fresh: Sequence[CrosswalkRow]) -> Heard:
     """After the links are made: what the copies say takes the place of waiting."""
+    return await _hear(linking, fresh[0].source, [row.number for row in fresh]) if fresh else Heard()
+
+
+async def hear_again(linking: Linking, source: str) -> Heard:
+    """Before more links are made: those who still wait, since a process died before it had heard what their copies say."""
+    return await _hear(linking, source, await linking.crosswalk.locked(source, AWAITING))
+
+
+async def _hear(linking: Linking, source: str, numbers: Sequence[NhsNumber]) -> Heard:
     said: dict[NhsNumber, frozenset[str]] = {}
-    doubtful: set[NhsNumber] = set()
-    for row in fresh:
-        if await linking.crosswalk.number_of(row.source, row.local_id) != row.number:
-            continue  # not linked after all: what that id's copies say is of nobody here
-        for copy in await linking.shelf.newest(row.source, row.local_id, linking.now()):
-            locks = locks_of(copy)
-            if locks is None:
-                doubtful.add(row.number)
-            elif locks:
-                said[row.number] = said.get(row.number, frozenset()) | locks
+    known: list[NhsNumber] = []
+    for number in dict.fromkeys(numbers):
+        # Of every id of theirs: another one's lock may be what is waited for. An id linked to somebody else is none of them.
+        held = [local_id for local_id, _ in await linking.crosswalk.local_ids(source, number)]
+        copies = [copy for local_id in held for copy in await linking.shelf.heard(source, local_id, linking.now())]
+        told = [locks_of(copy) for copy in copies]
+        locks = frozenset[str]().union(*(one for one in told if one is not None))
+        if locks:
+            said[number] = locks
+        if None not in told and not any(copy.contested for copy in copies):
+            known.append(number)
     if said:
-        await linking.protections.add_locks(fresh[0].source, said, linking.now())
-    known = [row.number for row in fresh if row.number not in doubtful]
+        await linking.protections.add_locks(source, said, linking.now())
     if known:
-        await linking.protections.lift_each(fresh[0].source, AWAITING, known)
-    return Heard(len(said), len(doubtful))
+        await linking.protections.lift_each(source, AWAITING, known)
+    return Heard(len(said), len(set(numbers)) - len(known))

@@ -35,6 +35,10 @@ class Crosswalk(Protocol):
         """Every id of the person there that the source may be asked by. Never a UPN."""
         ...
 
+    async def locked(self, source: str, kind: str) -> Sequence[NhsNumber]:
+        """Who is linked there and protected by this kind of lock of the same source."""
+        ...
+
     async def number_of(self, source: str, local_id: str) -> NhsNumber | None: ...
 
     async def number_of_upn(self, source: str, upn: str) -> NhsNumber | None:

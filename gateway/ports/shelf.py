@@ -33,6 +33,7 @@ class ShelfStored:
     sender: str
     as_of: datetime
     body: bytes
+    contested: bool = False  # held of somebody else, too: it is shown to nobody
 
 
 class ShelfStore(Protocol):
@@ -59,6 +60,10 @@ class ShelfStore(Protocol):
         ...
 
     async def newest(self, source: str, holder: NhsNumber | str, at: datetime) -> Sequence[ShelfStored]: ...
+
+    async def heard(self, source: str, holder: NhsNumber | str, at: datetime) -> Sequence[ShelfStored]:
+        """The same with what is contested, which protects although it is not shown."""
+        ...
 
     async def delivered_at(self, source: str) -> datetime | None: ...
 

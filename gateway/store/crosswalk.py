@@ -16,7 +16,7 @@ from gateway.store.keys import Keys
 from gateway.store.log import Writer
 from gateway.store.sealing import opened
 from gateway.store.subjects import family
-from gateway.store.tables import CROSSWALK
+from gateway.store.tables import CROSSWALK, PROTECTION
 
 _people = family()
 _SOURCE = bindparam("source", type_=String)
@@ -27,6 +27,15 @@ _OF_NUMBER = Statement(
     select(*_ROW).where(
         CROSSWALK.c.source == _SOURCE,
         CROSSWALK.c.number_key.in_(select(_people.c.number_key)),
+        CROSSWALK.c.kind != bindparam("not_kind", type_=String),
+    )
+)
+_LOCKED = Statement(
+    select(*_ROW)
+    .join(PROTECTION, (PROTECTION.c.source == CROSSWALK.c.source) & (PROTECTION.c.number_key == CROSSWALK.c.number_key))
+    .where(
+        PROTECTION.c.source == _SOURCE,
+        PROTECTION.c.kind == bindparam("lock", type_=String),
         CROSSWALK.c.kind != bindparam("not_kind", type_=String),
     )
 )
@@ -83,6 +92,11 @@ class StoredCrosswalk:
         params = {"source": source, "number_key": self._keys.number_key(number), "not_kind": "upn"}
         held = [self._open(*row) for row in await self._database.read(_OF_NUMBER, params)]
         return sorted((row.local_id, row.birth_date) for row in held)
+
+    async def locked(self, source: str, kind: str) -> Sequence[NhsNumber]:
+        """Who is linked there and protected by this kind of lock of the same source."""
+        rows = await self._database.read_long(_LOCKED, {"source": source, "lock": kind, "not_kind": "upn"})
+        return [NhsNumber(value) for value in sorted({self._open(*row).number for row in rows})]
 
     async def number_of(self, source: str, local_id: str) -> NhsNumber | None:
         """The verified number of a local id, as it was recorded (it may be superseded since)."""

@@ -44,16 +44,18 @@ _OTHERS = (  # the same thing of somebody who is another person
     _other.c.holder_key.not_in(select(_people.c.number_key)),
     _other.c.body_sealed.is_not(None),
 )
-_NEWEST = Statement(  # deletions too: one under a number deletes what is held under those it replaced
-    select(*_COLUMNS)
+_is_contested = select(literal_column("1")).select_from(_other).where(*_OTHERS).exists()
+_HEARD_OF = (  # deletions too: one under a number deletes what is held under those it replaced
+    select(*_COLUMNS, _is_contested.label("contested"))
     .where(
         SHELF.c.source == _SOURCE,
         SHELF.c.holder_key.in_(select(_people.c.number_key)),
         SHELF.c.keep_until > _AT,
-        not_(select(literal_column("1")).select_from(_other).where(*_OTHERS).exists()),
     )
     .order_by(SHELF.c.kind, SHELF.c.as_of.desc(), SHELF.c.business_key, SHELF.c.body_sealed.is_not(None))
 )
+_HEARD = Statement(_HEARD_OF)
+_NEWEST = Statement(_HEARD_OF.with_only_columns(*_COLUMNS, literal_column("0").label("contested")).where(not_(_is_contested)))
 _CONTESTED = Statement(
     select(literal_column("1"))
     .select_from(_other)
@@ -120,10 +122,17 @@ class StoredShelf:
 
     async def newest(self, source: str, holder: NhsNumber | str, at: datetime) -> Sequence[ShelfStored]:
         """Everything in date kept for one holder."""
+        return await self._of_holder(_NEWEST, source, holder, at)
+
+    async def heard(self, source: str, holder: NhsNumber | str, at: datetime) -> Sequence[ShelfStored]:
+        """The same with what is contested, which protects although it is not shown."""
+        return await self._of_holder(_HEARD, source, holder, at)
+
+    async def _of_holder(self, asked: Statement, source: str, holder: NhsNumber | str, at: datetime) -> Sequence[ShelfStored]:
         holder_key = self._holder_key(source, holder)
-        rows = await self._database.read(_NEWEST, {"source": source, "holder_key": holder_key, "at": micros(at)})
+        rows = await self._database.read(asked, {"source": source, "holder_key": holder_key, "at": micros(at)})
         stored, seen = [], set()
-        for sender, kind, business_key, row_holder, as_of, sealed in rows:
+        for sender, kind, business_key, row_holder, as_of, sealed, contested in rows:
             if (sender, kind, bytes(business_key)) in seen:  # the newest of a person's numbers is what is held
                 continue
             seen.add((sender, kind, bytes(business_key)))
@@ -131,7 +140,7 @@ class StoredShelf:
                 continue
             bound = bound_to(source, sender, kind, business_key, row_holder, as_of)
             plain = _decode(opened(self._keys, "shelf-sealing", sealed, *bound))
-            stored.append(ShelfStored(kind, plain.business_id, sender, moment(as_of), plain.body))
+            stored.append(ShelfStored(kind, plain.business_id, sender, moment(as_of), plain.body, bool(contested)))
         return stored
 
     async def delivered_at(self, source: str) -> datetime | None:

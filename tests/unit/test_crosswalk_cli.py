@@ -13,10 +13,11 @@ from gateway.cli import main
 from gateway.flows.shelving import shelved
 from gateway.matching import NOT_VALID
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, ShelfRow
+from gateway.ports import Entry, LogQuestion, ShelfRow
 from gateway.store import Keys, Store, open_store
 
 AMARA, BEN = "9990000107", "9990001111"
+RITA = ("--moved-by", "Rita Records")
 HEADER = "local_id,nhs_number,birth_date,verified_on,verified_by\n"
 Import = Callable[..., Result]
 
@@ -63,6 +64,40 @@ def held(tmp_path: Path, *local_ids: str) -> tuple[dict[str, str], list[tuple[st
             found = {local_id: await store.crosswalk.number_of("authority", local_id) for local_id in local_ids}
             items = sorted((item.kind, item.reason, item.owner) for item in await store.work.list())
             return {local_id: number.value for local_id, number in found.items() if number is not None}, items
+        finally:
+            await store.close()
+
+    return asyncio.run(inside())
+
+
+def take(tmp_path: Path, *, by: str) -> str:
+    """The one open item, taken -> where its owner finds the record."""
+
+    async def inside() -> str:
+        url = f"sqlite:///{tmp_path / 'gateway.db'}"
+        store = await open_store(url, Keys.load(tmp_path / "keys", mode="sandbox"), name="test", serve=False)
+        try:
+            (item,) = await store.work.list()
+            subject = await store.work.take(item.id, by=by, at=datetime.now(UTC))
+            assert subject is not None
+            return subject.local_ref
+        finally:
+            await store.close()
+
+    return asyncio.run(inside())
+
+
+def settled(tmp_path: Path) -> list[tuple[str, str, str]]:
+    """Kind, outcome and who it was, of each item closed, as the log has it."""
+
+    async def inside() -> list[tuple[str, str, str]]:
+        url = f"sqlite:///{tmp_path / 'gateway.db'}"
+        store = await open_store(url, Keys.load(tmp_path / "keys", mode="sandbox"), name="test", serve=False)
+        try:
+            await store.log.sequence()
+            bodies = [event.body for event in await store.log.ask(LogQuestion(kind="administration"))]
+            done = [(body["detail"], body["staff_name"]) for body in bodies if body["detail"]["act"] == "work-closed"]
+            return [(detail["kind"], detail["outcome"], name) for detail, name in done]
         finally:
             await store.close()
 
@@ -141,8 +176,41 @@ def test_an_id_verified_for_another_number_stays_until_somebody_says_by_name_tha
     )
     again = import_(f"LA-1,{BEN},,,", name="moved.csv")
     assert "Nothing new on the work list." in again.stdout, "one task for it, however often it comes"
-    assert import_(f"LA-1,{BEN},,,", options=("--moved-by", "Rita Records")).exit_code == 0
-    assert held(tmp_path, "LA-1")[0] == {"LA-1": BEN}
+    moved = import_(f"LA-1,{BEN},,,", options=RITA)
+    assert (moved.exit_code, moved.stdout.splitlines()[1:]) == (0, ["Settled on the work list: 1 match."])
+    assert held(tmp_path, "LA-1") == ({"LA-1": BEN}, []), "the decision settles the task that asked for it"
+    assert settled(tmp_path) == [("match", "linked", "Rita Records")], "by name, in the log"
+
+
+def test_a_task_that_somebody_else_has_taken_stays_theirs_and_the_same_move_by_them_settles_it(
+    import_: Import, tmp_path: Path
+) -> None:
+    import_(f"LA-1,{AMARA},,,")
+    import_(f"LA-1,{BEN},,,")
+    take(tmp_path, by="Olive Officer")
+    assert "Settled" not in import_(f"LA-1,{BEN},,,", options=RITA).stdout
+    assert [kind for kind, _, _ in held(tmp_path)[1]] == ["match"]
+    again = import_(f"LA-1,{BEN},,,", options=("--moved-by", "Olive Officer"))
+    assert again.stdout.splitlines() == [
+        "1 rows of matches.csv: 0 linked, 1 unchanged, 0 refused. Nothing new on the work list.",
+        "Settled on the work list: 1 match.",
+    ]
+    assert settled(tmp_path) == [("match", "linked", "Olive Officer")]
+
+
+def test_a_move_onto_somebody_whom_another_id_has_opens_held_twice_also_where_the_id_was_held_twice_before(
+    import_: Import, tmp_path: Path
+) -> None:
+    import_(f"LA-1,{AMARA},,,", f"LA-2,{AMARA},,,", f"LA-9,{BEN},,,")
+    assert [kind for kind, _, _ in held(tmp_path)[1]] == ["held-twice"] * 2
+    moved = import_(f"LA-1,{BEN},,,", options=RITA)
+    assert moved.stdout.splitlines() == [
+        "1 rows of matches.csv: 1 linked, 0 unchanged, 0 refused. Opened on the work list: 1 held-twice.",
+        "Settled on the work list: 2 held-twice.",  # of each of the two that are two people's now
+    ]
+    assert [kind for kind, _, _ in held(tmp_path)[1]] == ["held-twice"]
+    assert take(tmp_path, by="Rita Records") == "LA-1"
+    assert settled(tmp_path) == [("held-twice", "not-the-same-person", "Rita Records")] * 2
 
 
 def test_one_person_under_two_ids_is_linked_by_both_and_somebody_is_told(import_: Import, tmp_path: Path) -> None:
@@ -194,7 +262,7 @@ def test_whom_a_delivery_locks_is_protected_from_the_import_on_and_whom_it_does_
 ) -> None:
     deliver(tmp_path, **{"LA-1": "refuge", "LA-3": ""})
     done = import_(f"LA-1,{AMARA},,,", f"LA-2,{BEN},,,")
-    assert done.stdout.splitlines()[1:] == ["1 of those newly linked are protected, by a lock that authority has delivered."]
+    assert done.stdout.splitlines()[1:] == ["1 of those linked are protected, by a lock that authority has delivered."]
     assert locked(tmp_path, AMARA, BEN) == [{"refuge"}, frozenset()]
 
 

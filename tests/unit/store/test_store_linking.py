@@ -1,6 +1,7 @@
 """A person linked after a delivery is protected by what that delivery said of them, and by nothing else, on both databases."""
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from store_world import CHILD, NOW, OTHER, entry
 
 from gateway.adapter import Arrival, Claim, SourceRecord
 from gateway.flows import linking
+from gateway.flows.identify import Custodian, Matcher, identify
 from gateway.flows.intake import intake
 from gateway.flows.linking import AWAITING, Heard, Linking
 from gateway.flows.shelving import shelved
@@ -39,12 +41,12 @@ def given(store: Store) -> Linking:
     return Linking(store.crosswalk, store.protections, store.shelf, lambda: NOW)
 
 
-async def deliver(store: Store, *arrivals: Arrival, body: bytes | None = None) -> None:
+async def deliver(store: Store, *arrivals: Arrival | tuple[Arrival, bytes]) -> None:
+    """Each with its copy, or with the bytes of another."""
+    each = [(one, shelved(one)) if isinstance(one, Arrival) else one for one in arrivals]
     rows = [
-        ShelfRow(
-            "authority", SENDER, one.kind, one.business_id, one.business_id, one.as_of, body or shelved(one), NOW + timedelta(9)
-        )
-        for one in arrivals
+        ShelfRow("authority", SENDER, one.kind, one.business_id, one.about.local_id or "", one.as_of, body, NOW + timedelta(9))
+        for one, body in each
     ]
     await store.shelf.replace("authority", rows, DELIVERED, entry(kind="intake", person=None))
 
@@ -70,7 +72,7 @@ async def test_whom_it_lists_has_exactly_the_locks_it_said(store: Store) -> None
 async def test_a_copy_of_before_locks_were_kept_with_it_protects_until_the_next_delivery(store: Store) -> None:
     old = json.loads(shelved(arrival("LA-1")) or b"")
     del old["protected"]
-    await deliver(store, arrival("LA-1"), body=json.dumps(old).encode())
+    await deliver(store, (arrival("LA-1"), json.dumps(old).encode()))
     assert await linking.link(given(store), [row("LA-1")]) == (1, Heard(awaiting=1))
     assert await locks(store) == {AWAITING}
     await store.protections.assert_locks("authority", {}, NOW + timedelta(hours=17), snapshot=True)
@@ -84,11 +86,71 @@ async def test_a_link_that_was_there_before_and_a_source_that_never_delivered_ch
     assert await locks(store) == frozenset(), "the delivery itself asserts the locks of those it knows"
 
 
-async def test_stopped_between_the_link_and_what_was_said_the_person_stays_protected(store: Store) -> None:
-    await deliver(store, arrival("LA-1", "refuge"))
-    fresh = await linking.hold_back(given(store), [row("LA-1")])
-    await store.crosswalk.put(fresh)
+async def stopped_between(store: Store) -> None:
+    """The process dies after the link and before what was said: the lock is on the shelf alone."""
+    await store.crosswalk.put(await linking.hold_back(given(store), [row("LA-1")]))
     assert await locks(store) == {AWAITING}
+
+
+@pytest.mark.parametrize("then", [row("LA-1"), row("LA-2"), row("LA-2", OTHER)], ids=["the same", "another id", "another child"])
+async def test_stopped_between_the_link_and_what_was_said_it_is_heard_by_whoever_links_next(
+    store: Store, then: CrosswalkRow
+) -> None:
+    await deliver(store, arrival("LA-1", "refuge"), arrival("LA-2"))
+    await stopped_between(store)
+    _, heard = await linking.link(given(store), [then])
+    assert heard.protected >= 1
+    assert heard.awaiting == 0
+    assert await locks(store) == {"refuge"}
+    assert await locks(store, OTHER) == frozenset()
+
+
+async def test_stopped_between_it_is_heard_by_the_next_run_of_the_matching_too(store: Store) -> None:
+    await deliver(store, arrival("LA-1", "refuge"))
+    await stopped_between(store)
+    custodian = Custodian("authority", "person", "owner", "guardian")
+    unasked: Any = None  # nobody waits: PDS is not asked
+    matcher = Matcher(
+        custodian,
+        store.local_records,
+        store.crosswalk,
+        store.work,
+        unasked,
+        unasked,
+        store.protections,
+        store.shelf,
+        5,
+        lambda: NOW,
+    )
+    progress = await identify(matcher, told=lambda _: None)
+    assert (progress.waiting, progress.protected, progress.awaiting) == (0, 1, 0)
+    assert await locks(store) == {"refuge"}
+
+
+async def test_another_id_of_the_same_child_does_not_end_the_doubt_about_the_first(store: Store) -> None:
+    old = json.loads(shelved(arrival("LA-1")) or b"")
+    del old["protected"]
+    await deliver(store, (arrival("LA-1"), json.dumps(old).encode()), arrival("LA-2"))
+    assert await linking.link(given(store), [row("LA-1")]) == (1, Heard(awaiting=1))
+    _, heard = await linking.link(given(store), [row("LA-2")])
+    assert heard.awaiting
+    assert await locks(store) == {AWAITING}
+
+
+@pytest.mark.parametrize(("first", "second", "said"), [("LA-1", "LA-2", {"refuge"}), ("LA-2", "LA-1", set())])
+async def test_what_is_held_of_two_people_is_shown_to_nobody_and_protects_both(
+    store: Store, first: str, second: str, said: set[str]
+) -> None:
+    both = [arrival("LA-1", "refuge"), arrival("LA-2")]
+    one_record = [replace(one, business_id="REC-9") for one in both]
+    await deliver(store, *one_record)
+    assert await store.shelf.newest("authority", "LA-1", NOW) == []
+    assert [copy.contested for copy in await store.shelf.heard("authority", first, NOW)] == [True]
+    assert await linking.link(given(store), [row(first)]) == (1, Heard(protected=len(said), awaiting=1))
+    assert await locks(store) == {AWAITING, *said}
+    await linking.link(given(store), [row(second, OTHER)])
+    assert AWAITING in await locks(store)
+    assert await locks(store, OTHER) == {AWAITING, *({"refuge"} - said)}
 
 
 async def test_what_a_buried_id_is_told_of_protects_nobody_else(store: Store) -> None:
