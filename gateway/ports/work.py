@@ -118,3 +118,7 @@ class WorkList(Protocol):
     async def close(self, item: str, *, by: str, outcome: str, at: datetime) -> bool:
         """Settled, recorded, and forgotten whom it was about. False: none is open, or it is somebody else's."""
         ...
+
+    async def settle(self, keys: Sequence[str], *, by: str, outcome: str, at: datetime) -> Mapping[str, int]:
+        """The open items of these keys, closed by one decision: kind -> how many. What somebody else has taken stays."""
+        ...

@@ -1,9 +1,10 @@
 """The work list: what people must settle, with who took it, who closed it and how. Every act on it is an event."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, String, bindparam, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Integer, LargeBinary, String, bindparam, or_, select, update
 
 from gateway.ports import Entry, NewWork, WorkItem, WorkSubject
 from gateway.store.database import Call, Database, Row, Statement, Work, is_storable, micros, moment
@@ -28,11 +29,8 @@ _SHOWN = (
     WORK_ITEM.c.outcome,
 )
 _NARROWED_BY = ("owner", "source", "kind")
-_free_for = (
-    WORK_ITEM.c.id == _ITEM,
-    WORK_ITEM.c.closed_at.is_(None),
-    or_(WORK_ITEM.c.taken_by.is_(None), WORK_ITEM.c.taken_by == _BY),
-)
+_open_for = (WORK_ITEM.c.closed_at.is_(None), or_(WORK_ITEM.c.taken_by.is_(None), WORK_ITEM.c.taken_by == _BY))
+_free_for = (WORK_ITEM.c.id == _ITEM, *_open_for)
 _TAKE = Statement(
     update(WORK_ITEM)
     .where(*_free_for)
@@ -40,6 +38,9 @@ _TAKE = Statement(
     .returning(WORK_ITEM.c.kind, WORK_ITEM.c.source, WORK_ITEM.c.about_sealed)
 )
 _ABOUT = Statement(select(WORK_ITEM.c.kind, WORK_ITEM.c.source, WORK_ITEM.c.about_sealed).where(*_free_for))
+_OF_KEY = Statement(
+    select(WORK_ITEM.c.id, WORK_ITEM.c.kind).where(WORK_ITEM.c.once_key == bindparam("once_key", type_=LargeBinary), *_open_for)
+)
 _CLOSE = Statement(
     update(WORK_ITEM)
     .where(*_free_for)
@@ -97,6 +98,13 @@ class StoredWorkList:
         async with self._writer.alone:
             return await self._database.write(self._close(item, by, outcome, at))
 
+    async def settle(self, keys: Sequence[str], *, by: str, outcome: str, at: datetime) -> Counter[str]:
+        """What one decision settles, in one transaction: kind -> how many were closed."""
+        if not is_storable(by):
+            return Counter()
+        async with self._writer.alone:
+            return await self._database.write(self._settle(keys, by, outcome, at))
+
     def _take(self, item: str, by: str, at: datetime) -> Work[WorkSubject | None]:
         rows = yield Call(_TAKE, {"item": item, "by": by, "at": micros(at)})
         if not rows:
@@ -110,6 +118,13 @@ class StoredWorkList:
         yield from self._recorded(item, rows[0], "work-closed", by, at, {"outcome": outcome})
         yield Call(_CLOSE, {"item": item, "by": by, "at": micros(at), "outcome": outcome, "nothing": None})
         return True
+
+    def _settle(self, keys: Sequence[str], by: str, outcome: str, at: datetime) -> Work[Counter[str]]:
+        closed: Counter[str] = Counter()
+        for key in dict.fromkeys(keys):
+            for item, kind in (yield Call(_OF_KEY, {"once_key": self._keys.word_key("work", key), "by": by})):
+                closed[kind] += yield from self._close(item, by, outcome, at)
+        return closed
 
     def _recorded(self, item: str, row: Row, act: str, by: str, at: datetime, more: dict[str, str]) -> Work[WorkSubject]:
         kind, source, sealed = row

@@ -65,6 +65,25 @@ async def test_taking_and_closing_are_events_of_the_person_and_say_who(store: St
     assert await store.verify() == []
 
 
+async def test_one_decision_settles_the_items_of_its_keys_each_with_its_event_and_none_that_somebody_else_has_taken(
+    store: Store,
+) -> None:
+    await store.work.open([ITEM, replace(ITEM, key="second"), replace(ITEM, key="third"), replace(ITEM, key="fourth")], NOW)
+    for item in await store.work.list():
+        subject = await store.work.take(item.id, by="R", at=NOW)
+        assert subject is not None
+    await store.work.open([replace(ITEM, key="free", kind="held-twice", person=OTHER)], NOW)
+    assert await store.work.settle([ITEM.key, "free"], by="Somebody Else", outcome="linked", at=NOW) == {"held-twice": 1}
+    keys = [ITEM.key, "second", ITEM.key, "no-such-key", "free"]
+    assert await store.work.settle(keys, by="R", outcome="linked", at=NOW) == {"match": 2}
+    assert len(await store.work.list()) == 2
+    assert {closed.outcome for closed in await store.work.list(closed=True)} == {"linked"}
+    said = [event.body["detail"]["act"] for event in await store.log.ask(LogQuestion(person=CHILD))]
+    assert (said.count("work-taken"), said.count("work-closed")) == (4, 2)
+    assert await store.work.settle([ITEM.key], by="\0", outcome="linked", at=NOW) == {}
+    assert await store.verify() == []
+
+
 async def test_an_item_owed_by_an_event_is_written_with_it_or_not_at_all(store: Store) -> None:
     assert await store.log.append([entry()], [ITEM], unless_moved=(CHILD, 99)) is None
     assert await store.work.list() == []
