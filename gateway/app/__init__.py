@@ -331,7 +331,7 @@ def refuse_unfit(settings: Settings) -> None:
             *((f"deliver.{what}.options", held.options) for what, held in source.deliver.items()),
         ]
         for place, option, value in ((place, option, value) for place, options in places for option, value in options.items()):
-            if isinstance(value, str) and value.startswith("http://"):
+            if isinstance(value, str) and value.strip().lower().startswith("http://"):
                 raise StartupRefused(
                     f"GATEWAY_MODE is live: sources.{name}.{place}.{option} must be an https address, not a simulator"
                 )

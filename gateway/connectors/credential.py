@@ -15,6 +15,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from time import monotonic
 from typing import Any, Final, Protocol, TypeGuard
 from urllib.parse import quote_plus, urlencode, urlsplit
@@ -34,6 +35,9 @@ from gateway.errors import StartupRefused
 NOT_ACCEPTED: Final = "the token endpoint does not accept us"
 NOT_ABLE: Final = "the token endpoint is not able to answer now"
 NO_TOKEN: Final = "the token endpoint gave no token that can be used"  # noqa: S105 - a reason
+NO_ENDPOINT: Final = (
+    "begins with https:// and names a host, and no user, password or fragment; http:// is for a simulator on this machine"
+)
 CAP_BYTES: Final = 64_000
 UNSAID_S: Final = 60.0  # of an endpoint that does not say how long its token holds
 EARLY_S: Final = 30.0  # a token is not used in its last moments: clocks differ, and requests take time
@@ -133,8 +137,8 @@ def credential_of(manifest: Manifest, source: SourceSettings, tools: Tools) -> C
         return Constant({header: prefix + str(options["credential"])})
     if options.get("credential") is not None:
         raise StartupRefused(f"{where}: give credential or token_url, not both")
-    if not isinstance(options["token_url"], str) or urlsplit(options["token_url"]).scheme not in ("http", "https"):
-        raise StartupRefused(f"{where}: token_url begins with https://")
+    if not _is_endpoint(options["token_url"]):
+        raise StartupRefused(f"{where}: token_url {NO_ENDPOINT}")
     for name in ("client_id", "client_secret"):
         if not isinstance(options.get(name), str) or not options[name]:
             raise StartupRefused(f"{where}: add {name}, by which token_url knows us")
@@ -155,6 +159,25 @@ def _read(body: bytes) -> tuple[str, float]:
     if fit and _is_sendable(token) and len(token) <= _LONGEST:
         return token, seconds
     raise SourceContractBroken(NO_TOKEN)
+
+
+def _is_endpoint(url: object) -> bool:
+    """Where a client's secret may be sent. http is left to a simulator on this machine, and live mode refuses that too."""
+    if not _is_sendable(url) or " " in url or "\\" in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        fit = parts.port != 0 and "@" not in parts.netloc and not parts.fragment
+    except ValueError:
+        return False
+    return fit and bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname)))
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _is_sendable(text: object) -> TypeGuard[str]:

@@ -62,6 +62,7 @@ def test_fit_live_settings_are_not_refused():
         ),
         ({"sds": SimpleNamespace(base_url="http://127.0.0.1")}, "sds.base_url"),
         ({"sources": {"gp": SimpleNamespace(options={"ssp": "http://127.0.0.1/ssp"}, deliver={})}}, "sources.gp.options.ssp"),
+        ({"sources": {"gp": SimpleNamespace(options={"ssp": " HTTP://127.0.0.1"}, deliver={})}}, "sources.gp.options.ssp"),
         (
             {"sources": {"gp": SimpleNamespace(options={}, deliver={"x": SimpleNamespace(options={"base_url": "http://h"})})}},
             "sources.gp.deliver.x.options.base_url",

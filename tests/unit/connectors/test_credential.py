@@ -193,6 +193,19 @@ async def test_a_token_counts_into_the_budget_of_the_question():
     [
         ({"credential": "key-1"}, "not both"),
         ({"token_url": "ftp://x"}, "token_url begins with https://"),
+        ({"token_url": "http://sign-in.example/token"}, "token_url begins with https://"),
+        ({"token_url": "http://127.0.0.1.example/token"}, "token_url begins with https://"),
+        ({"token_url": "http://10.0.0.1/token"}, "token_url begins with https://"),
+        ({"token_url": "https:///token"}, "names a host"),
+        ({"token_url": "https://"}, "names a host"),
+        ({"token_url": "https://[::1/token"}, "names a host"),
+        ({"token_url": "https://sign-in.example:0/token"}, "names a host"),
+        ({"token_url": "https://user:s3cret@sign-in.example/token"}, "no user, password"),
+        ({"token_url": "https://@sign-in.example/token"}, "no user, password"),
+        ({"token_url": "https://sign-in.example/token#part"}, "fragment"),
+        ({"token_url": "https://sign-in.example/to ken"}, "token_url begins with https://"),
+        ({"token_url": "https://sign-in.example\\@other/token"}, "token_url begins with https://"),
+        ({"token_url": 7}, "token_url begins with https://"),
         ({"client_id": None}, "add client_id"),
         ({"client_secret": ""}, "add client_secret"),
         ({"token_url": None}, "add credential"),
@@ -203,6 +216,12 @@ async def test_settings_that_cannot_be_used_are_refused_at_the_start_and_not_quo
         service(Endpoint(), **changes)
     assert said in str(refused.value)
     assert SECRET not in str(refused.value)
+    assert "sign-in" not in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:8080"])
+async def test_a_simulator_of_this_machine_may_be_asked_for_a_token_without_tls(host: str):
+    service(Endpoint(), token_url=f"http://{host}/token")  # live mode refuses it: tests/unit/test_app.py
 
 
 async def test_a_manifest_without_auth_shows_nothing():
