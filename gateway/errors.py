@@ -4,6 +4,10 @@ GatewayError                     what a caller is told: status, R4 issue-type, S
 ├── BadRequest 400               the request cannot be read (nothing of it is echoed)
 │   ├── InvalidParameter         a search parameter, header or NHS number with a value we refuse
 │   │   ├── PersonNeeded         a search that names nobody in a way we can find them
+│   │   ├── IncompleteIdentifier a question of the log whose code lacks its system: it would find nobody
+│   │   ├── MissingElement       a required element that is not there
+│   │   ├── UnknownElement       an element that R4 does not have there
+│   │   ├── NoSuchDelivery       a recipient to whom nothing of this type goes
 │   │   └── UnusableText         text with characters that no screen shows, or that turn its direction
 │   ├── NotSupported             an interaction, parameter or modifier we do not offer (strict handling)
 │   └── CursorRefused            a paging link that is stale, altered or somebody else's
@@ -73,6 +77,27 @@ class PersonNeeded(InvalidParameter):
         "A person is found by NHS number or by an id of this gateway, and by nothing else: a Patient by identifier or _id, "
         "other types by patient:identifier or patient."
     )
+
+
+class IncompleteIdentifier(InvalidParameter):
+    public_text = (
+        "A member of staff is asked for by system and id with a vertical bar between, an organisation by register and code "
+        "(ods:, gss: or dfe-urn:), as AuditEvents name them. A code by itself would find nobody."
+    )
+
+
+class MissingElement(InvalidParameter):
+    issue_code = "required"
+    public_text = "A required element is missing: the expression says which."
+
+
+class UnknownElement(InvalidParameter):
+    issue_code = "structure"
+    public_text = "An element is not one that FHIR R4 has there: the expression says in which element it stands."
+
+
+class NoSuchDelivery(InvalidParameter):
+    public_text = "Nothing of this type is delivered to the organisation that this element names, or it is not known here."
 
 
 class UnusableText(InvalidParameter):

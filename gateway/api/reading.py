@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from gateway import nhs_number
+from gateway import nhs_number, systems
 from gateway.api import form
 from gateway.bundle import unpack_cursor
 from gateway.errors import (
     CursorRefused,
+    IncompleteIdentifier,
     InvalidNhsNumber,
     InvalidParameter,
     NotAcceptable,
@@ -49,6 +50,7 @@ _PATIENT_ID = frozenset({"patient", "subject", "patient:Patient", "subject:Patie
 _PATIENT_IDENTIFIER = frozenset(
     name + joint + "identifier" for name in ("patient", "subject") for joint in (":", ".", ":Patient.")
 )
+_ORGANISATION = re.compile(r"(ods|gss|dfe-urn):[!-~]{1,60}", re.ASCII)
 _AUDIT = frozenset({"agent", "agent:identifier", "organisation", "outcome", "purpose", "date"})
 
 
@@ -205,11 +207,23 @@ def _audit_value(key: str, value: str) -> dict[str, str]:
             "le": {"until": end.isoformat()},
             "lt": {"until": start.isoformat()},
         }[prefix]
+    if key in ("agent", "agent:identifier"):
+        return {"agent": _staff(value)}
+    if key == "organisation" and not _ORGANISATION.fullmatch(value):
+        raise IncompleteIdentifier(reason="not-an-organisation-code", expression=key)
     if key == "outcome" and value not in ("0", "4", "8", "12"):
         raise InvalidParameter(reason="not-an-outcome", expression="outcome")
     if key == "purpose" and value.rsplit("|", 1)[-1] not in set(Purpose):
         raise InvalidParameter(reason="not-a-purpose", expression="purpose")
-    return {key.split(":")[0]: value.rsplit("|", 1)[-1] if key == "purpose" else value}
+    return {key: value.rsplit("|", 1)[-1] if key == "purpose" else value}
+
+
+def _staff(value: str) -> str:
+    """`system|id` as the log knows it; an AuditEvent names an organisation's own register by an absolute URI."""
+    system, bar, own_id = value.partition("|")
+    if not (system and bar and own_id):  # the log holds keyed hashes of both together: half of it finds nobody
+        raise IncompleteIdentifier(reason="not-system-and-id", expression="agent")
+    return f"{system.removeprefix(systems.STAFF_OF)}|{own_id}"
 
 
 def _page(values: dict[str, list[str]], strict: bool, reading: Reading, caller: Caller, now: datetime) -> Query:

@@ -193,7 +193,11 @@ def test_nobody_but_an_auditor_reads_the_log(asker, world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["?outcome=5", "?purpose=CURIOSITY", "?date=yesterday", "?agent=", "?patient=a&patient:identifier=b"]
+    "query",
+    [
+        *("?outcome=5", "?purpose=CURIOSITY", "?date=yesterday", "?agent=", "?patient=a&patient:identifier=b"),
+        *("?organisation=A99901", "?agent=100000000001"),  # would find nobody, and read as "nobody looked"
+    ],
 )
 def test_a_question_the_log_cannot_answer_is_400(query: str, world: World) -> None:
     answer = world.get(AUDITOR, "/fhir/AuditEvent" + query)

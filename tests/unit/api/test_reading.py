@@ -15,6 +15,7 @@ from gateway.errors import (
     BadRequest,
     CursorRefused,
     GatewayError,
+    IncompleteIdentifier,
     InvalidNhsNumber,
     InvalidParameter,
     NotAcceptable,
@@ -138,6 +139,11 @@ def test_an_id_that_is_not_ours_is_read_as_an_id_of_nobody(path):
         ("AuditEvent", "date=ge0001-01-01T00:00:00%2B14:00", InvalidParameter),
         ("AuditEvent", "purpose=CURIOSITY", InvalidParameter),
         ("AuditEvent", "agent=", InvalidParameter),
+        ("AuditEvent", "agent=100000000001", IncompleteIdentifier),
+        ("AuditEvent", "agent=|100000000001", IncompleteIdentifier),
+        ("AuditEvent", "agent:identifier=urn:x:register|", IncompleteIdentifier),
+        ("AuditEvent", "organisation=A99901", IncompleteIdentifier),
+        ("AuditEvent", "organisation=https://fhir.nhs.uk/Id/ods-organization-code|A99901", IncompleteIdentifier),
         ("", "_cursor=x", CursorRefused),
     ],
 )
@@ -177,6 +183,12 @@ def test_a_cursor_of_the_log_keeps_the_question_and_is_for_its_caller(person):
         read("", "_cursor=x", opened=sealed, who=caller("two"))
     with pytest.raises(CursorRefused):
         read("", "_cursor=x", opened=pack_audit_cursor(query, caller(), 17, NOW - timedelta(seconds=301)))
+
+
+def test_a_member_of_staff_is_found_by_the_system_of_the_token_and_by_the_one_an_audit_event_shows():
+    for system in ("gss:E08999901", "urn:shared-care-gateway:staff-of:gss:E08999901"):
+        assert read("AuditEvent", f"agent={system}|SW0001").audit == {"agent": "gss:E08999901|SW0001"}
+        assert read("AuditEvent", f"agent:identifier={system}|SW0001").audit == {"agent": "gss:E08999901|SW0001"}
 
 
 def test_an_auditors_question_is_read_into_its_criteria():
