@@ -7,13 +7,24 @@ NHS number and birth date, whom to ring back may be a contained PractitionerRole
 import importlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
 from gateway import nhs_number
 from gateway.caller.jose import Broken, strict_json
-from gateway.errors import BadRequest, InvalidNhsNumber, InvalidParameter, TooLarge, UnusableText
+from gateway.errors import (
+    BadRequest,
+    InvalidNhsNumber,
+    InvalidParameter,
+    MissingElement,
+    TooLarge,
+    UnknownElement,
+    UnusableText,
+)
 from gateway.model import Content, Submission
 
 MOST_BYTES: Final = 65_536
@@ -38,7 +49,7 @@ def read_submission(resource_type: str, body: bytes, *, allow_test: bool) -> Sub
     """The body of a POST -> what is to be delivered, to whom, about whom.
 
     Raises `TooLarge`, `BadRequest` (not strict JSON, or not this type), `InvalidParameter` with the element, `InvalidNhsNumber`,
-    `UnusableText` with where in the resource the text stands.
+    `MissingElement`, `UnknownElement` with the element it stands in, `UnusableText` with where in the resource the text stands.
     """
     if len(body) > MOST_BYTES:
         raise TooLarge(reason="submission-too-large")
@@ -74,12 +85,33 @@ def read_submission(resource_type: str, body: bytes, *, allow_test: bool) -> Sub
 
 
 def _refuse_invalid(resource_type: str, resource: Mapping[str, Any]) -> None:
-    """fhir.resources (R4B; the two types are the same in R4) has the last word. Its own text may hold values: it goes nowhere."""
+    """fhir.resources (R4B; the two types are the same in R4) has the last word. Its own text may hold values: it goes nowhere.
+
+    Where it found a fault is a path of R4's own names, as it descends by them alone; the name of an unknown element ends its path
+    and is left out.
+    """
     model = getattr(importlib.import_module(f"fhir.resources.R4B.{resource_type.lower()}"), resource_type)
     try:
         model.model_validate(resource)
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except ValidationError as invalid:
+        raise _first_fault(resource_type, invalid.errors(include_url=False, include_context=False, include_input=False)) from None
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
         raise InvalidParameter(reason="not-r4", expression=resource_type) from None
+
+
+def _first_fault(resource_type: str, faults: Sequence[ErrorDetails]) -> InvalidParameter:
+    """What to say first: what is missing, then what R4 does not know, then a value that is not R4's."""
+    missing = [fault["loc"] for fault in faults if fault["type"].endswith("missing")]
+    if missing:
+        return MissingElement(reason="element-missing", expression=_path(resource_type, missing[0]))
+    unknown = [fault["loc"][:-1] for fault in faults if fault["type"] == "extra_forbidden"]
+    if unknown:
+        return UnknownElement(reason="element-unknown", expression=_path(resource_type, unknown[0]))
+    return InvalidParameter(reason="not-r4", expression=_path(resource_type, faults[0]["loc"]))
+
+
+def _path(resource_type: str, where: Sequence[str | int]) -> str:
+    return resource_type + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
 
 
 def _contained(resource_type: str, resource: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Any]]:
@@ -104,6 +136,8 @@ def _number(patient: Mapping[str, Any], *, allow_test: bool) -> nhs_number.NhsNu
 def _born(patient: Mapping[str, Any]) -> date:
     """Whole, so that it can be compared with the trace's: a wrong number must not reach somebody else's record."""
     text = patient.get("birthDate")
+    if text is None:
+        raise MissingElement(reason="birth-date", expression="Patient.birthDate")
     if not isinstance(text, str) or not _DAY.fullmatch(text):
         raise _wrong("birth-date", "Patient", "birthDate")
     return date.fromisoformat(text)
@@ -111,6 +145,8 @@ def _born(patient: Mapping[str, Any]) -> date:
 
 def _one(value: Any, resource_type: str, name: str) -> Mapping[str, Any]:
     """An element, or the only one of a list."""
+    if value is None or value == []:
+        raise MissingElement(reason="exactly-one", expression=f"{resource_type}.{name}")
     found = value if isinstance(value, list) else [value]
     if len(found) != 1 or not isinstance(found[0], Mapping):
         raise _wrong("exactly-one", resource_type, name)
@@ -118,9 +154,12 @@ def _one(value: Any, resource_type: str, name: str) -> Mapping[str, Any]:
 
 
 def _token(identifier: Any, resource_type: str, name: str) -> str:
+    where = f"{name}.identifier" if name != "identifier" else name
+    if identifier is None:
+        raise MissingElement(reason="system-and-value", expression=f"{resource_type}.{where}")
     system, value = (identifier.get("system"), identifier.get("value")) if isinstance(identifier, Mapping) else (None, None)
     if not all(isinstance(part, str) and _WORD.fullmatch(part) for part in (system, value)):
-        raise _wrong("system-and-value", resource_type, f"{name}.identifier" if name != "identifier" else name)
+        raise _wrong("system-and-value", resource_type, where)
     return f"{system}|{value}"
 
 

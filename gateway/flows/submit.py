@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from gateway import bundle
 from gateway.audit import record_decision
 from gateway.consent import decide_sending
-from gateway.errors import AlreadySent, AuditDown, InvalidParameter, PolicyNotActive
+from gateway.errors import AlreadySent, AuditDown, NoSuchDelivery, PolicyNotActive
 from gateway.facts import gather
 from gateway.flows.parts import Parts
 from gateway.flows.read import look
@@ -46,7 +46,7 @@ async def submit(parts: Parts, request: AccessRequest, submission: Submission) -
     """`AccessRequest` of interaction send and what was submitted -> 202 with the parcel's Task, or 403.
 
     One whose status is entered-in-error takes back what its sender submitted before under the same identifier.
-    Raises `InvalidParameter` (nobody takes this there), `AlreadySent`, and the errors that say nothing of the person.
+    Raises `NoSuchDelivery` (nobody takes this there), `AlreadySent`, and the errors that say nothing of the person.
     """
     if not parts.holds_policy(parts.now()):
         raise PolicyNotActive(reason="policy-not-active")
@@ -55,7 +55,7 @@ async def submit(parts: Parts, request: AccessRequest, submission: Submission) -
     recipient = parts.policy.organisation(submission.recipient)
     route = parts.registry.route_to(recipient, submission.type) if recipient is not None else None
     if recipient is None or route is None:
-        raise InvalidParameter(reason="no-such-delivery", expression=f"{submission.type}.{_addressee(submission.type)}")
+        raise NoSuchDelivery(reason="no-such-delivery", expression=f"{submission.type}.{_addressee(submission.type)}")
     category, care_class = kind_of(route)
     terms = terms_of(route, request.caller.organisation.code, parts.policy)
     # PDS is asked whatever is stored: an accepted answer must not depend on whether the person was known here already.

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from gateway.api.submission import MOST_BYTES, read_submission
-from gateway.errors import BadRequest, GatewayError, InvalidNhsNumber, InvalidParameter, TooLarge, UnusableText
+from gateway.errors import (
+    BadRequest,
+    GatewayError,
+    InvalidNhsNumber,
+    InvalidParameter,
+    MissingElement,
+    TooLarge,
+    UnknownElement,
+    UnusableText,
+)
 
 PATIENT = {
     "resourceType": "Patient",
@@ -72,7 +81,8 @@ def test_a_task_names_its_person_and_its_owner() -> None:
         ({"performer": [{"identifier": {"value": "1"}}]}, "ServiceRequest.performer.identifier"),
         ({"identifier": [{"system": "urn:x", "value": "a b"}]}, "ServiceRequest.identifier"),
         ({"identifier": [{"system": "urn:x", "value": "1" * 201}]}, "ServiceRequest.identifier"),
-        ({"status": 7}, "ServiceRequest"),
+        ({"status": 7}, "ServiceRequest.status"),
+        ({"contained": [PATIENT, {"resourceType": "Bananas"}]}, "ServiceRequest"),
         ({"nonsense": True}, "ServiceRequest"),
         ({"implicitRules": "urn:x"}, "ServiceRequest"),
         ({"note": [{"text": "x", "modifierExtension": [{"url": "urn:x"}]}]}, "ServiceRequest"),
@@ -82,6 +92,46 @@ def test_what_is_missing_or_of_another_kind_is_named_by_its_element(change: dict
     with pytest.raises(InvalidParameter) as refused:
         read({**REFERRAL, **change})
     assert refused.value.expression == where
+
+
+def without(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({**REFERRAL, "contained": [without("birthDate", PATIENT)]}, "Patient.birthDate"),
+        (without("performer", REFERRAL), "ServiceRequest.performer"),
+        ({**REFERRAL, "performer": []}, "ServiceRequest.performer"),
+        ({**REFERRAL, "performer": [{"display": "a"}]}, "ServiceRequest.performer.identifier"),
+        (without("identifier", REFERRAL), "ServiceRequest.identifier"),
+        (without("subject", REFERRAL), "ServiceRequest.subject"),
+        (without("status", REFERRAL), "ServiceRequest.status"),
+        ({**REFERRAL, "note": [{"text": "x"}, {}], "sujbect": {}}, "ServiceRequest.note[1].text"),
+    ],
+)
+def test_what_is_not_there_is_said_to_be_missing(given: dict[str, Any], where: str) -> None:
+    with pytest.raises(MissingElement) as refused:
+        read(given)
+    assert (refused.value.expression, refused.value.issue_code) == (where, "required")
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"secretname": True}, "ServiceRequest"),
+        ({"code": {"coding": [{"code": "x"}, {"secretname": "x"}]}}, "ServiceRequest.code.coding[1]"),
+        ({"contained": [{**PATIENT, "name": [{"secretname": "x"}]}, RING]}, "ServiceRequest.contained[0].name[0]"),
+    ],
+)
+def test_an_unknown_element_is_placed_by_the_deepest_one_known_and_its_name_is_not_echoed(
+    change: dict[str, Any], where: str
+) -> None:
+    with pytest.raises(UnknownElement) as refused:
+        read({**REFERRAL, **change})
+    assert refused.value.expression == where
+    assert "secretname" not in f"{refused.value} {refused.value.public_text} {refused.value.__cause__}"
 
 
 @pytest.mark.parametrize(
