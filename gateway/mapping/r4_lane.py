@@ -4,7 +4,7 @@ An element that the file does not list counts as every mark; a resource type tha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,7 @@ class Lane:
 
     types: Mapping[str, TypeMarks]
     extensions: frozenset[str]  # URLs that carry no mark
+    codes: Mapping[str, frozenset[str]] = field(default_factory=dict)  # of what is submitted: those that locate nobody, by system
 
     def rewrite(self, record: SourceRecord, run: Run) -> MappedResource:
         """A source's R4 resource -> ours, labelled. Raises `Unusable`."""
@@ -127,10 +128,10 @@ def _about_our_patient(body: dict[str, Any], run: Run) -> None:
     body[name] = run.ours
 
 
-def read_marks(text: str, file: str, index: Index) -> tuple[Lane, list[Fault]]:
+def read_marks(text: str, file: str, index: Index, *, with_codes: bool = False) -> tuple[Lane, list[Fault]]:
     """r4-marks.yaml's text -> the lane and what is wrong with the file. Raises `MappingFaults` when it is not YAML."""
     reader = MapReader(text, file)
-    top = reader.names(compose(text, file), ("types", "extensions"), "r4-marks.yaml")
+    top = reader.names(compose(text, file), ("types", "extensions", *(("codes",) if with_codes else ())), file)
     types: dict[str, TypeMarks] = {}
     for key, node in reader.pairs(top["types"], "types") if "types" in top else ():
         if not index.is_resource(key.value):
@@ -142,7 +143,11 @@ def read_marks(text: str, file: str, index: Index) -> tuple[Lane, list[Fault]]:
     urls: set[str] = set()
     if isinstance(top.get("extensions"), yaml.SequenceNode):
         urls = {reader.scalar(node) for node in top["extensions"].value}
-    return Lane(types, frozenset(urls)), reader.faults
+    codes = {
+        key.value: frozenset(code for code, _ in _listed(reader, node))
+        for key, node in (reader.pairs(top["codes"], "codes") if "codes" in top else ())
+    }
+    return Lane(types, frozenset(urls), codes), reader.faults
 
 
 def _type(reader: MapReader, key: yaml.ScalarNode, node: yaml.Node, index: Index) -> TypeMarks | None:

@@ -3,7 +3,7 @@
 Senders address their words to one recipient, so mappings/submitted-marks.yaml marks them otherwise than a source's record.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,7 +15,7 @@ from gateway.mapping.r4 import index
 from gateway.mapping.r4_lane import UNREADABLE, Lane, read_marks
 from gateway.mapping.run import R4_SCHEMA
 from gateway.mapping.tree import MappingFaults
-from gateway.model import CareClass, Category, MappedResource, RefusedRecord, Resource
+from gateway.model import CareClass, Category, MappedResource, Mark, RefusedRecord, Resource
 
 MARKS = "submitted-marks.yaml"
 WHERE = "submission"
@@ -27,7 +27,7 @@ def submitted_lane(folder: "Path | Traversable") -> Lane:
     file = folder / MARKS
     if not file.is_file():
         return Lane({}, frozenset())
-    lane, faults = read_marks(file.read_bytes().decode("utf-8"), MARKS, index())
+    lane, faults = read_marks(file.read_bytes().decode("utf-8"), MARKS, index(), with_codes=True)
     if faults:
         raise MappingFaults(tuple(sorted(faults)))
     return lane
@@ -51,5 +51,39 @@ def map_submitted(
         except UNREADABLE:
             refused.append(RefusedRecord(ctx.source, where, "a value of a kind that R4 does not have there"))
         else:
-            made.append(MappedResource(one.body, one.source, category, care_class, one.paths, where, as_of, MAPPING))
+            # First, and from the last place to the first: what is taken out moves no other place.
+            paths = {**one.paths, Mark.LOCATING: (*_not_listed(lane.codes, one.body), *one.paths.get(Mark.LOCATING, ()))}
+            made.append(MappedResource(one.body, one.source, category, care_class, paths, where, as_of, MAPPING))
     return made, refused
+
+
+def _not_listed(codes: Mapping[str, frozenset[str]], body: Resource) -> tuple[tuple[str, ...], ...]:
+    """Where the coded elements of a resource say anything but a code that the marks list: a code nobody knows may be a place."""
+    elements = index().elements(body["resourceType"])
+    found: list[tuple[str, ...]] = []
+    for name, value in body.items():
+        type_ = elements[name].type if name in elements else ""
+        if type_ == "Coding":
+            for path, coding in _each(value, (name,)):
+                found += _of_coding(codes, coding, path)
+        if type_ == "CodeableConcept":
+            for path, concept in _each(value, (name,)):
+                for at, coding in _each(concept.get("coding", []), (*path, "coding")):
+                    found += _of_coding(codes, coding, at)
+                found += [(*path, part) for part in concept if part != "coding"]
+    return tuple(reversed(found))
+
+
+def _of_coding(codes: Mapping[str, frozenset[str]], coding: Mapping[str, Any], at: tuple[str, ...]) -> list[tuple[str, ...]]:
+    if coding.get("code") not in codes.get(coding.get("system", ""), ()):
+        return [at]
+    return [(*at, part) for part in coding if part not in ("system", "code")]
+
+
+def _each(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """An element, or each of a list, with where it stands."""
+    if not isinstance(value, list):
+        yield path, value
+        return
+    for at, one in enumerate(value):
+        yield (*path, str(at)), one

@@ -289,12 +289,36 @@ async def test_of_a_protected_child_nothing_that_locates_is_sent(world: World, l
 
 async def test_of_a_protected_child_a_practice_is_told_what_is_coded_and_that_words_were_left_out(world: World) -> None:
     await world.store.protections.add_locks("authority", {CHILD: frozenset({"address-lock"})}, NOW)
-    code = {"coding": [{"system": "urn:s", "code": "involved", "display": "At the refuge"}], "text": "At the refuge"}
+    known = {"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "fulfill"}
+    odd = {"system": "urn:the-refuge", "version": "At the refuge", "code": "At the refuge, NR1", "userSelected": True}
+    named = {**known, "version": "the refuge", "display": "At the refuge", "userSelected": True, "id": "refuge"}
+    unknown = [{**known, "code": "refuge"}, {"display": "At the refuge"}, {**odd, "system": "http://snomed.info/sct"}]
+    code = {"id": "refuge", "coding": [odd, named, *unknown], "text": "At the refuge"}
     await told(world, code=code, description="At the refuge")
     assert await tried(world) is ParcelState.ACKNOWLEDGED
     (task,) = world.taker.taken.values()
-    assert (task["code"], task["note"]) == ({"coding": [{"system": "urn:s", "code": "involved"}]}, [{"text": LEFT_OUT}])
+    assert (task["code"], task["note"]) == ({"coding": [known]}, [{"text": LEFT_OUT}])
     assert "refuge" not in json.dumps(task)
+
+
+async def test_a_code_that_nobody_knows_is_left_out_for_a_protected_child_alone_and_what_is_left_still_goes(world: World) -> None:
+    odd = {"coding": [{"system": "urn:refuge-lane", "code": "Refuge Lane 12"}]}
+    await told(world, name="open", code=odd)
+    assert await tried(world) is ParcelState.ACKNOWLEDGED
+    await world.store.protections.add_locks("authority", {CHILD: frozenset({"refuge"})}, NOW)
+    await told(world, name="protected", code=odd)
+    assert await tried(world) is ParcelState.ACKNOWLEDGED
+    first, second = world.taker.taken.values()
+    assert first["code"] == odd
+    assert "code" not in second
+    assert "refuge" not in json.dumps(second).lower()
+
+
+def test_the_codes_that_travel_for_everybody_are_those_of_the_recipients_own_lists() -> None:
+    maps, lane = place.maps()
+    for name in ("centre-service", "front-door-request"):
+        rows = maps.codes[name].rows.values()
+        assert {(row.system, row.code) for row in rows} == {(row.system, code) for row in rows for code in lane.codes[row.system]}
 
 
 async def test_every_sender_is_told_alike_that_free_text_may_be_left_out(world: World) -> None:
