@@ -13,7 +13,7 @@ import typer
 from gateway import nhs_number
 from gateway.cli import stored
 from gateway.cli.custodian import custodian_of
-from gateway.cli.local_counts import Staged, of_locks, opened, settled
+from gateway.cli.local_counts import Staged, nothing, of_locks, opened, settled
 from gateway.cli.local_records import BadRow, Survey, records, survey
 from gateway.cli.say import fail
 from gateway.connectors.http import PooledHttp
@@ -22,7 +22,7 @@ from gateway.flows.identify import Custodian, Matcher, Progress, identify, in_wo
 from gateway.flows.linking import Heard
 from gateway.identity import Ages, Identity
 from gateway.outside.pds import Pds
-from gateway.ports import LocalRecord, NewWork
+from gateway.ports import WORK_KINDS, LocalRecord, NewWork
 from gateway.settings import Settings
 from gateway.store import Store
 
@@ -81,14 +81,19 @@ def match(source: Of, ids: Ids = "person") -> None:
 def worklist(
     owner: Annotated[str | None, typer.Option(help="only items of this owner")] = None,
     source: Annotated[str | None, typer.Option(help="only items of this source")] = None,
-    kind: Annotated[str | None, typer.Option(help="only items of this kind")] = None,
+    kind: Annotated[str | None, typer.Option(help="only items of this kind: " + ", ".join(WORK_KINDS))] = None,
     closed: Annotated[bool, typer.Option("--closed", help="what was settled, the newest first")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="how many at most")] = 200,
 ) -> None:
-    """What people must settle: the most urgent first. Whom an item is about is told to who takes it."""
+    """What people must settle: the most urgent first. Whom an item is about is told to who takes it.
+
+    Where nothing fits, it says how many items there are of others, and whose they are. A kind that is none: exit 2.
+    """
 
     async def work(store: Store, held: Settings) -> list[str]:
-        now = datetime.now(UTC)
+        now, there = datetime.now(UTC), await store.work.counted(closed=closed)
+        if kind is not None and kind not in {*WORK_KINDS, *(known for _, _, known in there)}:
+            fail(f"--kind is one of {', '.join(WORK_KINDS)}", code=2)
         items = await store.work.list(owner=owner, source=source, kind=kind, closed=closed, limit=limit)
         await stored.record(store, "worklist-read", {"found": len(items)})
         lines = []
@@ -99,10 +104,9 @@ def worklist(
                 late = "OVERDUE since" if item.due < now else "due"
                 state = f"{late} {item.due:%Y-%m-%d}" + (f", taken by {item.taken_by}" if item.taken_by else "")
             lines.append(f"{item.id}  {item.kind}  {item.source}  {item.owner}  {state}  {item.reason}")
-        return lines
+        return lines or [nothing(there, owner=owner, source=source, kind=kind, closed=closed)]
 
-    lines = stored.run(work)
-    typer.echo("\n".join(lines) if lines else "Nothing is on the work list.")
+    typer.echo("\n".join(stored.run(work)))
 
 
 @app.command()

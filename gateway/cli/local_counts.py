@@ -5,7 +5,7 @@ waiting. The work items named are those that were opened now: two rows may share
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gateway.flows.identify import Progress
@@ -53,6 +53,27 @@ def opened(items: Counter[str]) -> str:
 def closed(items: Counter[str]) -> str:
     """Which work items a decision settled."""
     return f"Settled on the work list: {', '.join(f'{items[kind]} {kind}' for kind in sorted(items))}."
+
+
+def nothing(
+    there: Mapping[tuple[str, str, str], int], *, owner: str | None, source: str | None, kind: str | None, closed: bool
+) -> str:
+    """No item fits what was asked: an empty list is told from one whose items are others'. `there`: by owner, source, kind."""
+    asked = {"owner": owner, "source": source, "kind": kind}
+    words = [word for word, value in asked.items() if value is not None]
+    if not words or not there:
+        return "Nothing was settled yet." if closed else "Nothing is on the work list."
+    one = "this " + " and this ".join(words)
+    others = [f"{word}s: {_each(there, place)}" for place, word in enumerate(asked) if word in words]
+    listed = "settled" if closed else "open"
+    return f"Nothing {listed} is of {one}; {sum(there.values())} items in all are {listed}. Their {'; '.join(others)}."
+
+
+def _each(there: Mapping[tuple[str, str, str], int], place: int) -> str:
+    counts: Counter[str] = Counter()
+    for which, count in there.items():
+        counts[which[place] or "none"] += count
+    return ", ".join(f"{name} ({counts[name]})" for name in sorted(counts))
 
 
 def of_locks(source: str, heard: Heard) -> Iterator[str]:

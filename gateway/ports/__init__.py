@@ -12,9 +12,10 @@ from gateway.ports.matching import Chunk, Crosswalk, CrosswalkKind, CrosswalkRow
 from gateway.ports.outside import Candidate, Demographics, DemographicsSearch, Provider, Search, Traced, TraceFailure, Wanted
 from gateway.ports.persons import PersonRow, Persons
 from gateway.ports.shelf import ShelfRow, ShelfStore, ShelfStored
-from gateway.ports.work import Job, Leased, NewWork, Owed, OwedParcel, Queue, WorkItem, WorkList, WorkSubject
+from gateway.ports.work import WORK_KINDS, Job, Leased, NewWork, Owed, OwedParcel, Queue, WorkItem, WorkList, WorkSubject
 
 __all__ = [
+    "WORK_KINDS",
     "Candidate",
     "Chunk",
     "Client",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.model import Mandate, NewParcel
 from gateway.nhs_number import NhsNumber
@@ -92,6 +92,26 @@ class WorkSubject:
     local_ref: str
 
 
+# What a work item may be: which flow opens it and who settles it is in docs/identity.md.
+WORK_KINDS: Final = (
+    "access-notice",
+    "bad-row",
+    "break-glass",
+    "drift",
+    "guardian",
+    "held-twice",
+    "match",
+    "parcel-held",
+    "parcel-refused",
+    "parcel-unconfirmed",
+    "recall-unconfirmed",
+    "set-aside",
+    "suppression-taken-back",
+    "unread-record",
+    "wrong-person",
+)
+
+
 class WorkList(Protocol):
     """What people must settle. Nothing here is decided by a program."""
 
@@ -109,6 +129,10 @@ class WorkList(Protocol):
         limit: int = 200,
     ) -> Sequence[WorkItem]:
         """Open items, or closed ones; the most urgent first."""
+        ...
+
+    async def counted(self, *, closed: bool = False) -> Mapping[tuple[str, str, str], int]:
+        """Owner, source and kind -> how many items there are."""
         ...
 
     async def take(self, item: str, *, by: str, at: datetime) -> WorkSubject | None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, LargeBinary, String, bindparam, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Integer, LargeBinary, String, bindparam, func, or_, select, update
 
 from gateway.ports import Entry, NewWork, WorkItem, WorkSubject
 from gateway.store.database import Call, Database, Row, Statement, Work, is_storable, micros, moment
@@ -53,6 +53,15 @@ _CLOSE = Statement(
     )
     .returning(WORK_ITEM.c.id)
 )
+_GROUPS = (WORK_ITEM.c.owner, WORK_ITEM.c.source, WORK_ITEM.c.kind)
+_COUNTED = {
+    closed: Statement(
+        select(*_GROUPS, func.count())
+        .where((WORK_ITEM.c.closed_at.is_not(None)) if closed else WORK_ITEM.c.closed_at.is_(None))
+        .group_by(*_GROUPS)
+    )
+    for closed in (False, True)
+}
 _listed: dict[tuple[frozenset[str], bool], Statement] = {}
 
 
@@ -83,6 +92,11 @@ class StoredWorkList:
             return []
         rows = await self._database.read_long(_list(frozenset(given), closed=closed), {**given, "limit": limit})
         return [_item(row) for row in rows]
+
+    async def counted(self, *, closed: bool = False) -> dict[tuple[str, str, str], int]:
+        """Owner, source and kind -> how many."""
+        rows = await self._database.read_long(_COUNTED[closed], {})
+        return {(owner, source, kind): int(count) for owner, source, kind, count in rows}
 
     async def take(self, item: str, *, by: str, at: datetime) -> WorkSubject | None:
         """About whom it is, for the one who settles it now."""

@@ -13,7 +13,7 @@ from gateway.cli import main
 from gateway.flows.shelving import shelved
 from gateway.matching import NOT_VALID
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, LogQuestion, ShelfRow
+from gateway.ports import WORK_KINDS, Entry, LogQuestion, ShelfRow
 from gateway.store import Keys, Store, open_store
 
 AMARA, BEN = "9990000107", "9990001111"
@@ -219,6 +219,31 @@ def test_one_person_under_two_ids_is_linked_by_both_and_somebody_is_told(import_
     linked, items = held(tmp_path, "LA-1", "LA-2")
     assert linked == {"LA-1": AMARA, "LA-2": AMARA}
     assert [item[0] for item in items] == ["held-twice"] * 2
+
+
+def test_a_work_list_on_which_nothing_fits_says_how_many_items_there_are_and_whose_they_are(
+    import_: Import,
+) -> None:
+    def said(*options: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["identity", "worklist", *options])
+        return done.exit_code, done.output
+
+    assert said() == (0, "Nothing is on the work list.\n")
+    assert said("--owner", "nobody") == (0, "Nothing is on the work list.\n")
+    import_(f"LA-1,{AMARA},,,", f"LA-2,{AMARA},,,", f",{AMARA},,,")
+    assert said("--owner", "northshire records")[1].count("\n") == 3
+    assert said("--owner", "nobody") == (
+        0,
+        "Nothing open is of this owner; 3 items in all are open. Their owners: northshire records (3).\n",
+    )
+    assert said("--kind", "drift", "--source", "authority") == (
+        0,
+        "Nothing open is of this source and this kind; 3 items in all are open. "
+        "Their sources: authority (3); kinds: bad-row (1), held-twice (2).\n",
+    )
+    assert said("--closed") == (0, "Nothing was settled yet.\n")
+    code, refused = said("--kind", "no-such-kind")
+    assert (code, refused) == (2, f"gateway: --kind is one of {', '.join(WORK_KINDS)}\n")
 
 
 def deliver(tmp_path: Path, **locks: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from gateway import errors
+from gateway.ports import WORK_KINDS
 from gateway.settings import Pds, Sds, Settings, Source
 from tests.cli_pages import cli_page
 
@@ -152,6 +153,19 @@ def test_every_event_of_the_server_log_is_documented_and_none_besides() -> None:
     documented = {row[0].strip("`") for row in rows(section) if row[0].startswith("`")}
     assert said == documented
     assert all(re.fullmatch(r"[a-z]+\.[a-z_]+", name) for name in said)
+
+
+def test_every_kind_of_work_item_that_is_opened_is_on_the_list_of_kinds_and_documented() -> None:
+    opened = set()
+    for path in (ROOT / "gateway").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "NewWork":
+                kind = node.args[0] if node.args else next(more.value for more in node.keywords if more.arg == "kind")
+                opened |= {kind.value} if isinstance(kind, ast.Constant) else set()
+    assert len(opened) > 5
+    assert opened <= set(WORK_KINDS)
+    page = read("docs/identity.md")
+    assert [kind for kind in WORK_KINDS if f"`{kind}`" not in page] == []
 
 
 def test_every_kind_of_audit_event_is_documented() -> None:
