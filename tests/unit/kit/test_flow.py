@@ -52,7 +52,7 @@ def test_the_committed_page_and_picture_are_what_mappings_and_policy_say(shipped
 
 
 def test_child_protection_reaches_those_who_care_and_never_a_childrens_centre(shipped: Matrix):
-    row = next(row for row in shipped.cells if row.category == "child-protection")
+    row = next(row for row in shipped.cells if (row.source, row.category) == ("local_authority", "child-protection"))
     assert {str(one) for one in shipped.cells[row]} == {
         "gp at gp-practice",
         "health-visitor at community-health",
