@@ -14,6 +14,7 @@ from gateway import nhs_number, systems
 from gateway.api import form
 from gateway.bundle import unpack_cursor
 from gateway.errors import (
+    BadRequest,
     CursorRefused,
     IncompleteIdentifier,
     InvalidNhsNumber,
@@ -51,6 +52,7 @@ _PATIENT_IDENTIFIER = frozenset(
     name + joint + "identifier" for name in ("patient", "subject") for joint in (":", ".", ":Patient.")
 )
 _ORGANISATION = re.compile(r"(ods|gss|dfe-urn):[!-~]{1,60}", re.ASCII)
+_NARROWER: Mapping[str, Callable[..., str]] = {"since": max, "until": min}
 _AUDIT = frozenset({"agent", "agent:identifier", "organisation", "outcome", "purpose", "date"})
 
 
@@ -115,7 +117,7 @@ def media_type(headers: Mapping[str, str], query: bytes = b"") -> str:
 def _query(path: list[str], values: dict[str, list[str]], strict: bool, reading: Reading, caller: Caller, now: datetime) -> Query:
     match path:
         case [] if "_cursor" in values:
-            return _page(values, strict, reading, caller, now)
+            return _page(values, reading, caller, now)
         case ["Patient"] | ["Patient", "_search"]:
             return _patient_search(values, strict, reading)
         case ["AuditEvent"] | ["AuditEvent", "_search"]:
@@ -182,10 +184,21 @@ def _audit_search(values: dict[str, list[str]], strict: bool, reading: Reading) 
     audit: dict[str, str] = {}
     for key in [key for key in values if key in _AUDIT]:
         for value in values.pop(key):
-            audit.update(_audit_value(key, value))
+            _narrow(audit, _audit_value(key, value))
     count = _count(values, reading)
     _leftover(values, strict=True)  # a question of the log that is misread would be answered about everybody
     return _digested(Query("audit-search", who, frozenset({"AuditEvent"}), count=count, strict=strict, audit=audit))
+
+
+def _narrow(audit: dict[str, str], criteria: Mapping[str, str]) -> None:
+    """One criterion more: of what is repeated all holds (FHIR R4 section 3.1.1), so of two days the narrower."""
+    for name, value in criteria.items():
+        if name not in audit:
+            audit[name] = value
+        elif name in _NARROWER:
+            audit[name] = _NARROWER[name](audit[name], value, key=datetime.fromisoformat)
+        else:  # by two spellings of one parameter
+            raise BadRequest(reason="parameter-repeated")
 
 
 def _audit_value(key: str, value: str) -> dict[str, str]:
@@ -226,10 +239,10 @@ def _staff(value: str) -> str:
     return f"{system.removeprefix(systems.STAFF_OF)}|{own_id}"
 
 
-def _page(values: dict[str, list[str]], strict: bool, reading: Reading, caller: Caller, now: datetime) -> Query:
+def _page(values: dict[str, list[str]], reading: Reading, caller: Caller, now: datetime) -> Query:
     """A sealed cursor -> the question it continues. Refused for anyone but the caller it was made for, and when late."""
     opened = reading.open_cursor(values.pop("_cursor")[0])
-    _leftover(values, strict)
+    _leftover(values, strict=True)  # the question is in the cursor: what is added to it would be passed over
     if opened is None:
         raise CursorRefused(reason="cursor-not-ours")
     return unpack_cursor(opened, caller, now)
@@ -304,7 +317,7 @@ def _prefers_strict(headers: Mapping[str, str]) -> bool:
 def _permission_to_view(headers: Mapping[str, str]) -> bool:
     """Asserted for this one request, and gone with it. Raises `InvalidParameter` for any other word."""
     said = headers.get(PERMISSION_TO_VIEW)
-    if said is not None and said.strip() != "given":
+    if said is not None and said.strip(" ") != "given":
         raise InvalidParameter(reason="permission-to-view", expression=NAMED[PERMISSION_TO_VIEW])
     return said is not None
 
@@ -314,9 +327,9 @@ def _access(headers: Mapping[str, str]) -> Access:
     said = headers.get(ACCESS_EVENT)
     if said is None:
         return Access.UNSAID
-    if said.strip() not in (Access.SCHEDULED, Access.UNSCHEDULED):
+    if said.strip(" ") not in (Access.SCHEDULED, Access.UNSCHEDULED):
         raise InvalidParameter(reason="access-event", expression=NAMED[ACCESS_EVENT])
-    return Access(said.strip())
+    return Access(said.strip(" "))
 
 
 def _digested(query: Query) -> Query:

@@ -55,6 +55,35 @@ async def test_who_does_not_say_it_is_told_that_it_must_be_said_whoever_the_pers
     assert (made.caller_level, made.reason, made.public_reason) == (True, "access-unsaid", NO_ACCESS)
 
 
+async def of_a_gp(access: Access, *, view: str = "", person: object = None, **own: object) -> Permit | Deny:
+    """What a GP gets of Flags, or of who looked at the plan: of a patient of the practice, or of whom `own` says."""
+    asked = request(types=frozenset({"Flag"}))
+    asked = replace(asked, access=access, query=replace(asked.query, view=view, interaction="everything" if view else "search"))
+    gathered = await gather(identity(), asked, store=Rows(), policy=policy(), feeds={}, now=NOW)
+    return decide(replace(gathered, **own), policy(), {**SOURCES, "cp-is": CP_IS})
+
+
+@pytest.mark.anyio
+async def test_who_looked_is_refused_to_whoever_does_not_say_it_whatever_else_they_may_see_and_whoever_it_is_about() -> None:
+    for own in ({}, {"usable": False, "relationships": frozenset()}, {"protected": True}):
+        made = await of_a_gp(Access.UNSAID, view="cp-is-access-history", **own)
+        assert isinstance(made, Deny)
+        assert (made.caller_level, made.public_reason) == (True, NO_ACCESS)
+    made = await of_a_gp(Access.SCHEDULED, view="cp-is-access-history", relationships=frozenset({"registered-practice"}))
+    assert isinstance(made, Permit)
+    assert (set(made.allowed), made.sources) == ({Category.CP_IS}, {"cp-is"})  # and no other source of Flags is asked
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("access", list(Access))
+async def test_of_a_wider_question_it_is_known_that_CP_IS_was_left_out_alike_for_everybody(access: Access) -> None:  # noqa: N802
+    registered = {"relationships": frozenset({"registered-practice"})}
+    for own in (registered, {"usable": False, "relationships": frozenset()}, {**registered, "objection": True}):
+        made = await of_a_gp(access, **own)
+        assert isinstance(made, Permit) or not made.caller_level
+        assert made.access_unsaid == (access is Access.UNSAID)
+
+
 @pytest.mark.anyio
 async def test_an_unscheduled_look_is_permitted_obliges_a_notice_and_the_audit_says_what_was_said() -> None:
     made = await decided(Access.UNSCHEDULED)
@@ -101,7 +130,10 @@ def test_the_header_says_it_for_one_request_and_silence_is_neither() -> None:
     assert asked(**{"gateway-access-event": "scheduled"}) is Access.SCHEDULED
 
 
-@pytest.mark.parametrize("word", ["", "true", "unsaid", "Unscheduled", "scheduled, unscheduled"])
+@pytest.mark.parametrize(
+    "word",
+    ["", "true", "unsaid", "Unscheduled", "scheduled, unscheduled", "unscheduled\u00a0", "\x85scheduled", "scheduled\u3000"],
+)
 def test_any_other_word_is_refused_and_taken_for_neither(word: str) -> None:
     with pytest.raises(InvalidParameter):
         asked(**{"gateway-access-event": word})

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -144,6 +145,7 @@ def test_an_id_that_is_not_ours_is_read_as_an_id_of_nobody(path):
         ("AuditEvent", "agent:identifier=urn:x:register|", IncompleteIdentifier),
         ("AuditEvent", "organisation=A99901", IncompleteIdentifier),
         ("AuditEvent", "organisation=https://fhir.nhs.uk/Id/ods-organization-code|A99901", IncompleteIdentifier),
+        ("AuditEvent", "agent=urn:x:register|1&agent:identifier=urn:x:register|2", BadRequest),
         ("", "_cursor=x", CursorRefused),
     ],
 )
@@ -179,6 +181,10 @@ def test_a_cursor_of_the_log_keeps_the_question_and_is_for_its_caller(person):
     sealed = pack_audit_cursor(query, caller(), 17, NOW - timedelta(seconds=299))
     again = read("", "_cursor=x", opened=sealed)
     assert again == replace(query, cursor="17")
+    for more in ("organisation=ods:A99901", "date=2026-11-22", "_count=1", "colour=red"):
+        with pytest.raises(NotSupported):
+            read("", f"_cursor=x&{more}", opened=sealed)
+    assert read("", "_cursor=x&_format=json", opened=sealed) == again
     with pytest.raises(CursorRefused):
         read("", "_cursor=x", opened=sealed, who=caller("two"))
     with pytest.raises(CursorRefused):
@@ -201,6 +207,16 @@ def test_an_auditors_question_is_read_into_its_criteria():
     assert query.audit["until"].startswith("2026-11-22")
     whole = read("AuditEvent", "date=gt2026-11-01&date=le2026-11-22").audit
     assert (whole["since"][:10], whole["until"][:10]) == ("2026-11-02", "2026-11-23")
+    for dates in permutations(
+        ["date=ge2026-11-23", "date=ge2020-01-01", "date=le2026-11-30", "date=2026-11-30", "date=lt2027-01-01"]
+    ):
+        narrow = read("AuditEvent", "&".join(dates)).audit
+        assert (narrow["since"][:10], narrow["until"][:10]) == ("2026-11-30", "2026-12-01")
+    assert (
+        read("AuditEvent", "date=gt2026-11-23T10:00:00Z&date=ge2026-11-23T11:00:00%2B01:00")
+        .audit["since"]
+        .endswith("10:00:00.000001+00:00")
+    )
     with pytest.raises(NotSupported):
         read("AuditEvent", "pateint:identifier=x")
     assert (query.audit["outcome"], query.audit["purpose"], query.audit["organisation"]) == ("4", "TREAT", "ods:A99901")
@@ -242,7 +258,7 @@ def test_permission_to_view_is_asserted_for_one_request_by_its_header(headers: d
     assert read_request(asked, caller(), Reading(TYPES, True, 100, lambda _: None), NOW).permission_to_view is given
 
 
-@pytest.mark.parametrize("word", ["", "yes", "true", "refused", "given, given"])
+@pytest.mark.parametrize("word", ["", "yes", "true", "refused", "given, given", "given\u00a0"])
 def test_any_other_word_for_permission_to_view_is_refused_and_not_taken_for_yes(word: str):
     with pytest.raises(InvalidParameter) as refused:
         read("Flag", f"patient={PERSON}", headers={"gateway-permission-to-view": word})
