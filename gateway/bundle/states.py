@@ -40,6 +40,7 @@ _WARNING_SAYS = {
     "not-supported": "The source does not offer this area.",
     "disabled": "The source has switched this area off.",
     LOCKED_AT_SOURCE: "The source holds something of this person under a lock of its own and keeps it back. Ring its duty team.",
+    "records-refused": "Something it holds could not be read and is missing from this answer.",
     NONE_RECORDED: "Nothing is recorded, neither an item nor that there is none: not the same as none known.",
 }
 

@@ -20,7 +20,7 @@
     locked = "Restricted"           column: any word in it, but those of `no_lock`, is the source's own lock on the record
     no_lock = ["N"]
     deleted = { column = "State", values = ["D"] }      increments only: the sender deleted the record
-    period = { start = "Begun", end = "Ended", tail_months = 12 }       period_now.py
+    period = { start = "Begun", end = "Ended", tail_months = 12, deleted = "Void" }     period_now.py; `deleted` may be left out
 
 Cells are text, trimmed, and absent when blank. The connector adds `_locks` (kinds of lock), `_period` (where it stands today)
 and, past its age, `_stale`, which source.yaml lists like any other field. A row that cannot be used is refused by its place
@@ -49,7 +49,7 @@ from gateway.adapter import (
 from gateway.connectors.csv_rows import ENCODINGS, Row, rows_of
 from gateway.connectors.drop import Opened, opened_drop, records_of
 from gateway.connectors.from_shelf import LOCKS, from_shelf, lock_of
-from gateway.connectors.period_now import PERIOD, period_now
+from gateway.connectors.period_now import PERIOD, period_now, voided
 from gateway.errors import StartupRefused
 
 CAP_BYTES: Final = 64_000_000
@@ -176,11 +176,12 @@ def read_shape(manifest: Manifest) -> Shape:
         raise StartupRefused(f'{where} delivers "increments" or "snapshot"')
     if shape.deleted and (shape.delivers == "snapshot" or shape.group or set(shape.deleted) != {"column", "values"}):
         raise StartupRefused(f"{where} deleted is {{ column, values }}, of increments with one row a record")
-    if shape.period and (shape.group or set(shape.period) != {"start", "end", "tail_months"}):
-        raise StartupRefused(f"{where} period is {{ start, end, tail_months }}, of one row a record")
+    if shape.period and (shape.group or set(shape.period) - {"deleted"} != {"start", "end", "tail_months"}):
+        raise StartupRefused(f"{where} period is {{ start, end, tail_months, deleted }}, of one row a record")
     used = {
         shape.period.get("start", ""),
         shape.period.get("end", ""),
+        shape.period.get("deleted", ""),
         shape.identity,
         shape.key,
         shape.as_of,
@@ -251,7 +252,10 @@ def _placed(shape: Shape, record: SourceRecord, today: date) -> SourceRecord:
     if not shape.period:
         return record
     start, end = (_known_day(shape, record.data.get(shape.period[name])) for name in ("start", "end"))
-    return replace(record, data={**record.data, PERIOD: period_now(start, end, today, shape.period["tail_months"])})
+    stands = period_now(start, end, today, shape.period["tail_months"])
+    if (deleted := record.data.get(shape.period.get("deleted", ""))) is not None:
+        stands = voided(stands, _known_day(shape, deleted))
+    return replace(record, data={**record.data, PERIOD: stands})
 
 
 def _known_day(shape: Shape, text: str | None) -> date | None:

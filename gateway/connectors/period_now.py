@@ -9,6 +9,8 @@ TO_COME: Final = "to-come"
 CURRENT: Final = "current"
 ENDED: Final = "ended"  # over, and still told of for `tail_months`
 OVER: Final = "over"
+DELETED: Final = "deleted"  # it never was true
+DOUBTFUL: Final = "doubtful"  # current, ended or deleted: nobody can read which, and no map may take it for one of them
 
 
 def period_now(start: date | None, end: date | None, today: date, tail_months: int) -> str:
@@ -19,6 +21,13 @@ def period_now(start: date | None, end: date | None, today: date, tail_months: i
     if end is not None and end < today:
         return ENDED if today <= _months_after(end, tail_months) else OVER
     return TO_COME if start is not None and start > today else CURRENT
+
+
+def voided(stands: str, deleted: date | None) -> str:
+    """Where a period stands, of a record with a day of its deletion; None: there is such a day, and it cannot be read."""
+    if deleted is not None:
+        return DELETED
+    return DOUBTFUL if stands in (CURRENT, ENDED) else stands
 
 
 def _months_after(day: date, months: int) -> date:

@@ -40,11 +40,14 @@ from gateway.model import (
 from gateway.policy import GrainDecision, Policy, of
 from gateway.resource import Typed, encoded, name_of
 
-__all__ = ["Page", "Ready", "disclose", "disclose_in_turns", "readied"]
+__all__ = ["UNREAD", "Page", "Ready", "disclose", "disclose_in_turns", "readied"]
 
 KEPT = 1_024  # short ways kept for one set of circumstances; past that they are made for each answer
 AT_A_TIME = 128  # resources decided before somebody may look at the clock: well under a millisecond
 TURN_S = 0.002  # others get their turn this often
+UNREAD = (
+    "records-refused"  # a source gave records of this person, and none of them could be shown because of how they are written
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ def _disclosing(
         raise InternalFault(reason="person-not-admitted")
     run = _Run(permit, policy, permit.facts.request.types_in_scope)
     released, twice = yield from _released(run, resources, _only(permit))
-    reports = tuple(_reports(permit, reports, {item.source for item, _ in released.values()}))
+    reports = tuple(_reports(permit, reports, {item.source for item, _ in released.values()}, {one.source for one in refused}))
     if "Provenance" in run.wanted:
         _add_provenance(run, released, identity, person)
     patient = _patient(run, identity, person)
@@ -356,11 +359,16 @@ def _patient(run: _Run, identity: PatientIdentity, person: str) -> Disclosed | N
     return _out(labelled(left, CareClass.IDENTITY), "", Category.DEMOGRAPHICS, CareClass.IDENTITY, ruling.rules, marks)
 
 
-def _reports(permit: Permit, reports: Sequence[SourceReport], gave: set[str]) -> Iterator[SourceReport]:
-    """One report for each source the permit covers. A source whose all was withheld looks like one that held nothing."""
+def _reports(permit: Permit, reports: Sequence[SourceReport], gave: set[str], refused: set[str]) -> Iterator[SourceReport]:
+    """One report for each source the permit covers. A source whose all was withheld looks like one that held nothing.
+
+    One of which nothing is shown while a record of it was refused has failed: what nobody could read is not "none".
+    """
     by_source = {report.source: report for report in reports}
     for source in sorted(permit.sources):
         report = by_source.get(source) or SourceReport(source, SourceState.NOTHING, reason="not-asked")
+        if source in refused and source not in gave and report.state in (SourceState.ANSWERED, SourceState.STALE):
+            report = replace(report, state=SourceState.FAILED, reason=UNREAD, as_of=None, warnings=())
         if report.state is SourceState.ANSWERED and source not in gave:
             report = replace(report, state=SourceState.NOTHING, reason="nothing-released")
         if report.warnings:
@@ -368,6 +376,8 @@ def _reports(permit: Permit, reports: Sequence[SourceReport], gave: set[str]) ->
             shown = report.state is not SourceState.NOTHING or not report.reason
             warnings = tuple(warning for warning in report.warnings if shown and _may_hear(warning, permit))
             report = replace(report, warnings=warnings)
+        if source in refused and source in gave:
+            report = replace(report, warnings=(*report.warnings, ("", UNREAD)))
         yield report
 
 

@@ -9,7 +9,7 @@ from time import monotonic
 from gateway import bundle, mapping
 from gateway.audit import record_decision, record_disclosure
 from gateway.consent import decide
-from gateway.disclosure import Page, disclose_in_turns
+from gateway.disclosure import UNREAD, Page, disclose_in_turns
 from gateway.errors import PolicyNotActive, SourceError, SourceTimedOut, StoreDown
 from gateway.facts import gather
 from gateway.fetch import Fetched
@@ -37,6 +37,7 @@ from gateway.resource import TOGETHER
 
 TRIES = 3  # the facts may move under a request this often before we give up
 WRONG_PERSON_DUE = timedelta(days=1)
+UNREAD_DUE = timedelta(hours=4)
 BREAK_GLASS_DUE = timedelta(days=1)
 BREAK_GLASS = "break-glass-notice"  # what the rule obliges: whoever answers for the records looks at it afterwards
 YIELD_S = 0.002  # mapping lets other requests in this often
@@ -150,6 +151,7 @@ async def _note_locks(parts: Parts, identity: PatientIdentity, fetched: Fetched)
 def _owed(parts: Parts, disclosure: Disclosure, fetched: Fetched) -> Sequence[Owed]:
     return [
         *_wrong_people(parts, disclosure.identity, fetched),
+        *_unread(parts, disclosure),
         *_notices(parts, disclosure),
         *access_notices(parts, disclosure),
     ]
@@ -192,6 +194,24 @@ def _wrong_people(parts: Parts, identity: PatientIdentity, fetched: Fetched) -> 
             person=identity.number,
         )
         for source in sorted(fetched.wrong_person)
+    ]
+
+
+def _unread(parts: Parts, disclosure: Disclosure) -> Sequence[NewWork]:
+    """A source that holds something of a person which nobody could be shown, since no map can read it: one open item for each."""
+    now, person = parts.now(), disclosure.identity.number
+    return [
+        NewWork(
+            kind="unread-record",
+            reason="what is held of somebody cannot be read, so nobody is shown it",
+            source=report.source,
+            owner=parts.registry.sources[report.source].manifest.owner,
+            due=now + UNREAD_DUE,
+            key=f"unread-record:{report.source}:{person.value}",
+            person=person,
+        )
+        for report in disclosure.reports
+        if report.reason == UNREAD
     ]
 
 

@@ -12,7 +12,7 @@ def flag_status(value: Primitive) -> Code:
     ('active', 'inactive')
     """
     if value not in _STATUS:
-        raise Unusable("a period that is neither current nor just ended")
+        raise Unusable("a plan of which nobody can read whether it was deleted")
     return Code(_STATUS[str(value)])
 
 

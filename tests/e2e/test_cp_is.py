@@ -1,15 +1,21 @@
 """CP-IS over the whole place: a plan seen at an unscheduled visit, the authority told in seconds, and what is never said."""
 
+import csv
+import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from whole_place import World, eventually, resources, shape, states
 
-from sandbox.authority_plans import DUTY, OFFICE, REASON
+from sandbox.authority_plans import COLUMNS, DUTY, OFFICE, REASON, _row
 from sandbox.demo import VISITOR, Asker
 from sandbox.families import BY_KEY, UNKNOWN
+from sandbox.folders import put
 
 UNSCHEDULED, SCHEDULED = {"gateway-access-event": "unscheduled"}, {"gateway-access-event": "scheduled"}
 CPP, LAC, UNBORN = "342191000000101", "764841000000100", "818901000000100"
@@ -40,6 +46,28 @@ def told(world: World, key: str) -> list[dict[str, Any]]:
     url = f"http://127.0.0.1:{world.place.sandbox_port}/control/received"
     notices = [json.loads(one["body"]) for one in httpx.get(url, timeout=5).json()["accesses"]]
     return [one for one in notices if one["NHSNumber"] == BY_KEY[key].nhs_number]
+
+
+@contextmanager
+def listed(world: World, key: str, **changed: str) -> Iterator[None]:
+    """One more plan on the authority's list while it lasts; it goes as one that was made in error."""
+    record, folder = f"CP-E2E-{key}", world.place.folder / "drops" / "cp-is"
+
+    def deliver(at: datetime, cells: dict[str, str]) -> None:
+        row = dict(zip(COLUMNS, _row(at, record, "CPP", key, start=20), strict=True)) | cells
+        out = io.StringIO(newline="")
+        rows = csv.writer(out)
+        rows.writerows([COLUMNS, [row[column] for column in COLUMNS]])
+        put(folder / f"more-{key}-{at:%H%M%S%f}.csv", out.getvalue().encode("utf-8"))
+        waits = (folder, folder / "taken")
+        eventually(lambda: not [one for place in waits for one in place.glob("[!.]*.*") if one.is_file()], seconds=20)
+
+    at = datetime.now(UTC) - timedelta(minutes=1)
+    deliver(at, changed)
+    try:
+        yield
+    finally:
+        deliver(at + timedelta(seconds=30), {"DeleteDate": at.date().isoformat()})
 
 
 def history(world: World, asker: Asker, flag: dict[str, Any], said: dict[str, str] = UNSCHEDULED) -> list[dict[str, Any]]:
@@ -113,6 +141,16 @@ def test_a_person_with_nothing_to_show_looks_like_nobody(world: World, clinician
     assert shape(nothing) == shape(nobody)
     assert "none shareable by this route" in nothing.text
     assert told(world, "hugo") == []
+
+
+def test_a_plan_that_nobody_can_read_is_never_none_and_is_somebodys_task(world: World, clinician: Asker) -> None:
+    with listed(world, "hugo", RecordType="SEXUAL ABUSE"):
+        answer = world.search(clinician, "Flag", BY_KEY["hugo"].nhs_number, **UNSCHEDULED)
+        assert (states(answer), resources(answer, "Flag")) == ({"cp-is": "failed"}, [])
+        assert "could not be read. What it may hold is missing" in answer.text
+        assert "SEXUAL" not in answer.text
+        assert "unread-record" in world.command("identity", "worklist").stdout
+    assert "SEXUAL" not in world.log_text()
 
 
 def test_an_unborn_childs_plan_is_the_mothers_and_of_the_protected_no_place_is_named(world: World, clinician: Asker) -> None:

@@ -539,6 +539,22 @@ def test_a_source_whose_all_was_withheld_looks_like_one_that_held_nothing():
     assert (report.state, report.warnings) == (SourceState.NOTHING, ())
 
 
+@pytest.mark.parametrize("state", [SourceState.ANSWERED, SourceState.STALE])
+def test_a_source_whose_records_were_refused_and_that_shows_nothing_has_failed_and_is_never_none(state):
+    refused = [RefusedRecord("gp", "entry 9", "a code that the code map does not know")]
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    reports = [SourceReport(name, state, at) for name in SOURCES]
+    for resources, states in (
+        ([], (SourceState.FAILED, "records-refused", None)),
+        ([allergy(locked=True)], (SourceState.FAILED, "records-refused", None)),
+        ([allergy()], (state, "", at)),
+    ):
+        made = {report.source: report for report in disclosed(resources, reports=reports, refused=refused).reports}
+        assert (made["gp"].state, made["gp"].reason, made["gp"].as_of) == states
+        assert made["gp"].warnings == ((("", "records-refused"),) if made["gp"].as_of else ())
+        assert made["child-health"].state is not SourceState.FAILED
+
+
 def test_a_warning_is_shown_only_for_a_category_that_is_permitted():
     warned = [
         SourceReport("gp", SourceState.ANSWERED, warnings=(("allergies", "confidential-items"), ("medications", "disabled")))

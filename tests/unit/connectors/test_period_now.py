@@ -8,7 +8,7 @@ from test_csv_drop import AMARA, NOW, Shelf, fetched, file, manifest, read, row,
 
 from gateway.adapter import StartupRefused
 from gateway.connectors import csv_drop
-from gateway.connectors.period_now import period_now
+from gateway.connectors.period_now import period_now, voided
 
 PERIOD = {"start": "Seen", "end": "Note", "tail_months": 12}
 
@@ -51,3 +51,18 @@ async def test_it_is_worked_out_of_what_is_shelved_when_it_is_asked_for(tmp_path
 def test_a_period_names_two_columns_there_are_and_its_tail(period: dict[str, object]):
     with pytest.raises(StartupRefused):
         csv_drop.read_shape(manifest(period=period))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("note", "stands"), [("2026-11-01", "deleted"), ("n/a", "doubtful"), ("0", "doubtful"), ("", "ended")])
+async def test_a_deletion_counts_where_its_day_can_be_read_and_is_doubtful_where_it_cannot(
+    tmp_path: Path, note: str, stands: str
+):
+    period = {"start": "Born", "end": "Seen", "tail_months": 12, "deleted": "Note"}
+    records = [shelved(arrival) for arrival in read(file(row(note=note)), period=period).arrivals]
+    got, _ = await fetched(source(tmp_path, Shelf(NOW - timedelta(hours=1), *records), period=period), "Encounter")
+    assert [one.data["_period"] for one in got] == [stands]
+
+
+def test_what_is_not_told_of_anyhow_is_not_doubtful():
+    assert [voided(stands, None) for stands in ("to-come", "over", "current")] == ["to-come", "over", "doubtful"]
