@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway import nhs_number
 from gateway.cli.local_records import LONGEST, NO_DATE, NO_ID, NOT_PRINTED, RAGGED
-from gateway.cli.say import fail
+from gateway.cli.say import lacking, unreadable
 from gateway.matching import NOT_VALID
 from gateway.nhs_number import NhsNumber
 from gateway.ports import CrosswalkRow
@@ -22,6 +22,7 @@ NEEDED: Final = ("local_id", "nhs_number")
 READ: Final = (*NEEDED, "birth_date", "verified_on", "verified_by")
 TWO_NUMBERS: Final = "one local id with two NHS numbers"
 TWO_DATES: Final = "one local id with two birth dates"
+NO_NUMBER: Final = "no NHS number"
 NO_DAY: Final = "a day of verification that is none, or is to come"
 
 
@@ -42,10 +43,10 @@ def read(path: Path, source: str, *, today: date, allow_test: bool) -> Sequence[
             reader = DictReader(file, strict=True)
             missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
             if missing:
-                fail(f"{path.name}: the header lacks {', '.join(missing)}")
+                lacking(path, reader.fieldnames or (), missing)
             lines = [_line(row, reader.line_num, source, today, allow_test=allow_test) for row in reader]
-    except (OSError, UnicodeDecodeError, CsvError):
-        fail(f"{path.name}: cannot be read as CSV in UTF-8")
+    except (OSError, UnicodeDecodeError, CsvError) as fault:
+        unreadable(path, fault)
     contradicted = _contradicted(lines)
     return [
         Line(line.number, line.local_id, reason=contradicted[line.local_id])
@@ -64,6 +65,8 @@ def _line(row: Mapping[str | None, str | list[str] | None], number: int, source:
         return Line(number, local_id[:LONGEST], reason=RAGGED)
     if not local_id:
         return Line(number, "", reason=NO_ID)
+    if not cells["nhs_number"]:
+        return Line(number, local_id, reason=NO_NUMBER)
     try:
         whose: NhsNumber = nhs_number.parse(cells["nhs_number"], allow_test=allow_test)
     except nhs_number.NotAnNhsNumber:

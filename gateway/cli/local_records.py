@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway import nhs_number
-from gateway.cli.say import fail
+from gateway.cli.say import lacking, unreadable
 from gateway.matching import NOT_VALID
 from gateway.nhs_number import NhsNumber
 from gateway.ports import LocalRecord
@@ -70,8 +70,8 @@ def survey(path: Path) -> Survey:
             columns = _columns(path, reader.fieldnames or ())
             for row in reader:
                 ids[(row.get(columns["local_id"]) or "").strip()] += 1
-    except (OSError, UnicodeDecodeError, csv.Error):
-        fail(f"{path.name}: cannot be read as CSV in UTF-8")
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        unreadable(path, fault)
     twice = frozenset(local_id for local_id, count in ids.items() if count > 1 and local_id)
     return Survey(digest, ids.total(), twice, columns)
 
@@ -142,5 +142,5 @@ def _columns(path: Path, header: object) -> Mapping[str, str]:
     found = {ours: names[known] for ours, theirs in COLUMNS.items() for known in theirs[::-1] if known in names}
     missing = [name for name in NEEDED if name not in found]
     if missing:
-        fail(f"{path.name}: the header lacks {', '.join(missing)}")
+        lacking(path, list(names.values()), missing)
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway import nhs_number
-from gateway.cli.say import fail, settings
+from gateway.cli.say import fail, lacking, settings, unreadable
 from gateway.errors import AuditDown, StartupRefused, StoreDown
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry
@@ -56,11 +56,11 @@ def rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, Mapping[st
             reader = csv.DictReader(file, strict=True)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
-                fail(f"{path.name}: the header lacks {', '.join(missing)}")
+                lacking(path, reader.fieldnames or (), missing)
             for row in reader:
                 yield reader.line_num, {name: (row.get(name) or "").strip() for name in reader.fieldnames or ()}
-    except (OSError, UnicodeDecodeError, csv.Error):
-        fail(f"{path.name}: cannot be read as CSV in UTF-8")
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        unreadable(path, fault)
 
 
 def number(path: Path, line: int, text: str, held: Settings) -> NhsNumber:

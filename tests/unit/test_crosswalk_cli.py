@@ -121,7 +121,7 @@ def test_good_rows_go_in_and_the_same_file_again_changes_nothing(import_: Import
     [
         (f",{AMARA},,,", "no local id"),
         ("LA-9,9990000108,,,", NOT_VALID),
-        ("LA-9,,,,", NOT_VALID),
+        ("LA-9,,,,", "no NHS number"),
         (f"LA-9,{AMARA},14/03/2024,,", "a birth date that is none"),
         (f"LA-9,{AMARA},,1 June,", "a day of verification that is none, or is to come"),
         (f"LA-9,{AMARA},,2999-01-01,", "a day of verification that is none, or is to come"),
@@ -293,11 +293,28 @@ def test_whom_a_delivery_locks_is_protected_from_the_import_on_and_whom_it_does_
 
 def test_a_file_that_is_none_and_a_source_that_is_none_are_one_clear_line(import_: Import, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n", "utf-8")
+    (tmp_path / "semicolons.csv").write_text(f"local_id;nhs_number\nLA-1;{AMARA}\n", "utf-8")
+    (tmp_path / "latin.csv").write_bytes(b"local_id,nhs_number\n\xe9,1\n")
+    (tmp_path / "folder.csv").mkdir()
+    lacks, separated = "the header lacks local_id, nhs_number", ": its columns are separated by semicolons, and"
     for file, source, said in (
-        ("other.csv", "authority", "the header lacks local_id, nhs_number"),
-        ("absent.csv", "authority", "cannot be read as CSV"),
+        ("other.csv", "authority", lacks + "\n"),
+        ("semicolons.csv", "authority", lacks + separated),
+        ("absent.csv", "authority", "absent.csv: there is no such file"),
+        ("folder.csv", "authority", "folder.csv: is a folder, not a file"),
+        ("latin.csv", "authority", "latin.csv: cannot be read as CSV in UTF-8"),
         ("other.csv", "nobody", "no source of this name is set"),
     ):
         done = CliRunner().invoke(main, ["crosswalk", "import", str(tmp_path / file), "--source", source])
         assert done.exit_code == 1
         assert said in done.stderr
+        assert AMARA not in done.output
+    for file, said in (
+        ("absent.csv", "there is no such file"),
+        ("semicolons.csv", f"the header lacks local_id, birth_date{separated}"),
+    ):
+        done = CliRunner().invoke(main, ["identity", "import", str(tmp_path / file), "--source", "authority"])
+        assert (done.exit_code, said in done.stderr) == (1, True)
+    for command in ("relationship", "consent"):
+        done = CliRunner().invoke(main, [command, "import", str(tmp_path / "absent.csv")])
+        assert (done.exit_code, done.stderr) == (1, "gateway: absent.csv: there is no such file\n")
