@@ -44,10 +44,10 @@ SCHEMAS = {
     "Specimen": "gpc-specimen-stu3",
 }
 R4_TYPES = {"ProcedureRequest": "ServiceRequest", "ReferralRequest": "ServiceRequest"}  # every other keeps its name
-OTHERS = frozenset({"HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole"})
+OTHERS = frozenset({"HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole", "RelatedPerson"})
 OTHER = "gpc-other-stu3"  # people and places: named where they are referred to, no resources of their own
 DEEPEST = 3  # questions below questions that the map of questionnaires has lines for
-UNREADABLE = "gpc-unreadable-entry"  # an entry without a resource: no map reads it, so it is refused with its place
+UNREADABLE = "gpc-unreadable-entry"  # no resource, or of a type not known: no map reads it, so it is refused with its place
 
 _FRAME = frozenset({"Patient", "OperationOutcome"})  # read here: whose record, which area is missing
 _NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
@@ -263,8 +263,9 @@ def _records(
             yield SourceRecord(schema=UNREADABLE, data={}, where=entry.where, as_of=when, about=about)
             continue
         if kind not in SCHEMAS:
-            data: Json = {kind if kind in OTHERS else _UNKNOWN: entry.resource}
-            yield SourceRecord(schema=OTHER, data=data, where=entry.where, as_of=when, about=about)
+            known = kind in OTHERS
+            data: Json = {kind if known else _UNKNOWN: entry.resource}
+            yield SourceRecord(schema=OTHER if known else UNREADABLE, data=data, where=entry.where, as_of=when, about=about)
             continue
         if entry.target in seen:
             continue  # sent twice, word for word

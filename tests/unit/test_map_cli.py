@@ -93,6 +93,17 @@ def test_a_record_of_another_number_is_refused_with_its_place(record: Path):
     assert AMARA not in result.stdout
 
 
+def test_a_resource_of_a_type_that_no_record_has_is_refused_with_its_place(record: Path):
+    bundle = json.loads(record.read_text("utf-8"))
+    bundle["entry"].append({"resource": {"resourceType": "Foo", "id": "3", "bar": "baz"}})
+    record.write_text(json.dumps(bundle), "utf-8")
+    result = run("gp", record, number=AMARA)
+    read = said(result)
+    assert result.exit_code == 1
+    assert kinds(read) == ["AllergyIntolerance"]
+    assert read["refused"] == [{"where": "entry 3, another type", "reason": "no map reads this kind of record"}]
+
+
 def test_only_the_records_that_the_crosswalk_gives_to_the_number_are_mapped(extract: Path, crosswalk: Path):
     result = run("local_authority", extract, "--crosswalk", crosswalk, number=AMARA)
     read = said(result)

@@ -163,10 +163,13 @@ def test_an_entry_without_a_resource_is_its_own_record_and_the_rest_go_on():
     assert third.where == "entry 4, AllergyIntolerance"
 
 
-@pytest.mark.parametrize(("kind", "label"), [("Practitioner", "Practitioner"), ("9990000107", "another type")])
-def test_what_is_not_given_is_counted_and_a_foreign_word_never_becomes_its_name(kind: str, label: str):
+@pytest.mark.parametrize(
+    ("kind", "label", "schema"),
+    [("Practitioner", "Practitioner", "gpc-other-stu3"), ("9990000107", "another type", "gpc-unreadable-entry")],
+)
+def test_what_is_not_given_is_counted_or_refused_and_a_foreign_word_never_becomes_its_name(kind: str, label: str, schema: str):
     (item,) = records({"resourceType": kind, "id": "e1", "subject": {"reference": "Patient/p1"}})
-    assert (item.schema, item.where, list(item.data)) == ("gpc-other-stu3", f"entry 2, {label}", [label])
+    assert (item.schema, item.where, list(item.data)) == (schema, f"entry 2, {label}", [label])
 
 
 @pytest.mark.parametrize(
