@@ -41,6 +41,7 @@ KEPT = 64  # questions in one set of circumstances whose permit is remembered; o
 
 _TRACE_TYPES = {"Patient": Category.DEMOGRAPHICS}
 _LOG_TYPES = {"AuditEvent": Category.ACCESS_LOG}
+_VIEW_OF = {"cp-is-access-history": frozenset({Category.CP_IS})}  # a view of one thing asks for nothing else of the same types
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class _Shape:
     may_know: frozenset[Category]
     obligations: tuple[str, ...]
     terms: Mapping[str, SourceTerms]
+    access_unsaid: bool
 
 
 def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> Permit | Deny:
@@ -69,7 +71,7 @@ def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> 
     wanted = facts.request.types_in_scope
     here = of(facts)
     rulings = policy.rulings(here)
-    key = ("permit", wanted, facts.request.query.interaction)
+    key = ("permit", wanted, facts.request.query.interaction, facts.request.query.view)
     shape = rulings.kept.get(key)
     if shape is None or shape.sources is not sources:
         shape = _shape(facts, policy, sources, wanted, here)
@@ -86,6 +88,7 @@ def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> 
         obligations=shape.obligations,
         policy_hash=policy.hash,
         terms=shape.terms,
+        access_unsaid=shape.access_unsaid,
     )
 
 
@@ -179,8 +182,9 @@ def _shape(
             allowed[candidate.grain.category] = _joined(allowed.get(candidate.grain.category, ()), decision.rules)
         elif candidate in possible:
             forbidden.update(decision.forbidden_by)
+    unsaid = _left_unsaid(policy, here, candidates, possible)
     if not allowed:
-        return _nothing_to_show(facts, policy, here, possible, forbidden, named)
+        return _nothing_to_show(facts, policy, here, possible, forbidden, named, unsaid=unsaid)
     uses = [policy.rules.by_id[use.id].obliges for rules in allowed.values() for use in rules]
     return _Shape(
         sources=sources,
@@ -190,6 +194,7 @@ def _shape(
         may_know=frozenset(category for category in Category if rulings.may_know(category).allowed),
         obligations=tuple(sorted({name for name in uses if name})),
         terms={name: sources[name] for name in named},
+        access_unsaid=unsaid,
     )
 
 
@@ -200,10 +205,11 @@ def _candidates(facts: Facts, sources: Mapping[str, SourceTerms], wanted: frozen
         return
     for name in _TRACE_TYPES.keys() & wanted:
         yield _Candidate(Grain(_TRACE_TYPES[name], CareClass.IDENTITY, ""), None)
+    viewed = _VIEW_OF.get(facts.request.query.view, frozenset(Category))
     for source, terms in sorted(sources.items()):
         reached = {category for name, category in terms.types if name in wanted}
         for category, care_class in sorted(terms.gives):
-            if category in reached or not terms.types:
+            if category in viewed and (category in reached or not terms.types):
                 yield _Candidate(Grain(category, care_class, source), terms)
 
 
@@ -224,7 +230,7 @@ def _refused(
         reason, public = "role-unknown", NO_ROLE
     elif not any(policy.agreed(here, candidate.grain.category, candidate.terms) for candidate in candidates):
         reason, public = _why_not_agreed(facts, policy, here, candidates)
-    elif here.access == Access.UNSAID and any(_possible(_said(policy, here), candidate) for candidate in candidates):
+    elif _left_unsaid(policy, here, candidates, ()):
         reason, public = "access-unsaid", NO_ACCESS
     elif any(_possible(policy.kindest(here._replace(has_case_reference=True)), candidate) for candidate in candidates):
         broken = facts.purpose is Purpose.BTG
@@ -241,6 +247,16 @@ def _refused(
         sources=frozenset(),
         policy_hash=policy.hash,
     )
+
+
+def _left_unsaid(
+    policy: Policy, here: Circumstances, candidates: tuple[_Candidate, ...], possible: tuple[_Candidate, ...]
+) -> bool:
+    """Whether this caller could have more of some person, had it been said what kind of visit it is: alike for everybody."""
+    if here.access != Access.UNSAID:
+        return False
+    said = _said(policy, here)
+    return any(_possible(said, candidate) for candidate in candidates if candidate not in possible)
 
 
 def _said(policy: Policy, here: Circumstances) -> tuple[Rulings, ...]:
@@ -268,6 +284,8 @@ def _nothing_to_show(
     possible: tuple[_Candidate, ...],
     forbidden: Counter[RuleUse],
     named: frozenset[str],
+    *,
+    unsaid: bool,
 ) -> Deny:
     """The refusal that depends on the person: the reason is for the audit, the caller sees an empty answer."""
     firm = tuple(use for use, _ in forbidden.most_common() if use != DEFAULT_DENY)  # the widest first
@@ -287,6 +305,7 @@ def _nothing_to_show(
         rules=firm or (DEFAULT_DENY,),
         sources=named,
         policy_hash=policy.hash,
+        access_unsaid=unsaid,
     )
 
 

@@ -22,6 +22,7 @@ from gateway.model import (
     Disclosed,
     Disclosure,
     Mark,
+    Permit,
     PersonId,
     Receipt,
     Recorded,
@@ -51,6 +52,10 @@ HELP = (
 OUTCOME_URL = "urn:uuid:5d3a1c5e-52a5-4c0f-9f0e-3f1a7c3e9b10"  # always this one, so that alike answers stay alike to the byte
 VIEWS = UUID("7c0b1f52-6e0b-4c5e-8f3a-2d9b6a41c000")  # what is worked out when asked has no address: one name in each answer
 MORE_EVENTS = "There are older events than these: follow the link called next within five minutes, or narrow the dates."
+ACCESS_UNSAID = (
+    "CP-IS was not asked: the request did not say whether the visit is scheduled or unscheduled. Whether CP-IS knows of a plan "
+    "is told to who says it, in the header Gateway-Access-Event."
+)
 NOT_USED = "{} of the parameters sent mean nothing here and were not used. The self link shows what was asked."
 _AS_FOR_NOBODY = (SourceState.NOTHING, SourceState.STALE)
 
@@ -68,7 +73,7 @@ def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
     if not disclosure.resources and not disclosure.withheld_known:
         if all(report.state in _AS_FOR_NOBODY for report in reports):
             names = names_of(look, protected=False)  # these are the states of everybody, so their names tell of nobody
-        return _bundle(request, recorded.receipt, [], reports, names, look, person=None)
+        return _bundle(disclosure.permit.value, recorded.receipt, [], reports, names, look, person=None)
     entries: list[Any] = [msgspec.Raw(one) for one in _entries(disclosure.resources, look)]
     withheld = [issue_of("information", "suppressed", f"Some {name} are withheld.") for name in sorted(disclosure.withheld_known)]
     links = []
@@ -76,9 +81,8 @@ def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
         speaks_as = disclosure.identity.alias or disclosure.identity.person
         sealed = look.seal(pack_cursor(request.query, speaks_as, request.caller, disclosure.next_key, request.received_at))
         links.append({"relation": "next", "url": f"{look.base_url}/fhir?_cursor={sealed}"})
-    return _bundle(
-        request, recorded.receipt, entries, reports, names, look, links=links, more=withheld, person=disclosure.identity.person
-    )
+    person, permit = disclosure.identity.person, disclosure.permit.value
+    return _bundle(permit, recorded.receipt, entries, reports, names, look, links=links, more=withheld, person=person)
 
 
 def view(recorded: Recorded[Disclosure], resources: Sequence[Mapping[str, Any]], look: Look) -> Answer:
@@ -92,13 +96,13 @@ def view(recorded: Recorded[Disclosure], resources: Sequence[Mapping[str, Any]],
     if request.query.strict and any(report.state in UNREACHED for report in reports):
         raise Incomplete(reason="strict-and-a-source-missing")
     if not resources:
-        return _bundle(request, recorded.receipt, [], reports, names_of(look, protected=False), look, person=None)
+        return _bundle(disclosure.permit.value, recorded.receipt, [], reports, names_of(look, protected=False), look, person=None)
     entries: list[Any] = [
         {"fullUrl": uuid5(VIEWS, f"{recorded.receipt.event}/{place}").urn, "resource": body, "search": {"mode": "match"}}
         for place, body in enumerate(resources)
     ]
     names = names_of(look, protected=_is_hidden(disclosure))
-    return _bundle(request, recorded.receipt, entries, reports, names, look, person=disclosure.identity.person)
+    return _bundle(disclosure.permit.value, recorded.receipt, entries, reports, names, look, person=disclosure.identity.person)
 
 
 def denied(recorded: Recorded[Deny], look: Look) -> Answer:
@@ -108,7 +112,8 @@ def denied(recorded: Recorded[Deny], look: Look) -> Answer:
     if request.query.interaction == "read":
         raise NotFound(reason=deny.reason)
     reports = tuple(with_delivery(SourceReport(name, SourceState.NOTHING), look) for name in sorted(deny.sources))
-    return _bundle(request, recorded.receipt, [], reports, names_of(look, protected=False), look, person=None)
+    names = names_of(look, protected=False)
+    return _bundle(deny, recorded.receipt, [], reports, names, look, person=None)
 
 
 def refused(recorded: Recorded[Deny], status: int) -> Answer:
@@ -177,7 +182,7 @@ def _resource(recorded: Recorded[Disclosure], reports: Sequence[SourceReport], l
 
 
 def _bundle(
-    request: AccessRequest,
+    decision: Permit | Deny,
     receipt: Receipt,
     entries: list[Any],
     reports: Sequence[SourceReport],
@@ -188,8 +193,11 @@ def _bundle(
     more: Sequence[dict[str, Any]] = (),
     person: PersonId | None,
 ) -> Answer:
+    request = decision.facts.request
     issues = [source_issue(report, names) for report in reports]
     issues += [warning_issue(report, area, code, names) for report in reports for area, code in report.warnings]
+    if decision.access_unsaid:
+        issues.append(issue_of("warning", "incomplete", ACCESS_UNSAID))
     if request.query.not_used:  # a number, since a name is the caller's own text
         issues.append(issue_of("warning", "not-supported", NOT_USED.format(request.query.not_used)))
     issues += [*more, issue_of("information", "informational", HELP)]

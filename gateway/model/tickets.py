@@ -186,6 +186,7 @@ class Permit:
     obligations: tuple[str, ...]
     policy_hash: str
     terms: Mapping[str, SourceTerms] = field(default_factory=dict)  # of the sources it covers: disclosure decides under them
+    access_unsaid: bool = False  # some was left out, as for everybody: what kind of visit it is was not said
 
     def __bool__(self) -> bool:
         raise TypeError("a Permit is not a truth value: match on its type")
@@ -207,6 +208,7 @@ class Deny:
     rules: Sequence[RuleUse]
     sources: frozenset[str]  # settings names the empty answer shows
     policy_hash: str
+    access_unsaid: bool = False  # as a Permit's: the empty answer says it too
 
     def __bool__(self) -> bool:
         raise TypeError("a Deny is not a truth value: match on its type")

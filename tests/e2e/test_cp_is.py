@@ -13,7 +13,7 @@ import pytest
 from whole_place import World, eventually, resources, shape, states
 
 from sandbox.authority_plans import COLUMNS, DUTY, OFFICE, REASON, _row
-from sandbox.demo import VISITOR, Asker
+from sandbox.demo import GP, VISITOR, WORKER, Asker
 from sandbox.families import BY_KEY, UNKNOWN
 from sandbox.folders import put
 
@@ -176,3 +176,18 @@ def test_nobody_submits_a_notice_of_access(world: World, clinician: Asker) -> No
     rest = world.http.get("/fhir/metadata").json()["rest"][0]["resource"]
     event = next(one for one in rest if one["type"] == "AuditEvent")
     assert "create" not in {one["code"] for one in event["interaction"]}
+
+
+def test_a_wider_question_says_to_everybody_alike_that_cp_is_was_left_out_and_the_history_is_refused(world: World) -> None:
+    numbers = (BY_KEY["amara"].nhs_number, BY_KEY["isla"].nhs_number, UNKNOWN[0])
+    amara, stranger, nobody = (world.search(GP, "Flag", number) for number in numbers)
+    assert all("CP-IS was not asked" in answer.text for answer in (amara, stranger, nobody))
+    assert shape(stranger) == shape(nobody)
+    assert "CP-IS was not asked" not in world.search(GP, "Flag", BY_KEY["amara"].nhs_number, **SCHEDULED).text
+    assert "CP-IS was not asked" not in world.search(GP, "Immunization", BY_KEY["amara"].nhs_number).text
+    assert "CP-IS was not asked" not in world.search(WORKER, "Flag", BY_KEY["amara"].nhs_number).text  # whose role never sees it
+    person = resources(world.find(GP, BY_KEY["amara"].nhs_number), "Patient")[0]["id"]
+    answers = [world.get(GP, f"/fhir/Patient/{one}/$cp-is-access-history") for one in (person, "a" * 26)]
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert answers[0].json() == answers[1].json()
+    assert "scheduled or unscheduled" in answers[0].text
