@@ -8,13 +8,14 @@ import typer
 from gateway import nhs_number
 from gateway.cli import stored
 from gateway.cli.say import fail
+from gateway.cli.staff import staff
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry
 from gateway.settings import Settings
 from gateway.store import Store
 
 REASONS = ("asserted-in-error", "of-another-person", "source-is-gone", "no-longer-at-risk")
-By = Annotated[str, typer.Option(help="SYSTEM|ID: who does this")]
+By = Annotated[str, typer.Option(callback=staff, help="SYSTEM|ID: who does this")]
 
 app = typer.Typer(help="Locks that protect people: how many, whose, and who decided that one ends.", no_args_is_help=True)
 

@@ -9,6 +9,7 @@ import typer
 from gateway import nhs_number
 from gateway.cli import stored
 from gateway.cli.say import fail
+from gateway.cli.staff import staff as member
 from gateway.settings import Settings
 from gateway.store import Store
 
@@ -46,7 +47,7 @@ def import_(file: Annotated[Path, typer.Argument(help="CSV: " + ",".join(COLUMNS
 def end(
     kind: Annotated[str, typer.Argument(help="which kind ends: " + ", ".join(KINDS))],
     organisation: Annotated[str, typer.Option(help="canonical code of the organisation whose relationship it is")],
-    staff: Annotated[str | None, typer.Option(help="SYSTEM|ID: only this member of staff's")] = None,
+    staff: Annotated[str | None, typer.Option(callback=member, help="SYSTEM|ID: only this member of staff's")] = None,
     case_reference: Annotated[str | None, typer.Option(help="only that of this case")] = None,
 ) -> None:
     """End a relationship of the person whose NHS number is read from standard input. It acts on the next read."""

@@ -8,6 +8,7 @@ import typer
 from gateway import nhs_number
 from gateway.cli import stored
 from gateway.cli.say import fail
+from gateway.cli.staff import staff
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry
 from gateway.settings import Settings
@@ -20,7 +21,7 @@ app = typer.Typer(help="Deaths and losses that stop contact; nothing but a perso
 
 
 @app.command()
-def show(by: Annotated[str, typer.Option(help="SYSTEM|ID: who looks")]) -> None:
+def show(by: Annotated[str, typer.Option(callback=staff, help="SYSTEM|ID: who looks")]) -> None:
     """What stops contact about the person whose NHS number is read from standard input. The look is recorded."""
     text = typer.get_text_stream("stdin").readline().strip()
 
@@ -39,7 +40,7 @@ def show(by: Annotated[str, typer.Option(help="SYSTEM|ID: who looks")]) -> None:
 def resume(
     kind: Annotated[str, typer.Argument(help="which kind ends: " + ", ".join(KINDS))],
     reason: Annotated[str, typer.Option(help="why contact may go on: " + ", ".join(REASONS))],
-    by: Annotated[str, typer.Option(help="SYSTEM|ID: who decided")],
+    by: Annotated[str, typer.Option(callback=staff, help="SYSTEM|ID: who decided")],
 ) -> None:
     """Let contact go on about the person whose NHS number is read from standard input. Only newer news stops it again."""
     if kind not in KINDS:

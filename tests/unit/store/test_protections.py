@@ -84,6 +84,12 @@ def test_by_command_with_reason_and_name_and_no_number_anywhere(tmp_path: Path, 
         return answer.exit_code, answer.output
 
     asyncio.run(locked())
+    for form in ("Olive", "sds|", "|1", " sds|1", "sds|1|2", "sds|\n1", ""):
+        for command in (["protection", "list"], ["protection", "show"], ["suppression", "show"]):
+            refused = CliRunner().invoke(main, [*command, "--by", form], input=CHILD.value)
+            assert (refused.exit_code, "write SYSTEM|ID" in refused.output) == (2, True)
+    ended = ["relationship", "end", "caseload", "--organisation", "ods:A99901", "--staff", "Olive"]
+    assert CliRunner().invoke(main, ended, input=CHILD.value).exit_code == 2
     assert said("list") == (0, "authority  refuge  1 people  2026-03-02 to 2026-03-02\n")
     assert said("show", stdin=CHILD.value) == (0, "authority  refuge  since 2026-03-02\n")
     lift = ("lift", "authority", "refuge", "--reason")
