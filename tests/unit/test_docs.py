@@ -331,3 +331,24 @@ def test_the_image_is_built_from_locked_dependencies_for_a_user_without_rights()
     assert users[-1] not in ("root", "0")
     assert any(line.startswith("HEALTHCHECK") for line in lines)
     assert any(line.startswith("EXPOSE") for line in lines)
+
+
+def test_every_adapter_that_ships_is_in_the_tree_and_no_page_counts_them() -> None:
+    shipped = {path.parent.name for path in (ROOT / "adapters").glob("*/manifest.toml")}
+    (line,) = [line for line in read("README.md").partition("## The tree")[2].splitlines() if line.startswith("adapters/")]
+    assert set(re.findall(r"\w+", line.partition(":")[2])) == shipped
+    number = r"(?:two|three|four|five|six|seven|eight|nine|ten|\d+)"
+    assert [
+        path.name for path in DOCS.glob("*.md") if re.search(rf"\b{number} adapters that ship", path.read_text("utf-8"))
+    ] == []
+
+
+def test_a_page_that_sets_a_shell_variable_sets_it_before_it_is_used() -> None:
+    late, found = [], 0
+    for path in (ROOT / "README.md", *DOCS.glob("*.md")):
+        text = path.read_text("utf-8")
+        for name in set(re.findall(r"^(?:export )?([A-Z]+)=\$\(", text, re.MULTILINE)):
+            found += 1
+            made, used = re.search(rf"^(?:export )?{name}=", text, re.MULTILINE), re.search(rf"\$\{{?{name}\b", text)
+            late += [f"{path.name}: {name}"] if made and used and used.start() < made.start() else []
+    assert (late, found > 2) == ([], True)
