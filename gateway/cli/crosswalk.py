@@ -13,8 +13,9 @@ from gateway.cli import crosswalk_rows, stored
 from gateway.cli.crosswalk_rows import Line
 from gateway.cli.custodian import custodian_of
 from gateway.cli.local_counts import closed, of_locks, opened
+from gateway.cli.say import fail
 from gateway.flows.identify import HELD_TWICE, Custodian
-from gateway.flows.linking import OTHER_NUMBER, Linking, Sifted, left_alone, link, sift
+from gateway.flows.linking import OTHER_DATE, OTHER_NUMBER, Linking, Sifted, left_alone, link, sift
 from gateway.ports import NewWork
 from gateway.settings import Settings
 from gateway.store import Store
@@ -34,8 +35,12 @@ def import_(
     file: Annotated[Path, typer.Argument(help="CSV: local_id,nhs_number and optionally birth_date,verified_on,verified_by")],
     source: Annotated[str, typer.Option(help="the settings name of the source whose ids these are")],
     moved_by: Annotated[
-        str, typer.Option("--moved-by", help="who decided that ids verified for another number move to this file's: for the log")
-    ] = "",
+        str | None,
+        typer.Option(
+            "--moved-by",
+            help="who decided that ids verified for another number or with another birth date have this file's: for the log",
+        ),
+    ] = None,
 ) -> None:
     """Read a CSV of verified matches into the crosswalk. Good rows go in; each refused row is told and is somebody's task.
 
@@ -44,20 +49,22 @@ def import_(
     cannot be used.
     """
 
+    decided_by = "" if moved_by is None else _named(moved_by)
+
     async def work(store: Store, held: Settings) -> bool:
         custodian, now = custodian_of(held, source), datetime.now(UTC)
         lines = crosswalk_rows.read(file, source, today=now.date(), allow_test=held.mode == "sandbox")
         linking = Linking(store.crosswalk, store.protections, store.shelf, lambda: datetime.now(UTC))
         rows = list({line.local_id: line.link for line in lines if line.link is not None}.values())
-        sifted = await sift(linking, rows, moves=bool(moved_by))
+        sifted = await sift(linking, rows, moves=bool(decided_by))
         reasons = {line.number: why for line in lines if (why := line.reason or sifted.refused.get(line.local_id, ""))}
         tasks = _tasks(custodian, lines, reasons, sifted.twice, now)
-        done = await _apart(store, source, sifted.moved, by=moved_by)
+        done = await _apart(store, source, sifted.moved, by=decided_by)
         kinds = {task.kind for task in tasks}
         items = Counter({kind: await store.work.open([task for task in tasks if task.kind == kind], now) for kind in kinds})
-        made, heard = await link(linking, sifted.wanted, by=moved_by)
-        if moved_by:
-            done += await _settled(store, linking, source, sifted, by=moved_by)
+        made, heard = await link(linking, sifted.wanted, by=decided_by)
+        if decided_by:
+            done += await _settled(store, linking, source, sifted, by=decided_by)
         for line in lines:
             if line.number in reasons:
                 typer.echo(f"{file.name}, line {line.number}: {reasons[line.number]}", err=True)
@@ -73,6 +80,13 @@ def import_(
         raise typer.Exit(1)
 
 
+def _named(text: str) -> str:
+    name = text.strip()
+    if not name or not name.isprintable():
+        fail("--moved-by needs a name: it is who decided, for the log")
+    return name
+
+
 async def _apart(store: Store, source: str, local_ids: Iterable[str], *, by: str) -> Counter[str]:
     """Before ids are moved: whom they were held twice with they are no longer. With whom they are now is asked anew."""
     keys = [key for local_id in local_ids for key in _twice_keys(source, local_id)]
@@ -81,7 +95,7 @@ async def _apart(store: Store, source: str, local_ids: Iterable[str], *, by: str
 
 async def _settled(store: Store, linking: Linking, source: str, sifted: Sifted, *, by: str) -> Counter[str]:
     """After it: the same command again settles what a killed one left, so it looks at every id that is where the file says."""
-    keys = [_key("match", source, row.local_id, OTHER_NUMBER) for row in sifted.wanted]
+    keys = [_key("match", source, row.local_id, why) for row in sifted.wanted for why in (OTHER_NUMBER, OTHER_DATE)]
     linked = await store.work.settle(keys, by=by, outcome="linked", at=datetime.now(UTC))
     return Counter(linked) + await _apart(store, source, await left_alone(linking, source, sifted.moved.values()), by=by)
 
@@ -118,6 +132,6 @@ def _whose(custodian: Custodian, reason: str) -> tuple[str, str, timedelta]:
         return "guardian", custodian.guardian, URGENT
     if reason == HELD_TWICE:
         return "held-twice", custodian.owner, URGENT
-    if reason == OTHER_NUMBER:
+    if reason in (OTHER_NUMBER, OTHER_DATE):
         return "match", custodian.owner, URGENT
     return "bad-row", custodian.owner, SOON

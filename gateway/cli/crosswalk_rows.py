@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from gateway import nhs_number
-from gateway.cli.local_records import LONGEST, NO_DATE, NO_ID, NOT_PRINTED, RAGGED
-from gateway.cli.say import lacking, unreadable
+from gateway.cli.local_records import LONGEST, LOOKS_ALIKE, NO_DATE, NO_ID, NOT_PRINTED, RAGGED, looks_alike
+from gateway.cli.say import lacking, repeated, unreadable
 from gateway.matching import NOT_VALID
 from gateway.nhs_number import NhsNumber
 from gateway.ports import CrosswalkRow
@@ -41,6 +41,7 @@ def read(path: Path, source: str, *, today: date, allow_test: bool) -> Sequence[
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = DictReader(file, strict=True)
+            repeated(path, reader.fieldnames or ())
             missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
             if missing:
                 lacking(path, reader.fieldnames or (), missing)
@@ -61,6 +62,8 @@ def _line(row: Mapping[str | None, str | list[str] | None], number: int, source:
     local_id = cells["local_id"]
     if not all(cell.isprintable() for cell in cells.values()):
         return Line(number, "", reason=NOT_PRINTED)
+    if any(looks_alike(column, cell) for column, cell in cells.items()):
+        return Line(number, "", reason=LOOKS_ALIKE)
     if None in row or None in row.values() or any(len(cell) > LONGEST for cell in cells.values()):
         return Line(number, local_id[:LONGEST], reason=RAGGED)
     if not local_id:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway import nhs_number
-from gateway.cli.say import lacking, unreadable
+from gateway.cli.say import lacking, repeated, unreadable
 from gateway.matching import NOT_VALID
 from gateway.nhs_number import NhsNumber
 from gateway.ports import LocalRecord
@@ -35,6 +35,7 @@ TWICE: Final = "the same local id in more than one row"
 NO_DATE: Final = "a birth date that is none"
 RAGGED: Final = "another number of columns than the header"
 NOT_PRINTED: Final = "a character that is not printed"
+LOOKS_ALIKE: Final = "an id in characters that look like others: it may be another id's"
 LONGEST: Final = 200  # characters of a cell
 _GENDERS: Final = {"m": "male", "male": "male", "1": "male", "f": "female", "female": "female", "2": "female"}
 _DOUBTS: Final = {"": "", "n": "", "no": "", "0": "", "false": "", "actual": "", "expected": "expected", "unborn": "expected"}
@@ -67,6 +68,7 @@ def survey(path: Path) -> Survey:
             digest = hashlib.file_digest(raw, "sha256").hexdigest()
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
+            repeated(path, reader.fieldnames or ())
             columns = _columns(path, reader.fieldnames or ())
             for row in reader:
                 ids[(row.get(columns["local_id"]) or "").strip()] += 1
@@ -92,6 +94,8 @@ def _record(
     local_id = cells["local_id"][:LONGEST]
     if any(is_odd(column, cell) for column, cell in cells.items()):
         return BadRow(line, "", NOT_PRINTED)
+    if any(looks_alike(column, cell) for column, cell in cells.items()):
+        return BadRow(line, "", LOOKS_ALIKE)
     if None in row or None in row.values() or any(len(cell) > LONGEST for cell in cells.values()):
         return BadRow(line, local_id, RAGGED)
     if not local_id:
@@ -125,6 +129,11 @@ def _record(
 def is_odd(column: str, cell: str) -> bool:
     """Whether a cell holds what nobody typed: an id, anything that is not printed; another cell, a control character."""
     return not cell.isprintable() and (column in IDS or any(unicodedata.category(letter) == "Cc" for letter in cell))
+
+
+def looks_alike(column: str, cell: str) -> bool:
+    """Whether an id is another one to every reader but a person: full-width letters and digits, ligatures (Unicode NFKC)."""
+    return column in IDS and unicodedata.normalize("NFKC", cell) != cell
 
 
 def _day(text: str) -> date | None:

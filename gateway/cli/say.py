@@ -36,6 +36,13 @@ def lacking(path: Path, header: Sequence[str], missing: Sequence[str]) -> NoRetu
     fail(f"{path.name}: the header lacks {', '.join(missing)}{hint}")
 
 
+def repeated(path: Path, header: Sequence[str]) -> None:
+    """A header with two columns of one name is refused: which of them counts, nobody said."""
+    names = [name for each in header if (name := str(each).strip().casefold())]
+    if len(names) != len(set(names)):
+        fail(f"{path.name}: the header has two columns of one name")
+
+
 def settings() -> Settings:
     """Settings of environment and GATEWAY_CONFIG, or one clear line that names each setting at fault, never its value."""
     try:

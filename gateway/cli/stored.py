@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway import nhs_number
-from gateway.cli.say import fail, lacking, settings, unreadable
+from gateway.cli.say import fail, lacking, repeated, settings, unreadable
 from gateway.errors import AuditDown, StartupRefused, StoreDown
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry
@@ -54,6 +54,7 @@ def rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, Mapping[st
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
+            repeated(path, reader.fieldnames or ())
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
                 lacking(path, reader.fieldnames or (), missing)

@@ -9,7 +9,7 @@ hears the copies again of all who have it. Whom the source does not list, it say
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway import matching
@@ -20,6 +20,7 @@ from gateway.ports import Crosswalk, CrosswalkRow, Protections, ShelfStore
 
 AWAITING: Final = "awaiting-next-delivery"
 OTHER_NUMBER: Final = "the local id is verified for another NHS number"
+OTHER_DATE: Final = "the local id is verified with another birth date"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Heard:
 class Sifted:
     """What verified matches come to beside those that are held."""
 
-    wanted: Sequence[CrosswalkRow]  # new, or the same number with another birth date
+    wanted: Sequence[CrosswalkRow]  # new; what is held and its birth date where the row says none; or what a person decided
     refused: Mapping[str, str]  # local id -> why
     twice: frozenset[str]  # wanted, of somebody whom this source holds under another id as well
     moved: Mapping[str, NhsNumber]  # wanted, by a person's decision -> the number it is verified for until now
@@ -53,7 +54,8 @@ class Sifted:
 async def sift(linking: Linking, rows: Sequence[CrosswalkRow], *, moves: bool) -> Sifted:
     """Matches that a custodian verified, one for each id -> those to link. `moves`: a person decided that ids may move.
 
-    An id that is verified for a number which PDS has since replaced by this one is no contradiction.
+    An id that is verified for a number which PDS has since replaced by this one is no contradiction. A birth date that is held
+    is evidence of a link: no row without one takes it away, and none with another one replaces it, unless a person decided.
     """
     refused = {row.local_id: matching.BURIED for row in await linking.crosswalk.buried(rows)}
     wanted, twice, moved = [], set(), {}
@@ -62,14 +64,18 @@ async def sift(linking: Linking, rows: Sequence[CrosswalkRow], *, moves: bool) -
         if row.local_id in refused:
             continue
         held = await linking.crosswalk.number_of(row.source, row.local_id)
-        ids = {local_id for local_id, _ in await linking.crosswalk.local_ids(row.source, row.number)}
+        ids = dict(await linking.crosswalk.local_ids(row.source, row.number))
+        born = ids.get(row.local_id)
         if held is not None and held != row.number and row.local_id not in ids:
             if not moves:
                 refused[row.local_id] = OTHER_NUMBER
                 continue
             moved[row.local_id] = held
-        wanted.append(row)
-        if held != row.number and (leading[row.number] > 1 or ids - {row.local_id}):
+        if born is not None and row.birth_date not in (None, born) and not moves:
+            refused[row.local_id] = OTHER_DATE
+            continue
+        wanted.append(replace(row, birth_date=row.birth_date or born))
+        if held != row.number and (leading[row.number] > 1 or ids.keys() - {row.local_id}):
             twice.add(row.local_id)
     return Sifted(wanted, refused, frozenset(twice), moved)
 

@@ -18,6 +18,7 @@ from gateway.store import Keys, Store, open_store
 
 AMARA, BEN = "9990000107", "9990001111"
 RITA = ("--moved-by", "Rita Records")
+ALIKE = "an id in characters that look like others: it may be another id's"
 HEADER = "local_id,nhs_number,birth_date,verified_on,verified_by\n"
 Import = Callable[..., Result]
 
@@ -133,6 +134,9 @@ def test_good_rows_go_in_and_the_same_file_again_changes_nothing(import_: Import
         (f"LA-9,{AMARA},,,,more", "another number of columns than the header"),
         (f"LA-9,{AMARA}", "another number of columns than the header"),
         (f"{'9' * 300},{AMARA},,,", "another number of columns than the header"),
+        (f"\uff2c\uff21-1,{AMARA},,,", ALIKE),  # LA-1 in full-width letters
+        (f"LA-\u2460,{AMARA},,,", ALIKE),
+        ("LA-9,\uff19990000107,,,", ALIKE),
     ],
 )
 def test_a_row_that_cannot_be_used_is_told_by_its_line_and_the_others_go_in(
@@ -180,6 +184,64 @@ def test_an_id_verified_for_another_number_stays_until_somebody_says_by_name_tha
     assert (moved.exit_code, moved.stdout.splitlines()[1:]) == (0, ["Settled on the work list: 1 match."])
     assert held(tmp_path, "LA-1") == ({"LA-1": BEN}, []), "the decision settles the task that asked for it"
     assert settled(tmp_path) == [("match", "linked", "Rita Records")], "by name, in the log"
+
+
+def born(tmp_path: Path, number: str) -> list[tuple[str, str]]:
+    """Each local id of a person with the birth date that was recorded at matching."""
+
+    async def inside() -> list[tuple[str, str]]:
+        url = f"sqlite:///{tmp_path / 'gateway.db'}"
+        store = await open_store(url, Keys.load(tmp_path / "keys", mode="sandbox"), name="test", serve=False)
+        try:
+            return [(local_id, str(day)) for local_id, day in await store.crosswalk.local_ids("authority", NhsNumber(number))]
+        finally:
+            await store.close()
+
+    return asyncio.run(inside())
+
+
+def test_a_row_without_a_birth_date_takes_none_away_and_one_with_a_first_gives_it(import_: Import, tmp_path: Path) -> None:
+    import_(f"LA-1,{AMARA},2024-03-14,,", f"LA-2,{BEN},,,")
+    done = import_(f"LA-1,{AMARA},,,", f"LA-2,{BEN},2024-05-05,,")
+    assert (done.exit_code, done.stdout.split(".csv: ")[1][:34]) == (0, "1 linked, 1 unchanged, 0 refused. ")
+    assert (born(tmp_path, AMARA), born(tmp_path, BEN)) == ([("LA-1", "2024-03-14")], [("LA-2", "2024-05-05")])
+
+
+def test_another_birth_date_of_a_verified_link_is_a_contradiction_until_somebody_decides_by_name(
+    import_: Import, tmp_path: Path
+) -> None:
+    import_(f"LA-1,{AMARA},2024-03-14,,")
+    done = import_(f"LA-1,{AMARA},2001-01-01,,", f"LA-2,{BEN},,,")
+    reason = "the local id is verified with another birth date"
+    assert (done.exit_code, done.stderr) == (1, f"matches.csv, line 2: {reason}\n")
+    assert "1 linked, 0 unchanged, 1 refused. Opened on the work list: 1 match." in done.stdout
+    assert born(tmp_path, AMARA) == [("LA-1", "2024-03-14")]
+    assert held(tmp_path)[1] == [("match", reason, "northshire records")]
+    decided = import_(f"LA-1,{AMARA},2024-03-15,,", options=RITA)
+    assert (decided.exit_code, decided.stdout.splitlines()[1:]) == (0, ["Settled on the work list: 1 match."])
+    assert (born(tmp_path, AMARA), held(tmp_path)[1]) == ([("LA-1", "2024-03-15")], [])
+    assert settled(tmp_path) == [("match", "linked", "Rita Records")]
+
+
+@pytest.mark.parametrize("nobody", ["", " ", "\u00a0\t", "Rita\x1b[2J", "\u200b"])
+def test_nobody_decides_nothing(import_: Import, tmp_path: Path, nobody: str) -> None:
+    import_(f"LA-1,{AMARA},,,")
+    done = import_(f"LA-1,{BEN},,,", options=("--moved-by", nobody))
+    assert (done.exit_code, done.stderr) == (1, "gateway: --moved-by needs a name: it is who decided, for the log\n")
+    assert held(tmp_path, "LA-1") == ({"LA-1": AMARA}, [])
+
+
+@pytest.mark.parametrize("command", [["crosswalk", "import"], ["identity", "import"]])
+@pytest.mark.parametrize("again", ["nhs_number", " NHS_Number"])
+def test_a_header_with_two_columns_of_one_name_is_refused(
+    import_: Import, tmp_path: Path, command: list[str], again: str
+) -> None:
+    import_(f"LA-9,{AMARA},,,")  # the database is made by its first import
+    file = tmp_path / "two.csv"
+    file.write_text(f"local_id,nhs_number,birth_date,{again}\nLA-1,{AMARA},2024-03-14,{BEN}\n", "utf-8")
+    done = CliRunner().invoke(main, [*command, str(file), "--source", "authority"])
+    assert (done.exit_code, done.stderr) == (1, "gateway: two.csv: the header has two columns of one name\n")
+    assert held(tmp_path, "LA-1") == ({}, [])
 
 
 def test_a_task_that_somebody_else_has_taken_stays_theirs_and_the_same_move_by_them_settles_it(
