@@ -5,6 +5,7 @@
     kind = "contact"                of the shelf's rows
     delivers = "increments"         or "snapshot": who is no longer listed is gone
     columns = ["Pupil", "NHS No", "Born", "Contact", "Seen", "Written"]     each of them, in any order, and no other
+    unread = ["Remarks"]            those of them that are not looked at and come into no record; default: none
     identity = "NHS No"             whose record it is; what kind of key this is says the manifest's own `identity`
     birth_date = "Born"
     key = "Contact"                 the sender's own key of a record; the newest of one key wins
@@ -82,6 +83,7 @@ class Shape:
     key: str
     as_of: str
     birth_date: str = ""
+    unread: Sequence[str] = ()
     group: bool = False
     delimiter: str = ","
     quote: str = '"'
@@ -190,8 +192,11 @@ def read_shape(manifest: Manifest) -> Shape:
         shape.locked,
         shape.deleted.get("column", ""),
     } - {""}
-    if used - set(shape.columns):
-        raise StartupRefused(f"{where} uses columns that `columns` does not list: {', '.join(sorted(used - set(shape.columns)))}")
+    if (used | set(shape.unread)) - set(shape.columns):
+        unlisted = sorted((used | set(shape.unread)) - set(shape.columns))
+        raise StartupRefused(f"{where} uses columns that `columns` does not list: {', '.join(unlisted)}")
+    if used & set(shape.unread):
+        raise StartupRefused(f"{where} uses columns that `unread` lists: {', '.join(sorted(used & set(shape.unread)))}")
     if shape.encoding not in ENCODINGS:
         raise StartupRefused(f"{where} encoding is one of {', '.join(sorted(ENCODINGS))}")
     if len(shape.delimiter) != 1 or len(shape.quote) > 1 or shape.delimiter in (shape.quote, "\r", "\n", " "):
@@ -205,7 +210,8 @@ def read_shape(manifest: Manifest) -> Shape:
 
 def _groups(shape: Shape, body: bytes, refused: list[tuple[str, str]]) -> Iterator[Sequence[Row]]:
     """The rows of each record. Where one row of a record is refused, so are the others: half a record is another record."""
-    rows = rows_of(body, columns=shape.columns, encoding=shape.encoding, delimiter=shape.delimiter, quote=shape.quote)
+    form = {"encoding": shape.encoding, "delimiter": shape.delimiter, "quote": shape.quote}
+    rows = rows_of(body, columns=shape.columns, unread=shape.unread, **form)
     by_key: dict[str, list[Row]] = {}
     for row in rows:
         fault = row.fault or (None if shape.key in row.cells else NO_KEY)

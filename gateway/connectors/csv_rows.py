@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,10 +38,13 @@ class Row:
     fault: str | None = None
 
 
-def rows_of(body: bytes, *, columns: Sequence[str], encoding: str, delimiter: str, quote: str) -> Iterator[Row]:
+def rows_of(
+    body: bytes, *, columns: Sequence[str], encoding: str, delimiter: str, quote: str, unread: Collection[str] = ()
+) -> Iterator[Row]:
     """A whole file -> its rows, blank ones left out. Raises `SourceContractBroken` when its form is not the one agreed.
 
-    Columns may stand in another order than the manifest's; none may be missing, new or there twice.
+    Columns may stand in another order than the manifest's; none may be missing, new or there twice. What stands in an
+    `unread` one is not looked at: it comes into no record, and so decides about none.
     """
     lines = csv.reader(
         io.StringIO(decoded(body, encoding), newline=""),
@@ -61,7 +64,7 @@ def rows_of(body: bytes, *, columns: Sequence[str], encoding: str, delimiter: st
         if number > ROWS:
             raise SourceContractBroken(TOO_MANY_ROWS)
         if any(cell and not cell.isspace() for cell in cells):
-            yield _row(f"row {number}", header, cells)
+            yield _row(f"row {number}", header, cells, unread)
 
 
 def _differ(header: Sequence[str], columns: Sequence[str]) -> str:
@@ -82,11 +85,14 @@ def _sound(lines: Iterator[list[str]]) -> Iterator[list[str]]:
         raise SourceContractBroken(NOT_CSV) from None
 
 
-def _row(where: str, header: Sequence[str], cells: Sequence[str]) -> Row:
+def _row(where: str, header: Sequence[str], cells: Sequence[str], unread: Collection[str]) -> Row:
     if len(cells) != len(header):
         return Row(where, {}, CELLS_DIFFER)
-    trimmed = ((name, cell.strip()) for name, cell in zip(header, cells, strict=True))
-    return Row(where, {name: cell for name, cell in trimmed if cell}, next(filter(None, map(fault_of, cells)), None))
+    read = {name: cell for name, cell in zip(header, cells, strict=True) if name not in unread}
+    trimmed = {name: cell.strip() for name, cell in read.items()}
+    return Row(
+        where, {name: cell for name, cell in trimmed.items() if cell}, next(filter(None, map(fault_of, read.values())), None)
+    )
 
 
 def fault_of(cell: str) -> str | None:

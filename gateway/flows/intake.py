@@ -19,7 +19,7 @@ OLDER = "older than what is held"
 SHRINKS = "an extract without more than half of what is held"
 BIRTH_DATE = "birth-date-differs"
 SHELF_DAYS = 400  # how long a copy is kept without a newer one; `shelf_days` of a source's options is its own
-LOOK_WITHIN = timedelta(days=1)  # how soon the owner should look at what was set aside
+LOOK_WITHIN = timedelta(days=1)  # how soon the owner should look at what was set aside; `look_within_h` of a manifest is its own
 
 Taken = tuple[Delivery, Sequence[Arrival]]
 
@@ -231,7 +231,9 @@ def _set_aside(parts: Parts, source: ActiveSource, reason: str, delivery: Delive
     """What could not be taken is its owner's task: one a day for each reason, however many there are."""
     now, name = parts.now(), source.settings.name
     key = f"set-aside:{name}:{reason}:{now.date().isoformat()}"
-    return NewWork("set-aside", reason, name, source.manifest.owner, now + LOOK_WITHIN, key, local_ref=delivery.name)
+    hours = source.manifest.options.get("look_within_h")
+    due = now + (LOOK_WITHIN if hours is None else timedelta(hours=hours))
+    return NewWork("set-aside", reason, name, source.manifest.owner, due, key, local_ref=delivery.name)
 
 
 def _taken_back(parts: Parts, source: ActiveSource, loss: Suppression) -> NewWork:

@@ -346,3 +346,12 @@ async def test_several_messages_are_recorded_together_and_each_ends_where_it_bel
 async def test_a_source_may_keep_its_copies_for_days_of_its_own():
     shelf, _, _ = await take(arrival(), options={"shelf_days": 30})
     assert shelf.rows[0].keep_until == fakes.NOW + timedelta(days=30)
+
+
+async def test_how_soon_somebody_looks_at_what_was_set_aside_is_for_the_manifest_to_say():
+    active = fakes.active("child", fakes.FakeSource(), custodian=SENDER)
+    urgent = replace(active, manifest=replace(active.manifest, options={"look_within_h": 4}))
+    for source, hours in ((active, 24), (urgent, 4)):
+        shelf = Shelf()
+        await intake(parts(shelf), source, Delivery(doubts={"a cell that is a formula": 1}), [arrival()])
+        assert [item.due - fakes.NOW for item in shelf.owed] == [timedelta(hours=hours)]

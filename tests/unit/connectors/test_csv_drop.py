@@ -315,6 +315,21 @@ async def taken(made: csv_drop.CsvDrop, folder: Path, body: bytes, name: str = "
     return delivery, arrivals
 
 
+@pytest.mark.parametrize("note", ["=1+1", "- alleged by neighbour", "a\x00b", "x" * 32_768, "well"])
+def test_a_cell_that_is_not_read_decides_about_no_row_and_comes_into_no_record(note: str):
+    opened = read(file(row(note=note)), unread=["Note"])
+    (arrival,) = opened.arrivals
+    assert (arrival.business_id, list(opened.refused_rows)) == ("V1", [])
+    assert arrival.record is not None
+    assert "Note" not in arrival.record.data
+
+
+@pytest.mark.parametrize("unread", [["Nowhere"], ["NHS No"], ["Written"]])
+def test_a_column_that_is_used_is_read(unread: list[str]):
+    with pytest.raises(StartupRefused):
+        csv_drop.read_shape(manifest(unread=unread))
+
+
 @pytest.mark.anyio
 async def test_increments_bring_the_good_rows_and_name_the_others(tmp_path: Path):
     made = source(tmp_path)
