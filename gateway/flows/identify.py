@@ -38,6 +38,9 @@ from gateway.ports import (
 )
 
 HELD_TWICE: Final = "another local record of this source is linked to this person"
+NOT_STAGED: Final = (
+    "no record of it is held: `gateway identity import` takes one in; settle the item it opens, and close this one without a link"
+)
 PROGRAM: Final = "gateway identity match"  # who verified, where nobody did by hand
 CHUNK_S: Final = 10.0  # what a killed process may lose
 LARGEST_CHUNK: Final = 500
@@ -138,7 +141,7 @@ async def resolve(matcher: Matcher, item: str, *, by: str, outcome: str, number:
     if number is not None:
         record = await matcher.records.find(matcher.custodian.source, subject.local_ref)
         if record is None:
-            return "its record is no longer waiting: import it again"
+            return NOT_STAGED
         identity = await matcher.identity.trace(number, now=matcher.now(), correlation_id=str(uuid4()))
         if not isinstance(identity, PatientIdentity):
             return "PDS knows nobody in use by this number"

@@ -196,3 +196,41 @@ def test_the_new_identity_shows_nothing_of_the_old_one_to_callers_or_auditors(st
     assert audit.status_code == 200
     assert resources(audit, "AuditEvent")
     assert story.before["id"] not in audit.text
+
+
+def test_what_a_verified_list_says_of_a_buried_id_is_linked_by_its_guardian_alone_from_a_record_that_was_taken_in(
+    story: Story,
+) -> None:
+    world = story.world
+    guardian = ("--source", "authority", "--by", "Greta Guardian")
+
+    def newest(where: str) -> str:
+        """The guardian's open item whose record is found there."""
+
+        async def look(store: Store) -> str:
+            for item in await store.work.list(source="authority", kind="guardian"):
+                subject = await store.work.take(item.id, by="Greta Guardian", at=datetime.now(UTC))
+                if subject is not None and subject.local_ref == where:
+                    return str(item.id)
+            raise AssertionError(where)
+
+        found: str = asked(world, look)
+        return found
+
+    file = world.place.folder / "verified.csv"
+    file.write_text(f"local_id,nhs_number\n{CHILD.local_id},{NEW.nhs_number}\n", "utf-8")
+    refused = world.command("crosswalk", "import", str(file), "--source", "authority", "--moved-by", "Rita Records")
+    assert "belongs to a number that is no longer in use" in refused.stderr
+    assert "Opened on the work list: 1 guardian." in refused.stdout
+    link = ("--outcome", "linked", *guardian)
+    item = newest(f"line 2, {CHILD.local_id}")
+    assert "`gateway identity import`" in world.command("identity", "resolve", item, *link, stdin=NEW.nhs_number).stderr
+    take_in(world, row(NEW, CHILD.local_id, number=True))
+    linked = world.command("identity", "resolve", newest(CHILD.local_id), *link, stdin=NEW.nhs_number)
+    assert linked.stdout.startswith("Settled: linked."), linked.stderr
+    assert world.command("identity", "resolve", item, "--outcome", "no-action", *guardian).returncode == 0
+
+    async def number(store: Store) -> NhsNumber | None:
+        return await store.crosswalk.number_of("authority", CHILD.local_id)
+
+    assert asked(world, number) == NhsNumber(NEW.nhs_number)
