@@ -352,3 +352,11 @@ def test_a_page_that_sets_a_shell_variable_sets_it_before_it_is_used() -> None:
             made, used = re.search(rf"^(?:export )?{name}=", text, re.MULTILINE), re.search(rf"\$\{{?{name}\b", text)
             late += [f"{path.name}: {name}"] if made and used and used.start() < made.start() else []
     assert (late, found > 2) == ([], True)
+
+
+def test_no_table_of_a_page_is_a_head_without_rows() -> None:
+    head_alone = re.compile(r"^\|[^\n]*\n\|[-:| ]+\|\n(?!\|)", re.MULTILINE)
+    pages = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") + "\n" for path in markdown()}
+    assert sum("|---" in text for text in pages.values()) > 10
+    assert head_alone.search("| what | found |\n|---|---|\n\n")
+    assert [name for name, text in pages.items() if head_alone.search(text)] == []
