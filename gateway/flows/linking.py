@@ -82,11 +82,9 @@ async def sift(linking: Linking, rows: Sequence[CrosswalkRow], *, moves: bool) -
 
 async def link(linking: Linking, rows: Sequence[CrosswalkRow], *, by: str = "") -> tuple[int, Heard]:
     """Links, durable -> how many are new or changed, and what deliveries said before of those people."""
-    again = await hear_again(linking, rows[0].source) if rows else Heard()
     fresh = await hold_back(linking, rows)
     made = await linking.crosswalk.put(rows, by=by)  # each with its own event, in the same transaction
-    now = await hear(linking, fresh)
-    return made, Heard(again.protected + now.protected, again.awaiting + now.awaiting)
+    return made, await hear_again(linking, rows[0].source, fresh) if rows else Heard()
 
 
 async def left_alone(linking: Linking, source: str, numbers: Iterable[NhsNumber]) -> Sequence[str]:
@@ -113,9 +111,9 @@ async def hear(linking: Linking, fresh: Sequence[CrosswalkRow]) -> Heard:
     return await _hear(linking, fresh[0].source, [row.number for row in fresh]) if fresh else Heard()
 
 
-async def hear_again(linking: Linking, source: str) -> Heard:
-    """Before more links are made: those who still wait, since a process died before it had heard what their copies say."""
-    return await _hear(linking, source, await linking.crosswalk.locked(source, AWAITING))
+async def hear_again(linking: Linking, source: str, fresh: Sequence[CrosswalkRow] = ()) -> Heard:
+    """The same of those, too, who still wait since a process died before it had heard what their copies say."""
+    return await _hear(linking, source, [*(row.number for row in fresh), *await linking.crosswalk.locked(source, AWAITING)])
 
 
 async def _hear(linking: Linking, source: str, numbers: Sequence[NhsNumber]) -> Heard:
