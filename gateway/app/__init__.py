@@ -1,5 +1,6 @@
 """The composition root: settings -> every part, built once; feeds api and worker."""
 
+import asyncio
 import contextlib
 import importlib
 import ssl
@@ -32,7 +33,7 @@ from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFou
 from gateway.fetch import Fetch
 from gateway.flows import programme
 from gateway.flows.accounts import Accounts
-from gateway.flows.aside import Aside
+from gateway.flows.aside import Aside, hold
 from gateway.flows.parts import Parts
 from gateway.flows.shelving import SourceLocalIds, SourceShelf
 from gateway.flows.upkeep import Standing
@@ -55,8 +56,11 @@ def utc_now() -> datetime:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
-    """Settings -> every part, closed at the end. Raises `StartupRefused` with what to do next."""
+async def opened(settings: Settings, *, ahead_s: float | None = None) -> AsyncIterator[tuple[Parts, Store]]:
+    """Settings -> every part, closed at the end. Raises `StartupRefused` with what to do next.
+
+    `ahead_s`: after how long the process for large bodies is started; None: with the first of them.
+    """
     refuse_unfit(settings)
     keys = Keys.load(settings.keys, mode=settings.mode)
     if settings.mode == "live":
@@ -76,8 +80,10 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Parts, Store]]:
             closing.push_async_callback(sds.close)
         jwks = Jwks(live=settings.mode == "live")
         closing.push_async_callback(jwks.close)
-        apart = Apart(room)
+        apart = Apart(room, partial(hold, partial(_maps_in, settings.mappings, _own_codes(settings))))
         closing.push_async_callback(apart.close)
+        if ahead_s is not None:
+            closing.callback(asyncio.get_running_loop().call_later(ahead_s, apart.start).cancel)
         parts = _parts(settings, keys, store, https, pds, sds, jwks, apart, room)
         for source in parts.registry.sources.values():
             if isinstance(source.adapter, Closes):

@@ -23,6 +23,7 @@ from gateway.settings import Settings
 from gateway.worker import Worker
 
 _log = structlog.get_logger()
+_AHEAD_S = 1.0  # first the server answers, then the process for large bodies makes itself ready beside it
 
 
 def serve(settings: Settings) -> None:
@@ -33,7 +34,7 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    async with opened(settings) as (parts, store):
+    async with opened(settings, ahead_s=_AHEAD_S) as (parts, store):
         worker = Worker(parts)
         await worker.tick()
 

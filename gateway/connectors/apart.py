@@ -1,7 +1,7 @@
 """Large bodies are read, and their records mapped, in a process of their own, which gives way to every other.
 
-It runs at a lower priority, so that a small read keeps its time whatever the other does. What was made comes back in pieces,
-and between two pieces everybody else has a turn. How many bytes may be here at once is the room's to say.
+Once it is ready it runs at a lower priority, so that a small read keeps its time whatever the other does. What was made comes
+back in pieces, and between two pieces everybody else has a turn. How many bytes may be here at once is the room's to say.
 See docs/architecture.md, "Large bodies, apart".
 """
 
@@ -24,10 +24,12 @@ _TASKS: Final = 640  # bodies that one process reads before another takes its pl
 
 
 class Apart:
-    """`gateway.adapter.ReadApart` over one process, started with the first large body."""
+    """`gateway.adapter.ReadApart` over one process, started ahead (`start`), else with the first large body."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, ready: Callable[[], object] = tuple) -> None:
+        """`ready` is what each new process does first, at full priority. It can be pickled."""
         self._room = room
+        self._ready = ready
         self._pool: ProcessPoolExecutor | None = None
 
     async def __call__(self, read: Callable[[bytes], Iterable[Any]], body: bytes) -> AsyncIterator[Any]:
@@ -48,6 +50,11 @@ class Apart:
         finally:
             alone.give_back()
 
+    def start(self) -> None:
+        """The process, in the background: the first large body then need not wait for it."""
+        if self._pool is None:
+            self._process().submit(_nothing)
+
     async def close(self) -> None:
         """Let the process go."""
         if self._pool is not None:
@@ -55,17 +62,24 @@ class Apart:
             self._pool = None
 
     async def _read(self, read: Callable[[bytes], Iterable[Any]], body: bytes, held: Held) -> list[bytes]:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                1, mp_context=get_context("spawn"), max_tasks_per_child=_TASKS, initializer=_give_way
-            )
         try:
-            work = self._pool.submit(_in_pieces, read, body)
+            work = self._process().submit(_in_pieces, read, body)
             held.stays_until(work)  # whoever gives up waiting does not end it, and it has the bytes
             return await asyncio.wrap_future(work)
         except BrokenProcessPool:
             await self.close()
             raise SourceUnavailable("the process that reads large bodies was lost") from None
+
+    def _process(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                1,
+                mp_context=get_context("spawn"),
+                max_tasks_per_child=_TASKS,
+                initializer=_begin,
+                initargs=(self._ready, _give_way),
+            )
+        return self._pool
 
 
 def _in_pieces(read: Callable[[bytes], Iterable[Any]], body: bytes) -> list[bytes]:
@@ -75,7 +89,16 @@ def _in_pieces(read: Callable[[bytes], Iterable[Any]], body: bytes) -> list[byte
     return [pickle.dumps(made[start : start + size], pickle.HIGHEST_PROTOCOL) for start in range(0, len(made), size)]
 
 
-def _give_way() -> None:
-    """In the other process, before all else."""
-    os.nice(_GIVES_WAY)
+def _begin(ready: Callable[[], object], give_way: Callable[[], None]) -> None:
+    """In the other process, before all else. It gives way only once it is ready: a body may be waiting for it."""
     large_blocks_go_back()
+    ready()
+    give_way()
+
+
+def _give_way() -> None:
+    os.nice(_GIVES_WAY)
+
+
+def _nothing() -> None:
+    """In the other process: no more than that it is there."""

@@ -136,6 +136,12 @@ def _of_one(maps: Maps, order: _Order, record: SourceRecord, context: Context, *
     return MapResult(result.resources, result.refused, accounting, result.unknown_codes)
 
 
+def hold(load: Callable[[], Maps]) -> None:
+    """In the other process, before any body comes: the maps, so that the first body need not wait for them."""
+    maps = load()
+    _LOADED[maps.hash] = maps
+
+
 _LOADED: dict[str, Maps] = {}  # in the other process: the maps in use, by their hash
 
 

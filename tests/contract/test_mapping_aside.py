@@ -23,7 +23,7 @@ from gateway.disclosure import Page, disclose
 from gateway.fetch import Fetched
 from gateway.flows import read
 from gateway.flows.accounts import Accounts
-from gateway.flows.aside import OTHER_RULES, Aside
+from gateway.flows.aside import OTHER_RULES, Aside, hold
 from gateway.model import Category, Permit, SourceReport, SourceState, SourceTerms
 from gateway.store.keys import Keys
 from tests.perf.gp_record import structured
@@ -140,6 +140,21 @@ async def test_a_source_whose_process_is_lost_has_failed_and_the_next_read_is_wh
     resources, (report,), _ = await mapped(parts(apart, maps, keys), together, permit)
     assert resources
     assert report == REPORT
+
+
+async def test_a_process_that_got_ready_has_the_maps_and_loads_none(
+    monkeypatch: pytest.MonkeyPatch, maps: Any, keys: Keys
+) -> None:
+    monkeypatch.setattr("gateway.connectors.apart._give_way", at_its_place)
+    reader = Apart(Room(), partial(hold, load))
+    try:
+        read_there = partial(pieces, as_of=NOW, schemas=frozenset(SCHEMAS.values()))
+        _, _, *together = [item async for item in reader(read_there, structured("amara", 300_000))]
+        resources, (report,), _ = await mapped(parts(reader, maps, keys, lost), together, a_permit(maps))
+        assert resources
+        assert report == REPORT
+    finally:
+        await reader.close()
 
 
 async def test_another_process_never_maps_by_other_rules(apart: Apart, maps: Any, keys: Keys) -> None:

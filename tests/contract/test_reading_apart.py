@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,14 @@ def slowly(body: bytes) -> Iterable[float]:
     return [started, time.monotonic()]
 
 
+def leaves_word(path: Path) -> None:
+    path.write_text(str(os.nice(0)), "utf-8")
+
+
+def priority(_: bytes) -> Iterable[int]:
+    return [os.nice(0)]
+
+
 def lost(_: bytes) -> Iterable[int]:
     os._exit(9)
 
@@ -61,6 +70,22 @@ async def test_a_body_is_read_in_another_process_in_its_order(apart: Apart) -> N
     many = " ".join(str(number) for number in range(1000))
     assert await all_of(apart, words, many.encode()) == many.split()
     assert await all_of(apart, whose, b"") != [os.getpid()]
+
+
+async def test_the_process_is_ready_before_any_body_comes_and_gives_way_only_then(tmp_path: Path) -> None:
+    word = tmp_path / "word"
+    reader = Apart(Room(1000), partial(leaves_word, word))
+    try:
+        reader.start()
+        for _ in range(3000):
+            if word.exists() and word.read_text("utf-8"):
+                break
+            await asyncio.sleep(0.02)
+        at_start = int(word.read_text("utf-8"))
+        assert at_start == os.nice(0)
+        assert await all_of(reader, priority, b"") == [min(at_start + 10, 19)]
+    finally:
+        await reader.close()
 
 
 async def test_everybody_else_has_a_turn_meanwhile(apart: Apart) -> None:
