@@ -151,6 +151,7 @@ class Arrival:
     protected: frozenset[str] = frozenset()  # locks this record asserts about the person
     expires_trace: bool = False  # only news that the person changed: their trace is read again, and nothing is shelved
     losses: tuple[Loss, ...] = ()
+    moves: bool = False  # newer under another number, it is the same record corrected: what was held under the old one ends
 
 
 @runtime_checkable

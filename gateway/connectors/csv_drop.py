@@ -20,6 +20,7 @@
     lock = "Address lock"           column: any word in it, but those of `no_lock`, is a lock on the person
     locked = "Restricted"           column: any word in it, but those of `no_lock`, is the source's own lock on the record
     no_lock = ["N"]
+    moves = true                    increments by NHS number only: a key newer under another number is that record corrected
     deleted = { column = "State", values = ["D"] }      increments only: the sender deleted the record
     period = { start = "Begun", end = "Ended", tail_months = 12, deleted = "Void" }     period_now.py; `deleted` may be left out
 
@@ -94,6 +95,7 @@ class Shape:
     lock: str = ""
     locked: str = ""
     no_lock: Sequence[str] = ()
+    moves: bool = False
     deleted: Mapping[str, Any] = field(default_factory=dict)
     period: Mapping[str, Any] = field(default_factory=dict)
 
@@ -178,6 +180,8 @@ def read_shape(manifest: Manifest) -> Shape:
         raise StartupRefused(f'{where} delivers "increments" or "snapshot"')
     if shape.deleted and (shape.delivers == "snapshot" or shape.group or set(shape.deleted) != {"column", "values"}):
         raise StartupRefused(f"{where} deleted is {{ column, values }}, of increments with one row a record")
+    if shape.moves and (shape.delivers == "snapshot" or shape.group or manifest.identity != "nhs_number"):
+        raise StartupRefused(f"{where} moves is for increments by NHS number, of one row a record")
     if shape.period and (shape.group or set(shape.period) - {"deleted"} != {"start", "end", "tail_months"}):
         raise StartupRefused(f"{where} period is {{ start, end, tail_months, deleted }}, of one row a record")
     used = {
@@ -244,7 +248,8 @@ def _arrival(shape: Shape, identity: str, rows: Sequence[Row], sender: str) -> A
         data[LOCKS] = sorted(locks)
     record = SourceRecord(shape.schema, data, first.where, as_of, about, bool(_words(shape, shape.locked, rows)))
     gone = bool(shape.deleted) and first.cells.get(shape.deleted["column"], "") in shape.deleted["values"]
-    return Arrival(shape.kind, first.cells[shape.key], sender, as_of, about, None if gone else record, protected=locks)
+    key = first.cells[shape.key]
+    return Arrival(shape.kind, key, sender, as_of, about, None if gone else record, protected=locks, moves=shape.moves)
 
 
 def _placed_arrival(shape: Shape, arrival: Arrival) -> Arrival:

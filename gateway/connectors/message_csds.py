@@ -68,10 +68,14 @@ def read_extract(extract: Extract, body: bytes, sender: str, now: datetime) -> O
 async def contacts_of(tools: Tools, child: Claim) -> AsyncIterator[SourceRecord]:
     """A child's contacts, each with its activities: they are found by the contact that the child's own row names."""
     for kept in await tools.shelf.newest(child.local_id or ""):
-        if kept.kind == CONTACT:
-            done: list[ShelfRecord] = [
-                each for each in await tools.shelf.newest(_holder(kept.data["CCI"])) if each.kind == ACTIVITY
-            ]
+        if kept.kind == CONTACT and not kept.data:  # held of another child, too
+            yield SourceRecord(kept.schema, kept.data, kept.where, kept.as_of, kept.about, kept.locked)
+        elif kept.kind == CONTACT:
+            found = [each for each in await tools.shelf.newest(_holder(kept.data["CCI"])) if each.kind == ACTIVITY]
+            done: list[ShelfRecord] = [each for each in found if each.data]
+            for each in found:
+                if not each.data:
+                    yield SourceRecord(each.schema, each.data, each.where, each.as_of, kept.about, each.locked)
             activities = [dict(each.data) for each in sorted(done, key=lambda each: str(each.data["CAI"]))]
             data: Mapping[str, Any] = {**kept.data, "activities": activities}
             yield SourceRecord(SCHEMA, data, kept.where, kept.as_of, kept.about, kept.locked)

@@ -19,6 +19,7 @@ OLDER = "older than what is held"
 SHRINKS = "an extract without more than half of what is held"
 BIRTH_DATE = "birth-date-differs"
 SHELF_DAYS = 400  # how long a copy is kept without a newer one; `shelf_days` of a source's options is its own
+CONTESTED_DUE = timedelta(hours=4)
 LOOK_WITHIN = timedelta(days=1)  # how soon the owner should look at what was set aside; `look_within_h` of a manifest is its own
 
 Taken = tuple[Delivery, Sequence[Arrival]]
@@ -77,7 +78,7 @@ async def intake_each(parts: Parts, source: ActiveSource, taken: Sequence[Taken]
         await parts.protections.assert_locks(source.settings.name, locks, parts.now(), snapshot=False)
     if losses:
         await parts.suppressions.put(losses)
-    await parts.shelf.put_each(put, owed)
+    await parts.shelf.put_each(put, owed, if_contested=[_contested(parts, source)])
     await _linked_meanwhile(parts, source, unlinked)
     # Each waits for the disk on its own, so together they wait about as long as one does.
     moves = (asyncio.to_thread(_ended, delivery, reason) for (delivery, _), reason in zip(taken, ends, strict=True))
@@ -169,6 +170,7 @@ async def _sort(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals
                 as_of=arrival.as_of,
                 body=shelved(arrival),
                 keep_until=keep_until,
+                moves=arrival.moves,
             )
         )
     return sorted_
@@ -234,6 +236,13 @@ def _set_aside(parts: Parts, source: ActiveSource, reason: str, delivery: Delive
     hours = source.manifest.options.get("look_within_h")
     due = now + (LOOK_WITHIN if hours is None else timedelta(hours=hours))
     return NewWork("set-aside", reason, name, source.manifest.owner, due, key, local_ref=delivery.name)
+
+
+def _contested(parts: Parts, source: ActiveSource) -> NewWork:
+    """One record held of two people is shown of neither: its owner asks the sender whose it is. One a day for each source."""
+    now, name = parts.now(), source.settings.name
+    key = f"contested:{name}:{now.date().isoformat()}"
+    return NewWork("contested", "one record is held of two people", name, source.manifest.owner, now + CONTESTED_DUE, key)
 
 
 def _taken_back(parts: Parts, source: ActiveSource, loss: Suppression) -> NewWork:

@@ -1,9 +1,10 @@
 """What one source may see of the store: its own shelf and its own row of the crosswalk. No source sees another's."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -11,6 +12,8 @@ from gateway.adapter import Arrival, Claim, Clock, ShelfRecord
 from gateway.model import PatientIdentity
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Crosswalk, ShelfStore, ShelfStored
+
+CONTESTED: Final = "contested"  # the schema of no map
 
 _encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -43,7 +46,9 @@ class SourceShelf:
         self._store, self._source, self._now = store, source, now
 
     async def newest(self, holder: NhsNumber | str) -> Sequence[ShelfRecord]:
-        return [_record(stored) for stored in await self._store.newest(self._source, holder, self._now())]
+        """What is held of somebody else, too, comes as a record that no map reads: it is not shown, and the answer says so."""
+        held = await self._store.heard(self._source, holder, self._now())
+        return [replace(_record(stored), data={}, schema=CONTESTED) if stored.contested else _record(stored) for stored in held]
 
     async def delivered_at(self) -> datetime | None:
         return await self._store.delivered_at(self._source)

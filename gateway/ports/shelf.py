@@ -22,6 +22,7 @@ class ShelfRow:
     as_of: datetime
     body: bytes | None  # plain canonical JSON, encrypted by the store; None: deleted by the sender (a tombstone)
     keep_until: datetime
+    moves: bool = False  # the newest of its key ends older ones held of other people: its sender corrected whose it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,17 @@ class ShelfStore(Protocol):
         """Newest `as_of` of one (source, sender, kind, business id) wins; older and equal change nothing. With its event."""
         ...
 
-    async def put_each(self, deliveries: Sequence[tuple[Sequence[ShelfRow], Entry]], owed: Sequence[Owed] = ()) -> Sequence[int]:
+    async def put_each(
+        self,
+        deliveries: Sequence[tuple[Sequence[ShelfRow], Entry]],
+        owed: Sequence[Owed] = (),
+        *,
+        if_contested: Sequence[Owed] = (),
+    ) -> Sequence[int]:
         """Several deliveries, each with its event, and what they owe, in one transaction: how many rows of each were newer.
 
         An entry's detail says `contested` where a row's business id is held for somebody else, too: until its sender has
-        deleted one, neither is shown.
+        deleted one, neither is shown, and `if_contested` is owed. `moved` says how many copies held of others a newer one ended.
         """
         ...
 

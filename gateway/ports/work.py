@@ -97,6 +97,7 @@ WORK_KINDS: Final = (
     "access-notice",
     "bad-row",
     "break-glass",
+    "contested",
     "drift",
     "guardian",
     "held-twice",

@@ -66,6 +66,14 @@ _CONTESTED = Statement(
     )
     .limit(literal_column("1"))
 )
+_HELD_OF_ANOTHER = (
+    *(column == bindparam(column.name, type_=column.type) for column in _KEY[:-1]),
+    SHELF.c.holder_key != bindparam("holder_key", type_=SHELF.c.holder_key.type),
+    SHELF.c.body_sealed.is_not(None),
+)
+_AS_OF = bindparam("as_of", type_=BigInteger)
+_MOVED_ON = Statement(select(SHELF.c.as_of).where(*_HELD_OF_ANOTHER, SHELF.c.as_of > _AS_OF).limit(literal_column("1")))
+_MOVE = Statement(delete(SHELF).where(*_HELD_OF_ANOTHER, SHELF.c.as_of < _AS_OF).returning(SHELF.c.as_of))
 _DELIVERED = Statement(select(SHELF_DELIVERY.c.delivered_at).where(SHELF_DELIVERY.c.source == _SOURCE))
 _DELIVERY_INSERT = insert(SHELF_DELIVERY).values(source=_SOURCE, delivered_at=_AT)
 _DELIVERY = Statement(
@@ -88,6 +96,7 @@ class _Body(msgspec.Struct):
 
 
 _decode = msgspec.msgpack.Decoder(_Body).decode
+_Sealed = tuple[dict[str, Any], bool]  # a row, and whether it moves
 
 
 class StoredShelf:
@@ -103,11 +112,17 @@ class StoredShelf:
         """How many rows were newer than what was held."""
         return (await self.put_each([(rows, entry)]))[0]
 
-    async def put_each(self, deliveries: Sequence[tuple[Sequence[ShelfRow], Entry]], owed: Sequence[Owed] = ()) -> Sequence[int]:
+    async def put_each(
+        self,
+        deliveries: Sequence[tuple[Sequence[ShelfRow], Entry]],
+        owed: Sequence[Owed] = (),
+        *,
+        if_contested: Sequence[Owed] = (),
+    ) -> Sequence[int]:
         """How many rows of each delivery were newer than what was held; one transaction, one event each."""
-        sealed = [([self._row(row) for row in rows], entry) for rows, entry in deliveries]
+        sealed = [([(self._row(row), row.moves) for row in rows], entry) for rows, entry in deliveries]
         async with self._writer.alone:
-            return await self._database.write(self._put_each(sealed, owed))
+            return await self._database.write(self._put_each(sealed, owed, if_contested))
 
     async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
         """How many rows the shelf now holds of it; an older snapshot than the one held changes nothing."""
@@ -164,30 +179,39 @@ class StoredShelf:
             yield from self._writer.land([self._writer.prepare(replace(entry, detail=detail))])
         return changed
 
-    def _put_each(self, deliveries: Sequence[tuple[Sequence[dict[str, Any]], Entry]], owed: Sequence[Owed]) -> Work[list[int]]:
-        changes, events = [], []
+    def _put_each(
+        self, deliveries: Sequence[tuple[Sequence[_Sealed], Entry]], owed: Sequence[Owed], if_contested: Sequence[Owed]
+    ) -> Work[list[int]]:
+        changes, events, contests = [], [], 0
         for rows, entry in deliveries:
-            changed, contested = yield from self._put(rows)
+            changed, contested, moved = yield from self._put(rows)
             changes.append(changed)
-            detail = {**entry.detail, "rows_changed": changed} | ({"contested": contested} if contested else {})
-            events.append(self._writer.prepare(replace(entry, detail=detail)))
-        yield from self._newest_delivery(row for rows, _ in deliveries for row in rows)
+            contests += contested
+            found = {name: count for name, count in (("contested", contested), ("moved", moved)) if count}
+            events.append(self._writer.prepare(replace(entry, detail={**entry.detail, "rows_changed": changed, **found})))
+        yield from self._newest_delivery(row for rows, _ in deliveries for row, _ in rows)
         yield from self._writer.land(events)
+        owed = [*owed, *if_contested] if contests else owed
         if owed:
             yield Call(INSERT_JOB, {}, job_rows([each for each in owed if isinstance(each, Job)]))
             work = [each for each in owed if isinstance(each, NewWork)]
             yield Call(INSERT_WORK, {}, work_rows(self._keys, work, self._clock()))
         return changes
 
-    def _put(self, rows: Sequence[dict[str, Any]]) -> Work[tuple[int, int]]:
-        changed = contested = 0
-        for row in rows:
+    def _put(self, rows: Sequence[_Sealed]) -> Work[tuple[int, int, int]]:
+        """Rows -> how many were newer, are held of somebody else too, and ended what was held of somebody else."""
+        changed = contested = moved = 0
+        for row, moves in rows:
+            if moves and (yield Call(_MOVED_ON, row)):  # late news of somebody whose it no longer is
+                continue
             newer = len((yield Call(_NEWER_WINS, row)))
             newer = newer or (yield from self._settled(row))
             changed += newer
+            if newer and moves and row["body_sealed"] is not None:
+                moved += len((yield Call(_MOVE, row)))
             if newer:
                 contested += len((yield Call(_CONTESTED, row)))
-        return changed, contested
+        return changed, contested, moved
 
     def _newest_delivery(self, rows: Iterable[dict[str, Any]]) -> Work[None]:
         newest: dict[str, int] = {}

@@ -51,23 +51,24 @@ def told(world: World, key: str) -> list[dict[str, Any]]:
 @contextmanager
 def listed(world: World, key: str, **changed: str) -> Iterator[None]:
     """One more plan on the authority's list while it lasts; it goes as one that was made in error."""
-    record, folder = f"CP-E2E-{key}", world.place.folder / "drops" / "cp-is"
-
-    def deliver(at: datetime, cells: dict[str, str]) -> None:
-        row = dict(zip(COLUMNS, _row(at, record, "CPP", key, start=20), strict=True)) | cells
-        out = io.StringIO(newline="")
-        rows = csv.writer(out)
-        rows.writerows([COLUMNS, [row[column] for column in COLUMNS]])
-        put(folder / f"more-{key}-{at:%H%M%S%f}.csv", out.getvalue().encode("utf-8"))
-        waits = (folder, folder / "taken")
-        eventually(lambda: not [one for place in waits for one in place.glob("[!.]*.*") if one.is_file()], seconds=20)
-
+    record = f"CP-E2E-{key}"
     at = datetime.now(UTC) - timedelta(minutes=1)
-    deliver(at, changed)
+    deliver(world, at, record, key, **changed)
     try:
         yield
     finally:
-        deliver(at + timedelta(seconds=30), {"DeleteDate": at.date().isoformat()})
+        deliver(world, at + timedelta(seconds=30), record, key, DeleteDate=at.date().isoformat())
+
+
+def deliver(world: World, at: datetime, record: str, key: str, **changed: str) -> None:
+    """A list with this one plan, and a wait until it is taken."""
+    folder = world.place.folder / "drops" / "cp-is"
+    row = dict(zip(COLUMNS, _row(at, record, "CPP", key, start=20), strict=True)) | changed
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows([COLUMNS, [row[column] for column in COLUMNS]])
+    put(folder / f"more-{key}-{at:%H%M%S%f}.csv", out.getvalue().encode("utf-8"))
+    waits = (folder, folder / "taken")
+    eventually(lambda: not [one for place in waits for one in place.glob("[!.]*.*") if one.is_file()], seconds=20)
 
 
 def history(world: World, asker: Asker, flag: dict[str, Any], said: dict[str, str] = UNSCHEDULED) -> list[dict[str, Any]]:
@@ -151,6 +152,22 @@ def test_a_plan_that_nobody_can_read_is_never_none_and_is_somebodys_task(world: 
         assert "SEXUAL" not in answer.text
         assert "unread-record" in world.command("identity", "worklist").stdout
     assert "SEXUAL" not in world.log_text()
+
+
+def test_a_plan_whose_number_the_authority_corrects_is_the_other_childs_and_is_never_lost(world: World, clinician: Asker) -> None:
+    now = datetime.now(UTC)
+    with listed(world, "hugo", RecordId="CP-E2E-moved"):
+        assert len(plans(world, clinician, "hugo")) == 1
+        deliver(world, now, "CP-E2E-moved", "jonah")
+        assert (len(plans(world, clinician, "hugo")), len(plans(world, clinician, "jonah"))) == (0, 1)
+        deliver(world, now, "CP-E2E-moved", "hugo")  # of the very same instant: whose it is, nobody can say
+        for key in ("hugo", "jonah"):
+            answer = world.search(clinician, "Flag", BY_KEY[key].nhs_number, **UNSCHEDULED)
+            assert (states(answer), resources(answer, "Flag")) == ({"cp-is": "failed"}, [])
+        assert "contested" in world.command("identity", "worklist").stdout
+        deliver(world, now + timedelta(seconds=1), "CP-E2E-moved", "jonah", DeleteDate=now.date().isoformat())
+    for key in ("hugo", "jonah"):
+        assert states(world.search(clinician, "Flag", BY_KEY[key].nhs_number, **UNSCHEDULED)) == {"cp-is": "nothing-to-show"}
 
 
 def test_an_unborn_childs_plan_is_the_mothers_and_of_the_protected_no_place_is_named(world: World, clinician: Asker) -> None:

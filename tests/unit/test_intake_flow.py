@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from gateway.adapter import Arrival, Claim, Loss
 from gateway.flows.intake import OLDER, SHRINKS, intake, intake_each
+from gateway.flows.shelving import SourceShelf, shelved
 from gateway.model import NotUsable
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, NewWork, ShelfRow, Suppression
+from gateway.ports import Entry, NewWork, ShelfRow, ShelfStored, Suppression
 from tests import fakes
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +26,7 @@ OTHER = "9990001111"
 @dataclass
 class Shelf:
     owed: list[NewWork] = field(default_factory=list)
+    if_contested: list[NewWork] = field(default_factory=list)
     rows: list[ShelfRow] = field(default_factory=list)
     replaced_at: datetime | None = None
     order: list[str] = field(default_factory=list)
@@ -40,12 +42,19 @@ class Shelf:
     async def unlisted(self, source: str, rows: Sequence[ShelfRow], at: datetime) -> tuple[int, int]:
         return self.held, self.unlisted_
 
-    async def put_each(self, deliveries: Sequence[tuple[Sequence[ShelfRow], Entry]], owed: Sequence[NewWork]) -> list[int]:
+    async def put_each(
+        self,
+        deliveries: Sequence[tuple[Sequence[ShelfRow], Entry]],
+        owed: Sequence[NewWork],
+        *,
+        if_contested: Sequence[NewWork] = (),
+    ) -> list[int]:
         self.order.append("shelf")
         for rows, entry in deliveries:
             self.rows += rows
             self.entries.append(entry)
         self.owed += owed
+        self.if_contested += if_contested
         return [len(rows) for rows, _ in deliveries]
 
     async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
@@ -355,3 +364,21 @@ async def test_how_soon_somebody_looks_at_what_was_set_aside_is_for_the_manifest
         shelf = Shelf()
         await intake(parts(shelf), source, Delivery(doubts={"a cell that is a formula": 1}), [arrival()])
         assert [item.due - fakes.NOW for item in shelf.owed] == [timedelta(hours=hours)]
+
+
+async def test_one_record_of_two_people_is_its_owners_task_within_hours_and_tells_of_nobody():
+    shelf, _, _ = await take(arrival(moves=True))
+    (item,) = shelf.if_contested
+    assert (item.kind, item.source, item.person, item.due - fakes.NOW) == ("contested", "child", None, timedelta(hours=4))
+    assert [row.moves for row in shelf.rows] == [True]
+
+
+async def test_what_is_held_of_somebody_else_too_comes_without_content_as_what_no_map_reads():
+    class Store:
+        async def heard(self, *_: Any) -> list[ShelfStored]:
+            body = shelved(arrival(record=replace(fakes.record(), data={"note": "seen"}))) or b""
+            return [ShelfStored("k", "b", SENDER, fakes.NOW, body, contested) for contested in (False, True)]
+
+    mine, contested = await SourceShelf(cast(Any, Store()), "child", lambda: fakes.NOW).newest(fakes.AMARA)
+    assert (mine.schema, contested.schema) == (fakes.record().schema, "contested")
+    assert (mine.data, contested.data, contested.about) == ({"note": "seen"}, {}, mine.about)

@@ -324,6 +324,15 @@ def test_a_cell_that_is_not_read_decides_about_no_row_and_comes_into_no_record(n
     assert "Note" not in arrival.record.data
 
 
+def test_a_record_moves_where_the_manifest_says_so_and_only_of_increments_by_nhs_number():
+    assert [one.moves for moves in (None, True) for one in read(file(row()), moves=moves).arrivals] == [False, True]
+    for changes in ({"delivers": "snapshot"}, {"group": True}):
+        with pytest.raises(StartupRefused):
+            csv_drop.read_shape(manifest(moves=True, **changes))
+    with pytest.raises(StartupRefused):
+        csv_drop.read_shape(manifest("local_id", moves=True))
+
+
 @pytest.mark.parametrize("unread", [["Nowhere"], ["NHS No"], ["Written"]])
 def test_a_column_that_is_used_is_read(unread: list[str]):
     with pytest.raises(StartupRefused):

@@ -150,6 +150,35 @@ async def test_one_thing_told_of_two_people_is_shown_of_neither_until_its_sender
     assert contested == [None, 1, 1, None, None, 1, 1, None]
 
 
+async def test_a_record_that_moves_is_its_newest_holders_whichever_came_first(store: Store) -> None:
+    was, now_ = replace(ROW, moves=True), replace(ROW, holder=OTHER, body=b"corrected", as_of=NOW + timedelta(1), moves=True)
+    for number, rows in enumerate(((was, now_), (now_, was), (was, now_, was))):
+        for row in rows:
+            await store.shelf.put([replace(row, business_id=f"b-{number}")], entry(kind="intake", person=None))
+    assert await store.shelf.heard("child-health", CHILD, NOW) == []
+    held = await store.shelf.newest("child-health", OTHER, NOW)
+    assert [(row.body, row.contested) for row in held] == [(b"corrected", False)] * 3
+    told = [event.body["detail"] for event in await store.log.ask(LogQuestion(kind="intake"))]
+    assert [detail.get("moved") for detail in reversed(told)] == [None, 1, None, None, None, 1, None]
+    assert not any("contested" in detail for detail in told)
+    assert await store.verify() == []
+
+
+async def test_of_two_holders_at_one_instant_nobody_can_say_which_is_right_and_somebody_is_told(store: Store) -> None:
+    owed = NewWork("contested", "r", "child-health", "o", NOW, "k")
+    for row in (replace(ROW, moves=True), replace(ROW, holder=OTHER, moves=True)):
+        assert await store.work.list() == []
+        await store.shelf.put_each([([row], entry(kind="intake", person=None))], if_contested=[owed])
+    assert [item.kind for item in await store.work.list()] == ["contested"]
+    for holder in (CHILD, OTHER):
+        assert await store.shelf.newest("child-health", holder, NOW) == []
+        assert [row.contested for row in await store.shelf.heard("child-health", holder, NOW)] == [True]
+    settled = replace(ROW, as_of=NOW + timedelta(1), moves=True)  # the next list settles it
+    await store.shelf.put([settled], entry(kind="intake", person=None))
+    assert len(await store.shelf.newest("child-health", CHILD, NOW)) == 1
+    assert await store.shelf.heard("child-health", OTHER, NOW) == []
+
+
 @pytest.mark.parametrize("hours", [-1, 0, 1])
 async def test_a_deletion_that_names_another_child_removes_nothing(store: Store, hours: int) -> None:
     gone = replace(ROW, holder=OTHER, body=None, as_of=NOW + timedelta(hours=hours))
