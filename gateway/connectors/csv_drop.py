@@ -243,6 +243,8 @@ def _arrival(shape: Shape, identity: str, rows: Sequence[Row], sender: str) -> A
     about = abouts.pop()
     as_of = max(_time(shape, row.cells) for row in rows)
     locks = frozenset(lock_of(word.lower()) for word in _words(shape, shape.lock, rows))
+    if _known_day(shape, first.cells.get(shape.period.get("deleted", ""))) is not None:
+        locks = frozenset()  # what was entered in error protects nobody; what merely ended may have to
     data: dict[str, Any] = {"rows": [dict(row.cells) for row in rows]} if shape.group else dict(first.cells)
     if locks:
         data[LOCKS] = sorted(locks)

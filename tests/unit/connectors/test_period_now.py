@@ -66,3 +66,11 @@ async def test_a_deletion_counts_where_its_day_can_be_read_and_is_doubtful_where
 
 def test_what_is_not_told_of_anyhow_is_not_doubtful():
     assert [voided(stands, None) for stands in ("to-come", "over", "current")] == ["to-come", "over", "doubtful"]
+
+
+@pytest.mark.parametrize(("note", "protects"), [("2026-11-01", False), ("n/a", True), ("", True)])
+def test_a_record_made_in_error_protects_nobody_and_one_that_ended_or_is_doubtful_does(note: str, protects: bool):
+    period = {"start": "Born", "end": "Seen", "tail_months": 12, "deleted": "Note"}
+    (arrival,) = read(file(row("refuge", note=note)), period=period, lock="Visit").arrivals
+    assert arrival.record is not None
+    assert (arrival.protected, "_locks" in arrival.record.data) == ({"refuge"} if protects else frozenset(), protects)
