@@ -7,9 +7,10 @@ from gateway.mapping.codes import CodeMap
 from gateway.mapping.constants import loose_constants, loose_rows, says_nothing, tells
 from gateway.mapping.extensions import extension_at, extension_faults, value_at
 from gateway.mapping.flow_types import Scope, labels
-from gateway.mapping.functions import Function
+from gateway.mapping.free_text import are_words, words_below
+from gateway.mapping.functions import Function, text
 from gateway.mapping.placing import Placing
-from gateway.mapping.plan import BlockPlan, GroupLeaf, Guard, Leaf, MapPlan, Node
+from gateway.mapping.plan import BlockPlan, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream
 from gateway.mapping.r4 import UK_CORE, Element, Index, Narrowing, Slice, suggestion
 from gateway.mapping.reach import check_reach
 from gateway.mapping.slices import slice_faults
@@ -148,6 +149,17 @@ class _BlockWork(Placing):
             self.classes.add(care_class)
         for mark in marks:
             self.paths.setdefault(mark, set()).add(_names(node.path) if node.path else ("*",))
+
+    def worded(self, node: Node, stream: Stream) -> None:
+        """What somebody typed beside a code may name a place; what the map itself says, or a function of it, does not."""
+        here = _names(node.path)
+        if stream.is_constant:
+            return
+        found = {(*here, *path) for path in words_below(self.index, node.type)}
+        if all(use.function.call is text for use in stream.uses) and are_words(self.index, self.type, here):
+            found.add(here)
+        if found:
+            self.paths.setdefault(Mark.LOCATING, set()).update(found)
 
     def fills(self, node: Node) -> bool:
         """An element with parts of its own."""

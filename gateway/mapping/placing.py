@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from gateway.mapping.constants import reads
 from gateway.mapping.flow_types import Scope, guards
-from gateway.mapping.plan import GroupLeaf, Leaf, Node
+from gateway.mapping.plan import GroupLeaf, Leaf, Node, Stream
 from gateway.mapping.r4 import Element
 from gateway.mapping.reach import check_reach
 from gateway.mapping.tree import Bad, Either, Group, Line, Part, Path, Pos
@@ -37,6 +37,10 @@ class Placing(ABC):
     def seen(self, node: Node, scope: Scope, pos: Pos) -> None:
         """What the line at `pos` read is in `scope.seen`."""
 
+    @abstractmethod
+    def worded(self, node: Node, stream: Stream) -> None:
+        """What a line writes may be words beside a code."""
+
     def lines(self, root: Node, lines: tuple[Line | Group, ...], scope: Scope, around: tuple[Either | None, ...]) -> None:
         """Lines -> leaves of the tree. `around`: the condition on the item that their paths start at."""
         for line in lines:
@@ -59,6 +63,7 @@ class Placing(ABC):
             raise Bad(line.flow.pos, "this path repeats: say first(), or write to [+]")
         when = scope.condition(line.when)
         self.seen(node, scope, line.pos)
+        self.worded(node, stream)
         node.leaf = Leaf(stream, when, guards(stream, element), line.pos)
 
     def _group(self, node: Node, element: Element, line: Group, scope: Scope) -> None:

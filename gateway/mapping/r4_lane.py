@@ -12,6 +12,7 @@ import yaml
 
 from gateway.adapter import SourceRecord
 from gateway.mapping.context import Run, Unusable
+from gateway.mapping.free_text import type_at, words_below
 from gateway.mapping.grammar import at, compose
 from gateway.mapping.r4 import Index, suggestion
 from gateway.mapping.reading import MapReader
@@ -137,7 +138,7 @@ def read_marks(text: str, file: str, index: Index, *, with_codes: bool = False) 
         if not index.is_resource(key.value):
             reader.fault(at(key), f"R4 has no resource '{key.value}'{suggestion(key.value, index.resources())}")
             continue
-        marks = _type(reader, key, node, index)
+        marks = _type(reader, key, node, index, words=not with_codes)  # with codes, the file says it of each
         if marks is not None:
             types[key.value] = marks
     urls: set[str] = set()
@@ -150,7 +151,7 @@ def read_marks(text: str, file: str, index: Index, *, with_codes: bool = False) 
     return Lane(types, frozenset(urls), codes), reader.faults
 
 
-def _type(reader: MapReader, key: yaml.ScalarNode, node: yaml.Node, index: Index) -> TypeMarks | None:
+def _type(reader: MapReader, key: yaml.ScalarNode, node: yaml.Node, index: Index, *, words: bool) -> TypeMarks | None:
     rows = reader.names(node, ("category", "class", "plain", *Mark), "a type")
     if not {"category", "class"} <= rows.keys():
         reader.fault(at(key), "a type has 'category:' and 'class:'")
@@ -169,6 +170,9 @@ def _type(reader: MapReader, key: yaml.ScalarNode, node: yaml.Node, index: Index
             listed.add(path.split(".")[0])
             if name != "plain":
                 paths[Mark(name)].add(tuple(path.split(".")))
+            elif words:
+                here = tuple(path.split("."))
+                paths[Mark.LOCATING] |= {(*here, *below) for below in words_below(index, type_at(index, key.value, here))}
     for name in index.elements(key.value):
         if name not in listed and name not in ALWAYS_OURS and name not in ("extension", "modifierExtension"):
             for mark in Mark:

@@ -55,6 +55,22 @@ _DOUBTS: Final = {
 _STANDS: Final = frozenset(
     ("registered", "preliminary", "final", "amended", "corrected", "unknown", "active", "onhold", "suspended")
 )
+_WARNINGS: Final[Mapping[str, str]] = {  # SNOMED CT: that there is a risk, a plan or care. None says why
+    "886941000000103": "Risk to self",
+    "886951000000100": "Risk to others",
+    "1064461000000103": "Risk from others",
+    "836881000000105": "Child safeguarding concern",
+    "878111000000109": "Unborn child safeguarding concern",
+    "1064311000000109": "Child protection plan",
+    "342191000000101": "Subject to child protection plan",
+    "818901000000100": "Unborn child subject to child protection plan",
+    "764841000000100": "Looked after child",
+}
+_WARNING: Final = {
+    "system": "urn:shared-care-gateway:CodeSystem:warning",
+    "code": "warning",
+    "display": "Warning",
+}
 _WARNED: Final = {"finished": "inactive", "completed": "inactive", "entered-in-error": "entered-in-error"}
 _VERIFIED: Final = {
     "confirmed": "final",
@@ -71,6 +87,11 @@ def given_status(value: Boolean) -> Code:
     ('not-done', 'completed')
     """
     return Code("not-done" if value else "completed")
+
+
+def too_deep(value: Text) -> Code:
+    """A question further down than the map reads: a form in part would mislead. Always raises `Unusable`."""
+    raise Unusable("questions below questions, further down than is read")
 
 
 def error_status(value: Code) -> Code | None:
@@ -282,6 +303,22 @@ def warned(value: Code) -> Code | None:
     if value not in _WARNED:
         raise Unusable("a warning that never came to be, or a status that STU3 does not have")
     return Code(_WARNED[value])
+
+
+def warning(value: CodeableConcept) -> CodeableConcept:
+    """What a warning is of, from a closed list and in our words; of any other kind, that there is one. Never why.
+
+    >>> told = {"system": "http://snomed.info/sct", "code": "1064461000000103", "display": "Uncle Placeholder"}
+    >>> warning(CodeableConcept({"coding": [told], "text": "Uncle Placeholder"}))["coding"][0]["display"]
+    'Risk from others'
+    >>> warning(CodeableConcept({"text": "Somebody came by at night."}))["coding"][0]["code"]
+    'warning'
+    """
+    codings = value.get("coding") if isinstance(value, dict) else None
+    for one in codings if isinstance(codings, list) else ():
+        if isinstance(one, dict) and one.get("system") == _SNOMED and one.get("code") in _WARNINGS:
+            return CodeableConcept({"coding": [{"system": _SNOMED, "code": one["code"], "display": _WARNINGS[one["code"]]}]})
+    return CodeableConcept({"coding": [dict(_WARNING)]})
 
 
 def known_when(value: Text) -> DateTime | None:

@@ -1,6 +1,7 @@
 """Every shipped map and every case beside it: loads clean, golden, R4 UK Core, every leaf accounted for, the same twice."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from gateway.disclosure.stripping import strip
 from gateway.mapping import Maps, load, map_record, shape_faults
 from gateway.mapping.cases import Case, cases, context
 from gateway.mapping.r4 import index
+from gateway.model import Mark
 from gateway.registry import installed, load_manifest
 
 FOLDER = Path(str(files("mappings")))
@@ -51,6 +54,28 @@ def test_a_golden_is_r4_uk_core_itself(case: Case):
     golden = case.folder / f"{case.name}.out.json"
     for resource in json.loads(golden.read_text("utf-8")) if golden.is_file() else ():
         assert shape_faults(resource) == []
+
+
+@pytest.mark.parametrize("adapter", ["child_health", "gp"])
+def test_what_somebody_typed_beside_a_code_goes_with_all_that_locates(adapter: str, maps: Maps):
+    told = left = 0
+    for case in (case for case in CASES if case.adapter == adapter):
+        for record in case.records():
+            made = map_record(maps, adapter, replace(record, data=_typed(record.data)), context(adapter)).resources
+            for resource in made:
+                told += "Haven Lane" in str(resource.body)
+                kept = strip(resource.body, resource.paths.get(Mark.LOCATING, ()))
+                left += kept is not None and "coding" in str(kept)
+                assert "Haven Lane" not in str(kept), (case.name, resource.body["resourceType"])
+    assert min(told, left) > 10
+
+
+def _typed(value: Any) -> Any:
+    """Somebody's own words beside every code of a record."""
+    if isinstance(value, Mapping):
+        inside = {name: _typed(part) for name, part in value.items()}
+        return {**inside, "text": "Seen at 1 Haven Lane"} if "coding" in inside else inside
+    return [_typed(part) for part in value] if isinstance(value, list) else value
 
 
 @each_case

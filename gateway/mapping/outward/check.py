@@ -117,6 +117,9 @@ class OutwardChecker(Placing):
             self.read.setdefault(key, pos)
         scope.seen = set()
 
+    def worded(self, node: Node, stream: Stream) -> None:
+        """What is written was disclosed: its marks were seen to before."""
+
     def element(self, node: Node, part: Part) -> Element:
         """A field of the schema, or a part of a data type. Raises `Bad`."""
         if not self.target.has_parts(node.type):

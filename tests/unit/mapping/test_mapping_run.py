@@ -52,7 +52,10 @@ def test_labels_come_from_the_fields_that_the_lines_read(mapped: Mapped, finding
     made = mapped(findings=[finding], weights=[{"id": "w1", "kilograms": Decimal("9.80")}]).resources
     allergy, weight = made
     assert (allergy.category, allergy.care_class) == (Category.ALLERGIES, CareClass.SPECIAL)  # the remark is special
-    assert allergy.paths == {Mark.THIRD_PARTY: (("note", "text"),), Mark.LOCATING: (("note", "text"),)}
+    assert allergy.paths == {
+        Mark.THIRD_PARTY: (("note", "text"),),
+        Mark.LOCATING: (("code", "text"), ("note", "text"), ("reaction", "manifestation", "text")),
+    }  # words beside a code may name a place
     assert (weight.category, weight.care_class) == (Category.CHILD_HEALTH_REVIEWS, CareClass.HEALTH)
     assert weight.paths == {Mark.LOCATING: (("performer",),)}
     assert (allergy.mapping, allergy.where, allergy.source) == ("clinic/findings@1.0.0", "row 1", "clinic")
