@@ -63,7 +63,7 @@ class BadRequest(GatewayError):
 class InvalidParameter(BadRequest):
     issue_code = "value"
     spine_code = "INVALID_PARAMETER"
-    public_text = "A parameter has a value that cannot be used."
+    public_text = "A parameter, header or element has a value that cannot be used."
 
 
 class InvalidNhsNumber(InvalidParameter):
