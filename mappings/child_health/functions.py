@@ -94,11 +94,6 @@ def too_deep(value: Text) -> Code:
     raise Unusable("questions below questions, further down than is read")
 
 
-def too_deep(value: Text) -> Code:
-    """A question further down than the map reads: a form in part would mislead. Always raises `Unusable`."""
-    raise Unusable("questions below questions, further down than is read")
-
-
 def error_status(value: Code) -> Code | None:
     """STU3 `Immunization.status`: only that it was entered in error outranks `notGiven`.
 
