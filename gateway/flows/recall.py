@@ -129,7 +129,7 @@ async def recheck(parts: Parts, after: str = "") -> Rechecked:
     """Deliveries about people of whom something changed since, by id after one -> how many were called back.
 
     Only a consent that is gone calls back. A relationship that ended, or a death, makes nothing wrong that was right. One person
-    of whom nothing can be said now holds up nobody after them: they stay to be looked at. Raises `StoreDown` when none can be read.
+    of whom nothing can be said now holds up nobody after them: they stay to be looked at. Raises `StoreDown` if none can be read.
     """
     called, failed, reason = 0, 0, ""
     if not parts.holds_policy(parts.now()):
