@@ -12,18 +12,31 @@ FREE_TEXT = (
     "What is written in free text, and who sends it, may be left out of what the recipient gets. If the words matter, ring the "
     "recipient."
 )
+TAKEN_OUT = "Taken back by its sender after it was delivered: the recipient is asked to take it out of use."
 CALLED_BACK = "The recipient is asked to take it out of use. What it does is its own decision: if it matters, ring the recipient."
 NOT_CONFIRMED = (
     "The recipient did not confirm it in time, or nothing could be delivered by this route. If it matters, ring the recipient."
 )
 
 
-def parcel(parcel: Parcel, recipient: Organisation, receipt: Receipt, look: Look, now: datetime, *, status: int) -> Answer:
+def parcel(
+    parcel: Parcel,
+    recipient: Organisation,
+    receipt: Receipt,
+    look: Look,
+    now: datetime,
+    *,
+    status: int,
+    taken_back: datetime | None = None,
+) -> Answer:
     """A parcel -> the Task its sender sees: on its way, acknowledged, taken back, or not confirmed in time.
 
-    What was withheld because of the person is told by neither word nor time: it is one that nobody confirmed.
+    `taken_back`: when its sender did so after it was delivered. For what other reason it was called back is not its sender's to
+    know. What was withheld because of the person is told by neither word nor time: it is one that nobody confirmed.
     """
     (code, since, words), is_recall = _delivery(parcel, now), parcel.kind == "recall"
+    if taken_back is not None and parcel.state is ParcelState.ACKNOWLEDGED:
+        code, since, words = "cancelled", taken_back, TAKEN_OUT
     body = {
         "resourceType": "Task",
         "id": parcel.id,

@@ -1,10 +1,12 @@
 """A sender asks what became of its parcel, and learns what it may: on its way, acknowledged, or not confirmed in time."""
 
+from datetime import datetime
+
 from gateway import bundle
 from gateway.errors import AuditDown, NotAuthenticated, NotFound, Refused
 from gateway.flows.parts import Parts
 from gateway.flows.read import look
-from gateway.model import Caller, Parcel
+from gateway.model import Because, Caller, Parcel
 from gateway.ports import Entry
 
 
@@ -62,4 +64,11 @@ async def shown(
     receipts = await parts.log.append([entry])
     if receipts is None:
         raise AuditDown(reason="the log did not write an event")
-    return bundle.parcel(parcel, recipient, receipts[0], look(parts), now, status=status)
+    taken = await taken_back(parts, parcel)
+    return bundle.parcel(parcel, recipient, receipts[0], look(parts), now, status=status, taken_back=taken)
+
+
+async def taken_back(parts: Parts, parcel: Parcel) -> datetime | None:
+    """When its sender took back what was delivered; None: it did not."""
+    made = await parts.recalls.made(parcel.id, Because.ENTERED_IN_ERROR)
+    return made.created_at if made is not None else None

@@ -67,14 +67,17 @@ class Rechecked:
 async def take_back(parts: Parts, request: AccessRequest, submission: Submission) -> bundle.Answer:
     """What a sender submits again as entered in error -> 202 with the Task of its parcel, or of the recall it became.
 
-    Of what was not confirmed the answer is one and the same, whether it waited or was withheld. Raises `InvalidParameter`.
+    Of what was not confirmed the answer is one and the same, whether it waited or was withheld; and a recall for another reason
+    shows in none. Raises `InvalidParameter`, alike for what was not sent and for what is about another number or of another type.
     """
     caller = request.caller
     if not request.types_in_scope:
         raise Refused(reason="scope")
     await still_registered(parts, caller)
-    held = await parts.recalls.sent_by(caller.organisation.code, caller.system, submission.identifier)
-    if held is None:
+    sender, number = caller.organisation.code, submission.content.number
+    held = await parts.recalls.sent_by(sender, caller.system, submission.identifier, number)
+    route = parts.registry.routes.get(held.route) if held is not None else None
+    if held is None or (route is not None and submission.type not in route.table.types):
         raise InvalidParameter(reason="nothing-to-take-back", expression=f"{submission.type}.identifier")
     called = await call_back(parts.parcels, parts.recalls, parts.log, held, Because.ENTERED_IN_ERROR, at=parts.now())
     told = called if called is not None and held.state is ParcelState.ACKNOWLEDGED else await parts.parcels.get(held.id)
@@ -88,7 +91,7 @@ async def call_back(
 ) -> Parcel | None:
     """A parcel -> its recall, on its way to whoever may have it; None: no byte of it ever left, and now none will.
 
-    Recorded before it is queued. Again: the same recall. Raises `InvalidParameter` for a recall: it is not called back itself.
+    Recorded before it is queued. Again for the same reason: the same recall. Raises `InvalidParameter` for a recall itself.
     """
     if parcel.kind != "delivery":
         raise InvalidParameter(reason="a-recall-is-not-recalled")

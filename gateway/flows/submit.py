@@ -13,6 +13,7 @@ from gateway.audit import record_decision
 from gateway.consent import decide_sending
 from gateway.errors import AlreadySent, AuditDown, NoSuchDelivery, PolicyNotActive
 from gateway.facts import gather
+from gateway.flows.parcel_state import taken_back
 from gateway.flows.parts import Parts
 from gateway.flows.read import look
 from gateway.flows.recall import IN_ERROR, take_back
@@ -116,7 +117,8 @@ async def _accepted(
     receipts = await parts.log.append([entry], doubts)
     if receipts is None:
         raise AuditDown(reason="the log did not write an event")
-    return bundle.parcel(parcel, recipient, receipts[0], look(parts), now, status=202)
+    taken = await taken_back(parts, parcel)
+    return bundle.parcel(parcel, recipient, receipts[0], look(parts), now, status=202, taken_back=taken)
 
 
 def work_of(parcel: Parcel, route: Route, kind: str, reason: str, due: datetime) -> NewWork:

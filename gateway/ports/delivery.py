@@ -78,7 +78,7 @@ class Parcels(Protocol):
 
 
 class Recalls(Protocol):
-    """What was delivered and is called back: a parcel of its own, without content, once for each that it recalls."""
+    """What was delivered and is called back: a parcel of its own, without content, one for each reason."""
 
     async def put(self, original: Parcel, because: Because, *, at: datetime) -> Parcel:
         """Queued; the one that is there already, where there is one. It is due at once, and as patient as the original was."""
@@ -92,8 +92,12 @@ class Recalls(Protocol):
         """Every parcel about a person of which bytes left, by all numbers that are theirs."""
         ...
 
-    async def sent_by(self, sender: str, client: str, key: str) -> Parcel | None:
-        """The parcel that stands for a sender's identifier."""
+    async def sent_by(self, sender: str, client: str, key: str, number: NhsNumber) -> Parcel | None:
+        """The parcel that stands for a sender's identifier; None: there is none, or it is about another number."""
+        ...
+
+    async def made(self, parcel: str, because: Because) -> Parcel | None:
+        """The recall of a parcel for this reason."""
         ...
 
     async def whose(self, parcel: str) -> NhsNumber | None:

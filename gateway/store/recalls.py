@@ -39,7 +39,9 @@ _PUT = Statement(
     .values({column.name: bindparam(column.name, type_=column.type) for column in PARCEL.c})
     .on_conflict_do_nothing(index_elements=[PARCEL.c.once_key])
 )
-_OF_KEY = Statement(select(*SHOWN).where(PARCEL.c.once_key == bindparam("once_key", type_=LargeBinary)))
+_THIS = PARCEL.c.once_key == bindparam("once_key", type_=LargeBinary)
+_OF_KEY = Statement(select(*SHOWN).where(_THIS))
+_OF_BOTH = Statement(select(*SHOWN).where(_THIS, PARCEL.c.number_key == bindparam("number_key", type_=LargeBinary)))
 _CLAIM = Statement(
     update(PARCEL)
     .where(
@@ -92,7 +94,7 @@ class StoredRecalls:
         self._keys = keys
 
     async def put(self, original: Parcel, because: Because, *, at: datetime) -> Parcel:
-        """The recall of this parcel: new, or the one that is there already."""
+        """The recall of this parcel for this reason: new, or the one that is there already."""
         return await self._database.write(self._put(original, because, at))
 
     async def claim(self, *, now: datetime, lease_s: float, limit: int = 1) -> Sequence[LeasedRecall]:
@@ -111,9 +113,15 @@ class StoredRecalls:
         rows = await self._database.read(_OF, {"number_key": self._keys.number_key(number)})
         return [parcel_of(self._keys, row) for row in rows]
 
-    async def sent_by(self, sender: str, client: str, key: str) -> Parcel | None:
-        """The parcel that stands for a sender's identifier."""
-        rows = await self._database.read(_OF_KEY, {"once_key": self._keys.word_key("parcel", sender, client, key)})
+    async def sent_by(self, sender: str, client: str, key: str, number: NhsNumber) -> Parcel | None:
+        """The parcel that stands for a sender's identifier; None: there is none, or it is about another number."""
+        params = {"once_key": self._keys.word_key("parcel", sender, client, key), "number_key": self._keys.number_key(number)}
+        rows = await self._database.read(_OF_BOTH, params)
+        return parcel_of(self._keys, rows[0]) if rows else None
+
+    async def made(self, parcel: str, because: Because) -> Parcel | None:
+        """The recall of a parcel for this reason."""
+        rows = await self._database.read(_OF_KEY, {"once_key": self._keys.word_key("recall", parcel, because)})
         return parcel_of(self._keys, rows[0]) if rows else None
 
     async def whose(self, parcel: str) -> NhsNumber | None:
@@ -142,8 +150,8 @@ class StoredRecalls:
         plain = _encode(Notice(original.id, because, original.receipt, at))
         return {
             "id": recall,
-            "once_key": self._keys.word_key("recall", original.id),
-            "digest": self._keys.word_key("recall-content", original.id),
+            "once_key": self._keys.word_key("recall", original.id, because),
+            "digest": self._keys.word_key("recall-content", original.id, because),
             "state": ParcelState.QUEUED,
             "attempts": 0,
             "reason": because,

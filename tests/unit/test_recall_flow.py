@@ -11,12 +11,14 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
+from gateway.bundle.task import TAKEN_OUT
 from gateway.errors import InvalidParameter, NotAuthenticated, Refused, SourceContractBroken, SourceTimedOut, TracerDown
 from gateway.flows import recall
 from gateway.flows.deliver import deliver, due, remind
 from gateway.flows.parcel_state import parcel_state
 from gateway.flows.submit import submit
 from gateway.model import Because, Parcel, ParcelState, Purpose
+from gateway.nhs_number import NhsNumber
 from gateway.ports import LogQuestion, StoredEvent
 from gateway.store.database import Call, Statement
 from gateway.store.parcel_tables import PARCEL
@@ -263,6 +265,45 @@ async def test_a_sender_that_submits_it_again_as_entered_in_error_calls_it_back_
     assert told["id"] != name
     assert await tried(world) is ParcelState.ACKNOWLEDGED
     assert (await state(world, told["id"]))["status"] == "completed"
+
+
+async def test_taking_it_back_shows_nothing_of_a_consent_that_was_withdrawn_and_its_recipient_hears_the_new_reason(
+    world: World,
+) -> None:
+    open_, gone = await delivered(world, name="open"), await delivered(world, name="gone")
+    await world.store.consents.withdraw(CHILD, "share-centres", NOW)
+    assert (await recall.recheck(world.parts)).called == 2
+    for leased in await recall.due(world.parts):
+        assert await recall.recall(world.parts, leased) is ParcelState.ACKNOWLEDGED
+    assert (await state(world, gone))["status"] == "completed"
+    told = await submitted(world, name="gone", status="entered-in-error")
+    assert (told["status"], told["code"]["text"]) == ("requested", "Recall of a delivery")
+    assert await tried(world) is ParcelState.ACKNOWLEDGED
+    notices = [data for data in world.taker.taken.values() if data.get("because") and data["referral_id"] == gone]
+    assert [one["because"] for one in notices] == ["consent-withdrawn", "entered-in-error"]
+    assert (await state(world, open_))["status"] == "completed"
+
+
+async def test_what_its_sender_took_back_is_shown_as_taken_back_when_asked_for_or_sent_again(world: World) -> None:
+    name = await delivered(world)
+    await submitted(world, status="entered-in-error")
+    for told in (await state(world, name), await submitted(world)):
+        assert (told["id"], told["status"], told["businessStatus"]["text"]) == (name, "cancelled", TAKEN_OUT)
+
+
+async def test_what_names_another_child_or_type_takes_nothing_back_and_is_refused_like_what_was_never_sent(world: World) -> None:
+    name, refused = await delivered(world), []
+    asked = await place.request(world, "health", Purpose.COC, "ServiceRequest")
+    other = place.submission("ServiceRequest", CENTRE, status="entered-in-error", number=NhsNumber("9990000204"))
+    typed = replace(place.submission("ServiceRequest", CENTRE, status="entered-in-error"), type="Task")
+    never = place.submission("ServiceRequest", CENTRE, "never", status="entered-in-error")
+    for odd in (other, typed, never):
+        with pytest.raises(InvalidParameter) as error:
+            await submit(world.parts, asked, odd)
+        refused.append(error.value.reason)
+    assert set(refused) == {"nothing-to-take-back"}
+    assert await recall.due(world.parts) == []
+    assert (await state(world, name))["status"] == "completed"
 
 
 async def test_before_it_is_confirmed_taking_it_back_looks_alike_whatever_became_of_it(world: World) -> None:

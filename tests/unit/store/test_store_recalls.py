@@ -37,17 +37,20 @@ async def moved(store: Store) -> list[str]:
     return [one.parcel.id for one in await store.recalls.moved()]
 
 
-async def test_a_recall_is_made_once_and_names_the_delivery_its_receipt_and_the_reason(store: Store) -> None:
+async def test_a_recall_is_made_once_for_each_reason_and_names_the_delivery_its_receipt_and_the_reason(store: Store) -> None:
     original = await delivered(store)
     first = await store.recalls.put(original, Because.WRONG_PERSON, at=LATER)
-    second = await store.recalls.put(original, Because.ENTERED_IN_ERROR, at=LATER)
-    assert first == second
+    assert await store.recalls.put(original, Because.WRONG_PERSON, at=LATER) == first
+    assert await store.recalls.made("p-1", Because.WRONG_PERSON) == first
+    assert await store.recalls.made("p-1", Because.ENTERED_IN_ERROR) is None
     assert (first.kind, first.recalls, first.mandate, first.sender) == ("recall", "p-1", "m-1", "ods:RXX99")
     assert first.confirm_by - first.created_at == original.confirm_by - original.created_at
     assert await store.parcels.claim(now=LATER, lease_s=LEASE_S, limit=8) == []  # it is no delivery
     (leased,) = await store.recalls.claim(now=LATER, lease_s=LEASE_S, limit=8)
     assert leased.notice == Notice("p-1", Because.WRONG_PERSON, "e" * 32, LATER)
     assert leased.number == CHILD
+    second = await store.recalls.put(original, Because.ENTERED_IN_ERROR, at=LATER)
+    assert (second.id != first.id, second.recalls) == (True, "p-1")
 
 
 async def test_a_recall_is_leased_sent_and_settled_like_any_parcel(store: Store) -> None:
@@ -109,7 +112,8 @@ async def test_only_what_left_is_found_by_person_and_a_senders_own_by_its_identi
     await store.parcels.put(parcel(id="p-2", key="urn:meadowvale|R-2"), mandate(id="m-2"))
     assert [one.id for one in await store.recalls.of(CHILD)] == ["p-1"]
     assert await store.recalls.of(OTHER) == []
-    sent = await store.recalls.sent_by("ods:RXX99", "meadowvale-system", "urn:meadowvale|R-2")
+    sent = await store.recalls.sent_by("ods:RXX99", "meadowvale-system", "urn:meadowvale|R-2", CHILD)
     assert sent is not None
     assert sent.id == "p-2"
-    assert await store.recalls.sent_by("ods:RXX99", "another-system", "urn:meadowvale|R-2") is None
+    assert await store.recalls.sent_by("ods:RXX99", "another-system", "urn:meadowvale|R-2", CHILD) is None
+    assert await store.recalls.sent_by("ods:RXX99", "meadowvale-system", "urn:meadowvale|R-2", OTHER) is None
