@@ -2,7 +2,8 @@
 
 The batch file has 34 columns, in their order, between pipes, in UTF-8 or Windows-1252. It says when a vaccine was given and
 recorded, not when a row was sent, so of two rows of one record the later RECORDED_DATE counts, then delete before update
-before new: the same whatever order files come in. Source: NHS England Immunisation FHIR API, batch specification.
+before new. A correction mostly keeps its RECORDED_DATE: of two updates of one day the one delivered later counts.
+Source: NHS England Immunisation FHIR API, batch specification.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Final
 from gateway.adapter import Arrival, Claim, SourceContractBroken, SourceRecord, Tree
 from gateway.connectors.csv_rows import Row, rows_of
 from gateway.connectors.drop import Opened, utc
-from gateway.connectors.message_bundle import number_of, objects
+from gateway.connectors.message_nodes import is_locked, number_of, objects
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
 
 BATCH: Final = "imms-batch-1"
@@ -39,14 +40,18 @@ NO_KEY: Final = "a row without its unique id"
 NO_FLAG: Final = "an action flag that is not new, update or delete"
 NO_TIME: Final = "a vaccination without a readable date and time"
 NO_RECORDED: Final = "a row without a readable recorded date"
+NOT_YET: Final = "a day that has not come yet"
 NOT_ONE_PATIENT: Final = "an Immunization without exactly one contained Patient"
 NO_IDENTIFIER: Final = "an Immunization without an identifier"
+NO_BIRTH_DATE_R4: Final = "an Immunization without a readable birth date"
 
 _PERSON: Final = frozenset(
     ("NHS_NUMBER", "PERSON_FORENAME", "PERSON_SURNAME", "PERSON_DOB", "PERSON_GENDER_CODE", "PERSON_POSTCODE", "ACTION_FLAG")
 )
 _RANK: Final = {"new": 0, "update": 1, "delete": 2}
 _WHEN: Final = re.compile(r"([0-9]{8}T[0-9]{6})(00|01)?")
+_CLOCKS_APART: Final = timedelta(days=1)
+_SINCE: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _OFFSET: Final = {"": "+00:00", "00": "+00:00", "01": "+01:00"}  # UTC; 01 is British Summer Time
 
 
@@ -64,7 +69,7 @@ def is_r4(bundle: Tree) -> bool:
     return isinstance(bundle, dict) and bundle.get("resourceType") == "Immunization"
 
 
-def read_batch(body: bytes, sender: str) -> Opened:
+def read_batch(body: bytes, sender: str, now: datetime) -> Opened:
     """A batch file -> its records, and the rows refused. Raises `SourceContractBroken` when it is unusable as a whole."""
     header = body.lstrip(b"\xef\xbb\xbf \r\n").split(b"\n", 1)[0].decode("ascii", "replace").replace('"', "").strip()
     if tuple(header.split("|")) != COLUMNS:
@@ -73,7 +78,7 @@ def read_batch(body: bytes, sender: str) -> Opened:
     unescaped = body.replace(b"\\'", b"'")  # as systems that make these files write an apostrophe
     for row in rows_of(unescaped, columns=COLUMNS, encoding=_encoding(body), delimiter="|", quote='"'):
         try:
-            arrivals.append(_row(row, sender))
+            arrivals.append(_row(row, sender, now))
         except _Refused as refusal:
             refused.append((row.where, str(refusal)))
     return Opened(None, arrivals, refused)
@@ -93,7 +98,10 @@ def read_r4(body: bytes, sender: str) -> Opened:
     ]
     if len(numbers) != 1 or not keys:
         raise SourceContractBroken(NO_IDENTIFIER if numbers else "no NHS number in the message")
-    about = Claim(nhs_number=numbers.pop(), birth_date=_day(str(people[0].get("birthDate", "")), "%Y-%m-%d"))
+    born = _day(str(people[0].get("birthDate", "")), "%Y-%m-%d")
+    if born is None:
+        raise SourceContractBroken(NO_BIRTH_DATE_R4)
+    about = Claim(nhs_number=numbers.pop(), birth_date=born)
     meta = tree.get("meta")
     updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
     as_of = utc(str(updated or tree.get("recorded") or ""))
@@ -102,7 +110,7 @@ def read_r4(body: bytes, sender: str) -> Opened:
         name: value for name, value in tree.items() if name not in ("contained", "patient", "meta", "text", "id", "resourceType")
     }
     data["performer"] = [_named(each, staff) for each in objects(tree.get("performer"))]
-    record = SourceRecord(R4, {**data, "key": keys[0]}, "resource 1", as_of, about)
+    record = SourceRecord(R4, {**data, "key": keys[0]}, "resource 1", as_of, about, locked=is_locked(tree))
     return Opened(as_of, (Arrival(KIND, keys[0], sender, as_of, about, record),))
 
 
@@ -127,7 +135,7 @@ def _encoding(body: bytes) -> str:
     return "utf-8"
 
 
-def _row(row: Row, sender: str) -> Arrival:
+def _row(row: Row, sender: str, now: datetime) -> Arrival:
     if row.fault is not None:
         raise _Refused(row.fault)
     cells = row.cells
@@ -143,24 +151,28 @@ def _row(row: Row, sender: str) -> Arrival:
         raise _Refused(NO_BIRTH_DATE)
     if recorded is None:
         raise _Refused(NO_RECORDED)
+    if recorded > (now + _CLOCKS_APART).date():  # it would outrank every correction that comes after it
+        raise _Refused(NOT_YET)
     about = Claim(nhs_number=cells["NHS_NUMBER"].replace(" ", ""), birth_date=born)
-    as_of = datetime(recorded.year, recorded.month, recorded.day, tzinfo=UTC) + timedelta(minutes=_RANK[flag])
+    delivered = timedelta(microseconds=int((now - _SINCE).total_seconds()))  # as a fraction of an hour: seconds until 2134 fit
+    as_of = datetime(recorded.year, recorded.month, recorded.day, tzinfo=UTC) + timedelta(hours=_RANK[flag]) + delivered
     key = f"{cells['UNIQUE_ID_URI']}|{cells['UNIQUE_ID']}"
     if flag == "delete":
         return Arrival(KIND, key, sender, as_of, about, None)
-    data = {name: cell for name, cell in cells.items() if name not in _PERSON} | {
-        "occurred": _moment(cells.get("DATE_AND_TIME", ""))
-    }
+    occurred = _moment(cells.get("DATE_AND_TIME", ""))
+    if occurred > now + _CLOCKS_APART:
+        raise _Refused(NOT_YET)
+    data = {name: cell for name, cell in cells.items() if name not in _PERSON} | {"occurred": occurred.isoformat()}
     del data["DATE_AND_TIME"]
     return Arrival(KIND, key, sender, as_of, about, SourceRecord(BATCH, data, row.where, as_of, about))
 
 
-def _moment(text: str) -> str:
+def _moment(text: str) -> datetime:
     said = _WHEN.fullmatch(text)
     try:
         if said is None:
             raise ValueError
-        return datetime.strptime(said[1] + _OFFSET[said[2] or ""], "%Y%m%dT%H%M%S%z").isoformat()
+        return datetime.strptime(said[1] + _OFFSET[said[2] or ""], "%Y%m%dT%H%M%S%z")
     except ValueError:
         raise _Refused(NO_TIME) from None
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.adapter import Loss, SourceContractBroken, Tree
-from gateway.connectors.message_bundle import ROUTING, extension_of, found_in, header_of, index_of, number_of, objects
+from gateway.connectors.message_bundle import ROUTING, found_in, header_of, index_of
 from gateway.connectors.message_losses import DEATH, death_told
+from gateway.connectors.message_nodes import extension_of, number_of, objects
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
 
 NO_BABY: Final = "no mother with one baby of hers in the birth notification"

@@ -6,17 +6,17 @@ Source: NHS Digital Events Management, generic event requirements.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal, cast
 from zoneinfo import ZoneInfo
 
-from gateway.adapter import Claim, NhsNumber, SourceContractBroken, Tree, value_doubt
+from gateway.adapter import Claim, SourceContractBroken, Tree, value_doubt
 from gateway.connectors.drop import utc
+from gateway.connectors.message_nodes import extension_of, is_locked, nhs_numbers, number_of, objects
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
-from gateway.nhs_number import NotAnNhsNumber
-from gateway.systems import ODS_CODE, V3_CONFIDENTIALITY
+from gateway.systems import ODS_CODE
 
 Change = Literal["new", "update", "delete"]
 
@@ -29,8 +29,6 @@ _EVENT_SYSTEMS: Final = (
     "https://fhir.nhs.uk/STU3/CodeSystem/EventType-1",
     "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ChildHealthEventType-1",
 )
-_CONFIDENTIALITY: Final = (V3_CONFIDENTIALITY, "http://hl7.org/fhir/v3/Confidentiality")
-_LOCKED: Final = ("R", "V")
 _DIRECTORY: Final = re.compile(r"https://directory\.spineservices\.nhs\.uk/STU3/Organization/([A-Z0-9]{3,10})")
 _ODS_ENDPOINT: Final = re.compile(r"urn:nhs-uk:addressing:ods:([A-Z0-9]{3,10})")
 _ODS: Final = re.compile(r"[A-Z0-9]{3,10}")
@@ -104,9 +102,9 @@ def read_message(bundle: Tree) -> Message:
         about=_claim(patient, header, change),
         business_id=business_id,
         focus=focus["resourceType"] if focus else None,
-        locked=any(_is_locked(node) for node in (bundle, header, focus or {})),
+        locked=any(is_locked(node) for node in (bundle, *index.values())),
         people=() if patient is None else (patient,),
-        resources=_resources(index, patient, event),
+        resources={} if change == "delete" else _resources(index, patient, event),  # it may bring no Patient, and nothing is kept
         types=frozenset(node["resourceType"] for node in index.values()),
     )
 
@@ -191,11 +189,6 @@ def _change(header: Mapping[str, Tree]) -> Change:
     raise SourceContractBroken("no message type of new, update or delete")
 
 
-def extension_of(node: Mapping[str, Tree], urls: Sequence[str]) -> dict[str, Tree]:
-    """The first extension of a node that has one of these URLs; empty without one."""
-    return next((each for each in objects(node.get("extension")) if each.get("url") in urls), {})
-
-
 def _id(header: Mapping[str, Tree], index: Mapping[str, dict[str, Tree]]) -> str:
     return _own_id(header, next(iter(index)))
 
@@ -251,15 +244,6 @@ def _claim(patient: Mapping[str, Tree] | None, header: Mapping[str, Tree], chang
     return Claim(nhs_number=number, birth_date=born or next(iter(routed_days), None))
 
 
-def number_of(identifier: Mapping[str, Tree]) -> str:
-    """An identifier -> its NHS number. Raises `SourceContractBroken` when the check digit fails."""
-    value = identifier.get("value")
-    try:
-        return NhsNumber(value if isinstance(value, str) else "").value
-    except NotAnNhsNumber:
-        raise SourceContractBroken("an NHS number that fails its check digit") from None
-
-
 def _day(text: Tree) -> date | None:
     try:
         return date.fromisoformat(text[:10]) if isinstance(text, str) and _DAY.match(text) else None
@@ -285,16 +269,23 @@ def _resources(index: Mapping[str, dict[str, Tree]], patient: dict[str, Tree] | 
             continue
         parts = _parts(node) if kind == "Observation" else {}
         for each in (node, *parts.values()):
-            about = found_in(each.get("patient") or each.get("subject"), index)
-            if about is not None and about is not patient:
+            if not _is_about(each.get("patient") or each.get("subject"), patient, index):
                 raise SourceContractBroken("a resource about another person than the message")
-        if kind == "RelatedPerson" and patient is not None and _nhs_numbers(node) & _nhs_numbers(patient):
+        if kind == "RelatedPerson" and patient is not None and nhs_numbers(node) & nhs_numbers(patient):
             raise SourceContractBroken(SAME_NUMBER)
         key = _key(node, url, event)
         whole = {name: value for name, value in node.items() if name != "contained" or not parts}
         found.setdefault(kind, []).append(_own(whole, key, key, index, event))
         found[kind] += [_own(part, f"{key}#{own_id}", key, index, event) for own_id, part in parts.items()]
     return found
+
+
+def _is_about(said: Tree, patient: dict[str, Tree] | None, index: Mapping[str, dict[str, Tree]]) -> bool:
+    """Whether a resource's reference to a person leads to this one. One that leads nowhere in the message could be of anybody."""
+    if not isinstance(said, dict) or not said.keys() & {"reference", "identifier"}:
+        return True
+    target = found_in(said, index)
+    return target is not None and target is patient
 
 
 def _own(node: Mapping[str, Tree], key: str, whole: str, index: Mapping[str, dict[str, Tree]], event: str) -> Tree:
@@ -323,12 +314,6 @@ def _key(node: Mapping[str, Tree], url: str, event: str) -> str:
     """What a resource is called within its sender. A visit belongs to its event: several tell of one visit, each its own part."""
     own = (node["resourceType"] != "RelatedPerson" and _business_id(node)) or _own_id(node, url)  # theirs can be an NHS number
     return f"{event} {own}" if node["resourceType"] == "Encounter" else own
-
-
-def _nhs_numbers(person: Mapping[str, Tree]) -> set[str]:
-    """As they stand, sound or not, without the spaces people write."""
-    said = [each.get("value") for each in objects(person.get("identifier")) if each.get("system") == NHS_NUMBER]
-    return {value.replace(" ", "") for value in said if isinstance(value, str)}
 
 
 def _business_id(node: Mapping[str, Tree]) -> str | None:
@@ -381,18 +366,3 @@ def _display(node: Mapping[str, Tree]) -> str | None:
         if text := " ".join(word for part in lists for word in part if isinstance(word, str)):
             return text
     return None
-
-
-def _is_locked(node: Mapping[str, Tree]) -> bool:
-    meta = node.get("meta")
-    labels = objects(meta.get("security") if isinstance(meta, dict) else None)
-    return any(label.get("system") in _CONFIDENTIALITY and label.get("code") in _LOCKED for label in labels)
-
-
-def objects(value: Tree) -> Iterator[dict[str, Tree]]:
-    """What repeats, as objects; anything of another shape is not sound STU3."""
-    if value is None:
-        return
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise SourceContractBroken("an element of the wrong shape")
-    yield from value

@@ -118,7 +118,7 @@ class MessageDrop:
 def _read_any(manifest: Manifest, events: Mapping[str, Event], body: bytes, custodian: str, now: datetime) -> Opened:
     """A message, a batch file, an extract or one R4 Immunization: which of them, the file itself says."""
     if is_batch(body):
-        return read_batch(body, custodian)
+        return read_batch(body, custodian, now)
     extract = extract_of(body)
     if extract is not None:
         return read_extract(extract, body, custodian, now)

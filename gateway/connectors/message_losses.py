@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from gateway.adapter import Tree
-from gateway.connectors.message_bundle import objects
+from gateway.connectors.message_nodes import objects
 
 DEATH: Final = "death"
 Told = Literal["died", "taken-back"]

@@ -1,7 +1,7 @@
 """Immunisations by batch file and as R4: whose they are, which counts, and what is refused by its place."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,12 +29,15 @@ def batch(*rows: dict[str, str], header: str = "|".join(COLUMNS), encoding: str 
     return "\n".join([header, *lines, ""]).encode(encoding)
 
 
-def opened(body: bytes) -> message_drop.Opened:
-    return message_drop._read_any(MANIFEST, message_drop._events(MANIFEST), body, "ods:RXX99", datetime(2026, 1, 1, tzinfo=UTC))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def only(body: bytes) -> Any:
-    read = opened(body)
+def opened(body: bytes, now: datetime = NOW) -> message_drop.Opened:
+    return message_drop._read_any(MANIFEST, message_drop._events(MANIFEST), body, "ods:RXX99", now)
+
+
+def only(body: bytes, now: datetime = NOW) -> Any:
+    read = opened(body, now)
     assert read.refused_rows == () or list(read.refused_rows) == []
     (arrival,) = read.arrivals
     return arrival
@@ -68,7 +71,14 @@ def test_a_deletion_has_no_record_and_outranks_what_was_recorded_the_same_day(fl
     assert gone.record is None
     assert new.as_of < update.as_of < gone.as_of
     assert only(batch({**ROW, "RECORDED_DATE": "20250307"})).as_of > gone.as_of
-    assert new.as_of == datetime(2025, 3, 6, tzinfo=UTC)
+    assert new.as_of.date() == date(2025, 3, 6)
+
+
+def test_of_two_updates_of_one_recorded_date_the_one_delivered_later_counts_and_a_file_come_again_changes_nothing_else() -> None:
+    first, second = ({**ROW, "ACTION_FLAG": "update", "BATCH_NUMBER": lot} for lot in ("A", "B"))
+    week = NOW + timedelta(days=7)
+    assert only(batch(first)).as_of < only(batch(second), week).as_of < only(batch({**ROW, "ACTION_FLAG": "delete"})).as_of
+    assert only(batch(ROW), datetime(2130, 1, 1, tzinfo=UTC)).as_of < only(batch(first)).as_of  # new, however late, is no update
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
@@ -90,6 +100,8 @@ def test_a_file_is_read_in_the_encoding_it_is_in(encoding: str) -> None:
         ({"DATE_AND_TIME": "20250306T10150002"}, message_batch.NO_TIME),
         ({"DATE_AND_TIME": "20251306T101500"}, message_batch.NO_TIME),
         ({"BATCH_NUMBER": "=cmd()"}, "a cell that is a formula"),
+        ({"RECORDED_DATE": "20260103"}, message_batch.NOT_YET),
+        ({"DATE_AND_TIME": "20260103T101500"}, message_batch.NOT_YET),
     ],
 )
 def test_a_row_that_cannot_be_used_is_refused_by_its_place_and_the_others_go_on(changes: dict[str, str], reason: str) -> None:
@@ -101,15 +113,20 @@ def test_a_row_that_cannot_be_used_is_refused_by_its_place_and_the_others_go_on(
 @pytest.mark.parametrize("header", ["|".join(COLUMNS[:-1]), "|".join((*COLUMNS[1:], COLUMNS[0])), "|".join((*COLUMNS, "MORE"))])
 def test_other_columns_or_another_order_refuse_the_file(header: str) -> None:
     with pytest.raises(SourceContractBroken):
-        message_batch.read_batch(batch(ROW, header=header), "ods:RXX99")
+        message_batch.read_batch(batch(ROW, header=header), "ods:RXX99", NOW)
+
+
+PATIENT = {
+    "resourceType": "Patient", "id": "Pat1", "identifier": [{"system": message_batch.NHS_NUMBER, "value": BEN}],
+    "name": [{"family": "Sampleson"}], "birthDate": "2025-01-09",
+}  # fmt: skip
 
 
 def r4(**changes: Any) -> dict[str, Any]:
     people: list[Any] = [
         {"resourceType": "Practitioner", "id": "Pract1", "name": [{"family": "Placeholder", "given": ["Sam"]}]},
-        {"resourceType": "Patient", "id": "Pat1", "identifier": [{"system": message_batch.NHS_NUMBER, "value": BEN}],
-         "name": [{"family": "Sampleson"}], "birthDate": "2025-01-09"},
-    ]  # fmt: skip
+        PATIENT,
+    ]
     return {
         "resourceType": "Immunization", "id": "x", "contained": people, "patient": {"reference": "#Pat1"},
         "identifier": [{"system": "https://tests.example/v", "value": "V1"}], "status": "completed",
@@ -138,9 +155,20 @@ def test_an_r4_immunization_is_the_same_record_as_the_row_that_tells_of_it() -> 
         ({"identifier": []}, message_batch.NO_IDENTIFIER),
         ({"recorded": "2025-03-06T10:15:00"}, "a time without its offset from UTC"),
         ({"contained": [{"resourceType": "Patient", "id": "Pat1"}]}, "no NHS number in the message"),
+        ({"contained": [{**PATIENT, "birthDate": "2025"}]}, message_batch.NO_BIRTH_DATE_R4),
+        (
+            {"contained": [{name: value for name, value in PATIENT.items() if name != "birthDate"}]},
+            message_batch.NO_BIRTH_DATE_R4,
+        ),
     ],
 )
 def test_an_r4_immunization_of_nobody_or_without_a_name_is_refused(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(SourceContractBroken) as refused:
         opened(as_bytes(r4(**changes)))
     assert refused.value.reason == reason
+
+
+def test_a_label_on_an_r4_immunization_locks_it() -> None:
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+    assert only(as_bytes(r4(meta={"security": [label]}))).record.locked
+    assert not only(as_bytes(r4())).record.locked

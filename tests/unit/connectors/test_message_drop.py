@@ -186,6 +186,47 @@ def test_a_confidential_message_is_locked(manifest: Manifest) -> None:
     assert read(manifest, message(imm=body("imm", meta={"security": [label]}))).locked
 
 
+def labelled(system: str, code: str) -> dict[str, Any]:
+    return {"security": [{"system": system, "code": code}]}
+
+
+@pytest.mark.parametrize("where", ["visit", "ben", "prac"])
+def test_a_label_on_any_resource_of_the_message_locks_it(manifest: Manifest, where: str) -> None:
+    restricted = labelled("http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "R")
+    assert read(manifest, message(**{where: body(where, meta=restricted)})).locked
+
+
+def test_a_label_inside_a_resource_locks_the_message(manifest: Manifest) -> None:
+    inside = {"resourceType": "Medication", "id": "m", "meta": labelled("http://hl7.org/fhir/v3/Confidentiality", "V")}
+    assert read(manifest, message(imm=body("imm", contained=[inside]))).locked
+
+
+def test_a_label_of_a_kind_nobody_knows_locks_and_normal_does_not(manifest: Manifest) -> None:
+    assert read(manifest, message(imm=body("imm", meta=labelled("http://hl7.org/fhir/v3/ActCode", "NOPAT")))).locked
+    assert not read(manifest, message(imm=body("imm", meta=labelled("http://hl7.org/fhir/v3/Confidentiality", "N")))).locked
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"reference": f"https://demographics.spineservices.nhs.uk/STU3/Patient/{AMARA}"},
+        {"reference": "urn:uuid:nobody"},
+        {"identifier": {"system": NHS, "value": AMARA}},
+    ],
+)
+@pytest.mark.parametrize("where", [("imm", "patient"), ("visit", "subject")])
+def test_a_resource_about_somebody_who_is_not_in_the_message_refuses_it(
+    manifest: Manifest, said: dict[str, Any], where: tuple[str, str]
+) -> None:
+    key, name = where
+    assert refused(manifest, message(**{key: body(key, **{name: said})})) == "a resource about another person than the message"
+
+
+def test_a_deletion_need_bring_nobody_its_focus_could_be_about(manifest: Manifest) -> None:
+    gone = message(head=header(extension=as_change("delete")), ben=None)
+    assert reason_of(manifest, gone) == ""
+
+
 def test_a_message_that_deletes_has_no_record(manifest: Manifest) -> None:
     assert list(message_drop.read_file(manifest, "m", as_bytes(message(head=header(extension=as_change("delete")))))) == []
 
