@@ -14,6 +14,7 @@ SLOWEST_S = 4.0  # deadline_s of the whole answer
 
 
 def test_a_source_that_answers_for_another_child_is_failed_and_nothing_of_that_child_leaks(world: World) -> None:
+    world.change("update work_item set closed_at = 0 where kind = 'wrong-person' and closed_at is null")  # of other tests
     answer = world.everything(GP, "mia")
     assert states(answer) == {"gp": "failed", "child-health": "answered", "authority": "answered", "centre": "answered"}
     assert resources(answer, "Immunization")
@@ -24,8 +25,9 @@ def test_a_source_that_answers_for_another_child_is_failed_and_nothing_of_that_c
     disclosure = world.of_request(answer)[-1]
     said = {source["source"]: (source["state"], source["reason"]) for source in disclosure["detail"]["sources"]}
     assert said["gp"] == ("failed", "identity-mismatch")
+    world.everything(GP, "mia")
     ((jobs,),) = world.ask_database("select count(*) from work_item where kind = 'wrong-person' and closed_at is null")
-    assert jobs == 1
+    assert jobs == 1  # one for this child and source, however often it is seen
 
 
 def test_a_slow_source_is_timed_out_within_its_budget_and_the_others_answer(world: World) -> None:
