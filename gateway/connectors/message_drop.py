@@ -169,7 +169,7 @@ def _news(news: Message, *, is_death: bool) -> Opened:
 def _losses(message: Message, *, is_death: bool = False) -> tuple[Loss, ...]:
     """What the person of a message, or a screening that came too late, tells of a death."""
     told = {death_told(person) for person in message.people} - {None}
-    died = "died" in told or screening_says_died(message.resources.get("Procedure", ())) or (is_death and not told)
+    died = "died" in told or screening_says_died(message.resources) or (is_death and not told)
     if not (died or told):
         return ()
     return (Loss(message.about.nhs_number or "", DEATH, taken_back=not died),)

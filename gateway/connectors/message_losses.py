@@ -18,7 +18,12 @@ Told = Literal["died", "taken-back"]
 _STATUS: Final = "Extension-CareConnect-DeathNotificationStatus-1"
 _TAKEN_BACK: Final = "U"
 _SPOT_SYSTEMS: Final = re.compile(r"https://fhir\.nhs\.uk/STU3/(?:CodeSystem|ValueSet)/DCH-BloodSpotOutcome[A-Za-z0-9]*-1")
-_BABY_DIED: Final = frozenset(("905", "946621000000102"))  # not screened: the baby died
+# Not screened, since the baby died: the laboratories' sub-code, with and without its leading nought, and SNOMED CT's, which has a
+# code of its own for each condition. Those two were published in examples; the others are known by what they are called.
+_BABY_DIED: Final = frozenset(("905", "0905", "946621000000102", "948801000000106"))
+_SAYS_DIED: Final = re.compile(
+    r"\b(?:baby|infant|newborn|child|patient|person)(?: has)? (?:died|deceased|dead)\b|\bdeceased\b", re.I
+)
 
 
 def death_told(person: Mapping[str, Tree]) -> Told | None:
@@ -31,10 +36,30 @@ def death_told(person: Mapping[str, Tree]) -> Told | None:
     return "taken-back" if {code for each in said for code in _codes(each)} == {_TAKEN_BACK} else "died"
 
 
-def screening_says_died(procedures: Sequence[Tree]) -> bool:
-    """Whether a blood spot was not screened because the baby had died."""
-    outcomes = (each.get("outcome") for each in procedures if isinstance(each, dict))
-    codings = (coding for one in outcomes if isinstance(one, dict) for coding in objects(one.get("coding")))
+def screening_says_died(resources: Mapping[str, Sequence[Tree]]) -> bool:
+    """Whether anything was not tested, done or given because the child had died. `resources`: of one message, by type."""
+    return any(_says_died(concept) for kind, nodes in resources.items() for node in nodes for concept in _reasons(kind, node))
+
+
+def _reasons(kind: str, node: Tree) -> Iterator[Tree]:
+    """The concepts in which a test or a vaccination says what came of it."""
+    if not isinstance(node, dict):
+        return
+    if kind == "Procedure":
+        yield from (node.get("outcome"), node.get("notDoneReason"))
+    elif kind == "DiagnosticReport":
+        yield from objects(node.get("codedDiagnosis"))
+    elif kind == "Immunization" and isinstance(why := node.get("explanation"), dict):
+        yield from objects(why.get("reasonNotGiven"))
+
+
+def _says_died(concept: Tree) -> bool:
+    if not isinstance(concept, dict):
+        return False
+    codings = list(objects(concept.get("coding")))
+    words = [concept.get("text"), *(coding.get("display") for coding in codings)]
+    if any(isinstance(each, str) and _SAYS_DIED.search(each) for each in words):
+        return True  # a word is enough to stop a letter, and never to send one
     return any(str(coding.get("code")).strip() in _BABY_DIED and _is_of_screening(coding) for coding in codings)
 
 

@@ -1,5 +1,6 @@
 """What a message tells of a death: early notices count, a status nobody knows counts, and only "taken back" is taken back."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,11 +51,43 @@ def test_a_death_is_told_unless_it_is_taken_back(person: dict[str, Any], told: s
     ],
 )
 def test_a_blood_spot_that_came_too_late_tells_of_a_death(system: str, code: str, died: bool) -> None:
-    assert screening_says_died([{"outcome": {"coding": [{"system": system, "code": code}]}}]) is died
+    assert screening_says_died({"Procedure": [{"outcome": {"coding": [{"system": system, "code": code}]}}]}) is died
 
 
 def test_a_test_without_an_outcome_tells_of_nothing() -> None:
-    assert not screening_says_died([{}, {"outcome": {"text": "x"}}, None])
+    assert not screening_says_died({"Procedure": [{}, {"outcome": {"text": "x"}}, None], "Immunization": [{}, None]})
+
+
+BABY_DIED = "not screened for or screening incomplete, baby died (finding)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "node"),
+    [
+        ("Procedure", {"outcome": {"coding": [{"system": f"{SPOT}-1", "code": "948801000000106", "display": "x"}]}}),
+        ("Procedure", {"outcome": {"coding": [{"system": f"{SPOT}CHT-1", "code": "0905"}]}}),  # some lists have a leading nought
+        ("Procedure", {"outcome": {"coding": [{"system": f"{SPOT}-1", "code": "1", "display": f"Cystic fibrosis {BABY_DIED}"}]}}),
+        ("Procedure", {"outcome": {"text": "Incomplete - Baby Deceased"}}),
+        ("Procedure", {"notDone": True, "notDoneReason": {"text": "infant has died"}}),
+        ("DiagnosticReport", {"codedDiagnosis": [{"text": "Screening incomplete, baby died"}]}),
+        ("Immunization", {"notGiven": True, "explanation": {"reasonNotGiven": [{"text": "Patient deceased"}]}}),
+    ],
+)
+def test_every_condition_has_a_way_of_its_own_to_say_that_the_baby_died(kind: str, node: dict[str, Any]) -> None:
+    assert screening_says_died({kind: [node]})
+
+
+@pytest.mark.parametrize("words", ["Declined", "Moved out of area", "Family history: dead languages", "screening died down"])
+def test_other_reasons_why_nothing_was_done_tell_of_no_death(words: str) -> None:
+    assert not screening_says_died({"Procedure": [{"outcome": {"text": words}, "notDoneReason": {"text": words}}]})
+
+
+@pytest.mark.samples
+def test_the_published_example_in_which_one_of_nine_tests_says_that_the_baby_died_stops_contact(samples: Path) -> None:
+    folder = samples / "nhsconnect__STU3-FHIR-Assets/Examples"
+    body = (folder / "DCH-BloodSpotTestOutcome-Bundle-Example-1.xml").read_bytes()
+    (arrival,) = message_drop._opened(MANIFEST, message_drop._events(MANIFEST), message_drop.read_stu3(body)).arrivals
+    assert [loss.kind for loss in arrival.losses] == ["death"]
 
 
 @pytest.mark.parametrize(
