@@ -57,6 +57,11 @@ class ActiveSource:
     adapter: Adapter
 
     @property
+    def lists_all(self) -> bool:
+        """Each delivery is the whole list, taken row by row: what cannot be read of the newest may be of anybody."""
+        return self.manifest.options.get("lists_all") is True
+
+    @property
     def intake(self) -> Intake | None:
         """The adapter's intake when it is fed by deliveries."""
         adapter: object = self.adapter

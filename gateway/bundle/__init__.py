@@ -12,8 +12,8 @@ import msgspec
 
 from gateway import systems
 from gateway.bundle.cursor import pack_audit_cursor, pack_cursor, unpack_cursor
-from gateway.bundle.parts import Answer, Look, encode, issue_of, receipt_header, receipt_identifier
-from gateway.bundle.states import UNREACHED, names_of, source_issue, sources_header, warning_issue, with_delivery
+from gateway.bundle.parts import Answer, Delivered, Look, encode, issue_of, receipt_header, receipt_identifier
+from gateway.bundle.states import UNREACHED, is_everybodys, names_of, source_issue, sources_header, warning_issue, with_delivery
 from gateway.bundle.task import parcel
 from gateway.errors import GatewayError, Incomplete, NotFound
 from gateway.model import (
@@ -33,6 +33,7 @@ from gateway.resource import name_of
 
 __all__ = [
     "Answer",
+    "Delivered",
     "Look",
     "answer",
     "denied",
@@ -57,7 +58,6 @@ ACCESS_UNSAID = (
     "is told to who says it, in the header Gateway-Access-Event."
 )
 NOT_USED = "{} of the parameters sent mean nothing here and were not used. The self link shows what was asked."
-_AS_FOR_NOBODY = (SourceState.NOTHING, SourceState.STALE)
 
 
 def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
@@ -71,7 +71,7 @@ def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
         return _resource(recorded, reports, look)
     names = names_of(look, protected=_is_hidden(disclosure))
     if not disclosure.resources and not disclosure.withheld_known:
-        if all(report.state in _AS_FOR_NOBODY for report in reports):
+        if all(is_everybodys(report, look) for report in reports):
             names = names_of(look, protected=False)  # these are the states of everybody, so their names tell of nobody
         return _bundle(disclosure.permit.value, recorded.receipt, [], reports, names, look, person=None)
     entries: list[Any] = [msgspec.Raw(one) for one in _entries(disclosure.resources, look)]
@@ -106,12 +106,18 @@ def view(recorded: Recorded[Disclosure], resources: Sequence[Mapping[str, Any]],
 
 
 def denied(recorded: Recorded[Deny], look: Look) -> Answer:
-    """A denial that follows from the person -> the empty answer, the same bytes as for nobody. Raises `NotFound` for a read."""
+    """A denial that follows from the person -> the empty answer, the same bytes as for nobody.
+
+    Raises `NotFound` for a read, and `Incomplete` where it is raised for everybody.
+    """
     deny = recorded.value
     request = deny.facts.request
-    if request.query.interaction == "read":
-        raise NotFound(reason=deny.reason)
     reports = tuple(with_delivery(SourceReport(name, SourceState.NOTHING), look) for name in sorted(deny.sources))
+    is_read, unreached = request.query.interaction == "read", any(report.state in UNREACHED for report in reports)
+    if unreached and (is_read or request.query.strict):
+        raise Incomplete(reason="a-source-is-missing-for-everybody")
+    if is_read:
+        raise NotFound(reason=deny.reason)
     names = names_of(look, protected=False)
     return _bundle(deny, recorded.receipt, [], reports, names, look, person=None)
 

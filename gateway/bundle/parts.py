@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,14 @@ from gateway.model import Receipt
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
+class Delivered(NamedTuple):
+    """What a pushing source last delivered: the same for everyone."""
+
+    at: datetime | None
+    stale: bool
+    unread: bool = False  # rows of its newest list could not be taken: of whom they are nobody can say
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """How sources are named, where links point, how cursors are sealed, what each pushing source last delivered."""
@@ -20,7 +28,7 @@ class Look:
     base_url: str
     titles: Mapping[str, tuple[str, str]]  # source -> (kind, title)
     seal: Callable[[bytes], str]
-    deliveries: Mapping[str, tuple[datetime | None, bool]]  # pushing source -> (delivered at, stale): the same for everyone
+    deliveries: Mapping[str, Delivered]  # by pushing source
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ KIND_TITLES = {
     "cp-is": "CP-IS",
 }
 UNREACHED = (SourceState.FAILED, SourceState.TIMED_OUT)
+_AS_FOR_NOBODY = (SourceState.NOTHING, SourceState.STALE)
 _ISSUE = {
     SourceState.ANSWERED: ("information", "informational"),
     SourceState.NOTHING: ("information", "informational"),
@@ -33,6 +34,7 @@ _SAYS = {
     SourceState.STALE: "the copy held is out of date. Nothing in it may be taken as current.",
 }
 NONE_RECORDED = "none-recorded"
+UNREAD_ROWS = "unread-rows"
 _WARNING_SAYS = {
     "confidential-items": "Items were left out at the source for confidentiality or at the person's wish.",
     "data-in-transit": "The record is still being transferred between practices: earlier items may be missing.",
@@ -41,6 +43,10 @@ _WARNING_SAYS = {
     "disabled": "The source has switched this area off.",
     LOCKED_AT_SOURCE: "The source holds something of this person under a lock of its own and keeps it back. Ring its duty team.",
     "records-refused": "Something it holds could not be read and is missing from this answer.",
+    UNREAD_ROWS: (
+        "Rows of what it delivered last could not be read, and of whom they are nobody can say. "
+        "That nothing is shown here does not mean that there is nothing. Ring its duty team."
+    ),
     NONE_RECORDED: "Nothing is recorded, neither an item nor that there is none: not the same as none known.",
 }
 
@@ -58,15 +64,27 @@ def names_of(look: Look, *, protected: bool) -> Callable[[str], tuple[str, str]]
 def with_delivery(report: SourceReport, look: Look) -> SourceReport:
     """The age of a pushing source's copy is the source's, not the person's: it shows alike for everybody.
 
-    A source that is asked live has no such age: with nothing to show it says as little of when as for nobody.
+    A source that is asked live has no such age: with nothing to show it says as little of when as for nobody. One of whose
+    newest list rows could not be read has failed for all of whom it shows nothing: whose they are nobody can say.
     """
+    last = look.deliveries.get(report.source)
+    if last is not None and last.unread:
+        report = replace(report, warnings=(*report.warnings, ("", UNREAD_ROWS)))
+        if report.state is SourceState.NOTHING and not last.stale:
+            return replace(report, state=SourceState.FAILED, as_of=None)
     if report.state in UNREACHED:
         return report
-    if report.source not in look.deliveries:
+    if last is None:
         return replace(report, as_of=None) if report.state is SourceState.NOTHING else report
-    delivered, stale = look.deliveries[report.source]
-    state = SourceState.STALE if stale else report.state
-    return SourceReport(report.source, state, delivered, report.reason, report.warnings, report.took_ms)
+    state = SourceState.STALE if last.stale else report.state
+    return replace(report, state=state, as_of=last.at)
+
+
+def is_everybodys(report: SourceReport, look: Look) -> bool:
+    """Whether this is how the source stands for a person of whom it holds nothing, and for nobody: it tells of no one."""
+    last = look.deliveries.get(report.source)
+    unread = last is not None and last.unread
+    return report.state in _AS_FOR_NOBODY or (unread and report.state is SourceState.FAILED)
 
 
 def source_issue(report: SourceReport, names: Callable[[str], tuple[str, str]]) -> dict[str, Any]:

@@ -68,7 +68,8 @@ def _can_say(parts: Parts, shown: Disclosure, type_: str, category: Category) ->
     if category not in shown.permit.value.allowed:
         return False
     knowing = [report for report in shown.reports if (type_, category) in parts.terms[report.source].types]
-    fresh = not any(parts.standing.deliveries.get(report.source, (None, False))[1] for report in knowing)
+    delivered = (parts.standing.deliveries.get(report.source) for report in knowing)
+    fresh = not any(one is not None and (one.stale or one.unread) for one in delivered)
     fit = all(report.state in (SourceState.ANSWERED, SourceState.NOTHING) for report in knowing)
     return fresh and fit and any(report.state is SourceState.ANSWERED for report in knowing)
 

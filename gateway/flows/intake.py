@@ -11,7 +11,7 @@ from gateway.flows.parts import Parts
 from gateway.flows.shelving import shelved
 from gateway.model import PatientIdentity
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, NewWork, ShelfRow, Suppression
+from gateway.ports import Entry, Listed, NewWork, ShelfRow, Suppression
 from gateway.registry import ActiveSource
 
 TRACES = "our-intake"  # its own share of the trace rate
@@ -56,12 +56,14 @@ async def intake_each(parts: Parts, source: ActiveSource, taken: Sequence[Taken]
     losses: list[Suppression] = []
     locks: dict[NhsNumber, frozenset[str]] = {}
     unlinked: list[Arrival] = []
+    listed: list[Listed | None] = []
     for delivery, arrivals in taken:
         if delivery.fault is not None:
             reason = delivery.fault
             put.append(([], _entry(parts, source, "failure", {"reason": reason, "delivery": delivery.name})))
             owed.append(_set_aside(parts, source, reason, delivery))
             ends.append("")
+            listed.append(_listed(source, (), 1))
             continue
         sorted_ = await _sort(parts, source, delivery, arrivals)
         losses += sorted_.losses
@@ -71,6 +73,7 @@ async def intake_each(parts: Parts, source: ActiveSource, taken: Sequence[Taken]
         put.append((sorted_.rows, _entry(parts, source, "success", _told(delivery, sorted_))))
         aside = bool(sorted_.doubts) and not sorted_.rows and (not sorted_.expired or bool(delivery.doubts))
         ends.append(min(sorted_.doubts) if aside else None)
+        listed.append(_listed(source, arrivals, sum(sorted_.doubts.values())))
         owed += [_set_aside(parts, source, doubt, delivery) for doubt in sorted(sorted_.doubts)]
         owed += [_taken_back(parts, source, loss) for loss in sorted_.losses if loss.taken_back]
     # Locks and losses first: no instant in which a fresh copy can be read and what forbids its use is not yet known.
@@ -78,7 +81,7 @@ async def intake_each(parts: Parts, source: ActiveSource, taken: Sequence[Taken]
         await parts.protections.assert_locks(source.settings.name, locks, parts.now(), snapshot=False)
     if losses:
         await parts.suppressions.put(losses)
-    await parts.shelf.put_each(put, owed, if_contested=[_contested(parts, source)])
+    await parts.shelf.put_each(put, owed, if_contested=[_contested(parts, source)], listed=listed)
     await _linked_meanwhile(parts, source, unlinked)
     # Each waits for the disk on its own, so together they wait about as long as one does.
     moves = (asyncio.to_thread(_ended, delivery, reason) for (delivery, _), reason in zip(taken, ends, strict=True))
@@ -227,6 +230,13 @@ def _number(parts: Parts, text: str | None) -> NhsNumber | None:
         return nhs_number.parse(text or "", allow_test=parts.allow_test_numbers)
     except nhs_number.NotAnNhsNumber:
         return None
+
+
+def _listed(source: ActiveSource, arrivals: Sequence[Arrival], unread: int) -> Listed | None:
+    """What a delivery is to a source that sends its whole list each time; `unread`: rows that could not be taken."""
+    if not source.lists_all:
+        return None
+    return Listed(source.settings.name, max((arrival.as_of for arrival in arrivals), default=None), unread)
 
 
 def _set_aside(parts: Parts, source: ActiveSource, reason: str, delivery: Delivery) -> NewWork:

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from gateway.bundle import Delivered
 from gateway.flows.parts import Parts
 from gateway.ports import PolicyActivation, ShelfStore
 from gateway.registry import Registry
@@ -34,7 +35,7 @@ class Standing:
     active: str | None = None
     checked_at: datetime | None = None
     purged_at: datetime | None = None
-    deliveries: Mapping[str, tuple[datetime | None, bool]] = field(default_factory=dict)
+    deliveries: Mapping[str, Delivered] = field(default_factory=dict)
 
     def holds(self, now: datetime) -> bool:
         """True: the policy this worker holds is the active one, as read a moment ago."""
@@ -52,7 +53,8 @@ class Standing:
             if source.intake is not None:
                 delivered, hours = await self.shelf.delivered_at(name), source.settings.max_age_h
                 stale = hours is not None and (delivered is None or now - delivered > timedelta(hours=hours))
-                found[name] = (delivered, stale)
+                unread = source.lists_all and await self.shelf.unread(name) > 0
+                found[name] = Delivered(delivered, stale, unread)
         self.deliveries = found
         self.checked_at = now
 

@@ -11,7 +11,7 @@ from gateway.ports.log import Entry, Log, LogQuestion, StoredEvent
 from gateway.ports.matching import Chunk, Crosswalk, CrosswalkKind, CrosswalkRow, LocalRecord, LocalRecords, MatchOutcome, Settled
 from gateway.ports.outside import Candidate, Demographics, DemographicsSearch, Provider, Search, Traced, TraceFailure, Wanted
 from gateway.ports.persons import PersonRow, Persons
-from gateway.ports.shelf import ShelfRow, ShelfStore, ShelfStored
+from gateway.ports.shelf import Listed, ShelfRow, ShelfStore, ShelfStored
 from gateway.ports.work import WORK_KINDS, Job, Leased, NewWork, Owed, OwedParcel, Queue, WorkItem, WorkList, WorkSubject
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Job",
     "Leased",
     "Limits",
+    "Listed",
     "LocalRecord",
     "LocalRecords",
     "Log",

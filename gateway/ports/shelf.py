@@ -37,6 +37,15 @@ class ShelfStored:
     contested: bool = False  # held of somebody else, too: it is shown to nobody
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One delivery of a source that sends its whole list each time, and how much of it could not be taken."""
+
+    source: str
+    as_of: datetime | None  # None: nothing of it could be read
+    unread: int  # rows; 0: it was taken whole
+
+
 class ShelfStore(Protocol):
     """The shelves of all pushing sources."""
 
@@ -50,11 +59,14 @@ class ShelfStore(Protocol):
         owed: Sequence[Owed] = (),
         *,
         if_contested: Sequence[Owed] = (),
+        listed: Sequence[Listed | None] = (),
     ) -> Sequence[int]:
         """Several deliveries, each with its event, and what they owe, in one transaction: how many rows of each were newer.
 
         An entry's detail says `contested` where a row's business id is held for somebody else, too: until its sender has
         deleted one, neither is shown, and `if_contested` is owed. `moved` says how many copies held of others a newer one ended.
+
+        `listed`, where given, has one for each delivery: in the same transaction its source is marked as not whole, or no longer.
         """
         ...
 
@@ -73,5 +85,9 @@ class ShelfStore(Protocol):
         ...
 
     async def delivered_at(self, source: str) -> datetime | None: ...
+
+    async def unread(self, source: str) -> int:
+        """How many rows of its newest list could not be taken; 0: it is whole, or a person settled what was set aside of it."""
+        ...
 
     async def purge(self, at: datetime) -> int: ...

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import BigInteger, String, bindparam, case, delete, literal_column, not_, select
 
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, Job, NewWork, Owed, ShelfRow, ShelfStored
+from gateway.ports import Entry, Job, Listed, NewWork, Owed, ShelfRow, ShelfStored
 from gateway.store.database import Call, Database, Statement, Work, insert, micros, moment
 from gateway.store.keys import Keys
 from gateway.store.log import Writer
@@ -18,6 +18,7 @@ from gateway.store.queue import job_rows
 from gateway.store.sealing import opened
 from gateway.store.subjects import family
 from gateway.store.tables import SHELF, SHELF_DELIVERY
+from gateway.store.unread_lists import MARKED, noted
 from gateway.store.work_rows import INSERT_WORK, work_rows
 
 _SOURCE = bindparam("source", type_=String)
@@ -118,11 +119,12 @@ class StoredShelf:
         owed: Sequence[Owed] = (),
         *,
         if_contested: Sequence[Owed] = (),
+        listed: Sequence[Listed | None] = (),
     ) -> Sequence[int]:
         """How many rows of each delivery were newer than what was held; one transaction, one event each."""
         sealed = [([(self._row(row), row.moves) for row in rows], entry) for rows, entry in deliveries]
         async with self._writer.alone:
-            return await self._database.write(self._put_each(sealed, owed, if_contested))
+            return await self._database.write(self._put_each(sealed, owed, if_contested, listed or [None] * len(sealed)))
 
     async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
         """How many rows the shelf now holds of it; an older snapshot than the one held changes nothing."""
@@ -163,6 +165,11 @@ class StoredShelf:
         rows = await self._database.read(_DELIVERED, {"source": source})
         return moment(rows[0][0]) if rows else None
 
+    async def unread(self, source: str) -> int:
+        """How many rows of its newest list could not be taken; 0: it is whole."""
+        rows = await self._database.read(MARKED, {"source": source})
+        return int(rows[0][0]) if rows else 0
+
     async def purge(self, at: datetime) -> int:
         """Remove what is past its date, with an event that says how many, when there were any."""
         entry = Entry(kind="administration", at=at, outcome="success", person=None)
@@ -180,11 +187,17 @@ class StoredShelf:
         return changed
 
     def _put_each(
-        self, deliveries: Sequence[tuple[Sequence[_Sealed], Entry]], owed: Sequence[Owed], if_contested: Sequence[Owed]
+        self,
+        deliveries: Sequence[tuple[Sequence[_Sealed], Entry]],
+        owed: Sequence[Owed],
+        if_contested: Sequence[Owed],
+        listed: Sequence[Listed | None],
     ) -> Work[list[int]]:
         changes, events, contests = [], [], 0
-        for rows, entry in deliveries:
+        for (rows, entry), one in zip(deliveries, listed, strict=True):
             changed, contested, moved = yield from self._put(rows)
+            if one is not None:
+                yield from self._noted(one, [row for row, _ in rows])
             changes.append(changed)
             contests += contested
             found = {name: count for name, count in (("contested", contested), ("moved", moved)) if count}
@@ -212,6 +225,13 @@ class StoredShelf:
             if newer:
                 contested += len((yield Call(_CONTESTED, row)))
         return changed, contested, moved
+
+    def _noted(self, one: Listed, rows: Sequence[dict[str, Any]]) -> Work[None]:
+        yield from self._newest_delivery(rows)
+        held_at, now = (yield Call(_DELIVERED, {"source": one.source})), micros(self._clock())
+        held = {bytes(key) for _, _, key in (yield Call(_HELD, {"source": one.source, "at": now}))}
+        listed = {row["business_key"] for row in rows}
+        yield from noted(one, listed=listed, held=held, held_at=held_at[0][0] if held_at else None, at=now)
 
     def _newest_delivery(self, rows: Iterable[dict[str, Any]]) -> Work[None]:
         newest: dict[str, int] = {}

@@ -11,6 +11,7 @@ from gateway.store.database import Call, Database, Row, Statement, Work, is_stor
 from gateway.store.keys import Keys
 from gateway.store.log import Writer
 from gateway.store.tables import WORK_ITEM
+from gateway.store.unread_lists import SET_ASIDE, settled
 from gateway.store.work_rows import open_about, opening, work_rows
 
 _ITEM = bindparam("item", type_=String)
@@ -129,8 +130,10 @@ class StoredWorkList:
         rows = yield Call(_ABOUT, {"item": item, "by": by})
         if not rows:
             return False
-        yield from self._recorded(item, rows[0], "work-closed", by, at, {"outcome": outcome})
         yield Call(_CLOSE, {"item": item, "by": by, "at": micros(at), "outcome": outcome, "nothing": None})
+        kind, source, _ = rows[0]
+        more = {"source_is": "whole, by this decision"} if kind == SET_ASIDE and (yield from settled(source)) else {}
+        yield from self._recorded(item, rows[0], "work-closed", by, at, {"outcome": outcome, **more})
         return True
 
     def _settle(self, keys: Sequence[str], by: str, outcome: str, at: datetime) -> Work[Counter[str]]:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ import httpx
 import pytest
 from whole_place import World, eventually, resources, shape, states
 
+from sandbox import authority_plans
 from sandbox.authority_plans import COLUMNS, DUTY, OFFICE, REASON, _row
 from sandbox.demo import GP, VISITOR, WORKER, Asker
 from sandbox.families import BY_KEY, UNKNOWN
@@ -62,11 +63,15 @@ def listed(world: World, key: str, **changed: str) -> Iterator[None]:
 
 def deliver(world: World, at: datetime, record: str, key: str, **changed: str) -> None:
     """A list with this one plan, and a wait until it is taken."""
-    folder = world.place.folder / "drops" / "cp-is"
     row = dict(zip(COLUMNS, _row(at, record, "CPP", key, start=20), strict=True)) | changed
+    put_list(world, at, [[row[column] for column in COLUMNS]])
+
+
+def put_list(world: World, at: datetime, rows: Sequence[Sequence[str]]) -> None:
+    folder = world.place.folder / "drops" / "cp-is"
     out = io.StringIO(newline="")
-    csv.writer(out).writerows([COLUMNS, [row[column] for column in COLUMNS]])
-    put(folder / f"more-{key}-{at:%H%M%S%f}.csv", out.getvalue().encode("utf-8"))
+    csv.writer(out).writerows([COLUMNS, *rows])
+    put(folder / f"more-{at:%H%M%S%f}.csv", out.getvalue().encode("utf-8"))
     waits = (folder, folder / "taken")
     eventually(lambda: not [one for place in waits for one in place.glob("[!.]*.*") if one.is_file()], seconds=20)
 
@@ -152,6 +157,38 @@ def test_a_plan_that_nobody_can_read_is_never_none_and_is_somebodys_task(world: 
         assert "SEXUAL" not in answer.text
         assert "unread-record" in world.command("identity", "worklist").stdout
     assert "SEXUAL" not in world.log_text()
+
+
+def test_a_row_nobody_can_read_may_be_of_anybody_so_of_nobody_there_is_nothing_to_show(world: World, clinician: Asker) -> None:
+    numbers = BY_KEY["hugo"].nhs_number, UNKNOWN[0]
+
+    def state() -> dict[str, str]:
+        return states(world.search(clinician, "Flag", numbers[0], **UNSCHEDULED))
+
+    def send(at: datetime, *more: Sequence[str]) -> None:
+        put_list(world, at, [*authority_plans.plans(at), *more])
+
+    now = datetime.now(UTC)
+    new = list(_row(now, "CP-E2E-new", "CPP", "hugo", start=1))
+    new[COLUMNS.index("NHSNumber")] = ""  # a plan of today, of a child whom the row does not name
+    send(now, new)
+    eventually(lambda: state() == {"cp-is": "failed"}, seconds=10)
+    hugo, nobody = (world.search(clinician, "Flag", number, **UNSCHEDULED) for number in numbers)
+    assert shape(hugo) == shape(nobody)
+    assert "does not mean that there is nothing" in hugo.text
+    amara = world.search(clinician, "Flag", BY_KEY["amara"].nhs_number, **UNSCHEDULED)
+    assert (states(amara), len(resources(amara, "Flag"))) == ({"cp-is": "answered"}, 1)
+    assert "could not be read, and of whom they are nobody can say" in amara.text
+    strict = [world.search(clinician, "Flag", number, prefer="handling=strict", **UNSCHEDULED) for number in numbers]
+    assert [answer.status_code for answer in strict] == [504, 504]
+    send(now + timedelta(seconds=1))  # the whole list of another night
+    eventually(lambda: state() == {"cp-is": "nothing-to-show"}, seconds=10)
+
+    send(now + timedelta(seconds=2), new)
+    eventually(lambda: state() == {"cp-is": "failed"}, seconds=10)
+    for line in world.command("identity", "worklist", "--kind", "set-aside", "--source", "cp-is").stdout.splitlines():
+        world.command("identity", "resolve", line.split()[0], "--by", "Jo Steward", "--outcome", "source-corrected")
+    eventually(lambda: state() == {"cp-is": "nothing-to-show"}, seconds=10)
 
 
 def test_a_plan_whose_number_the_authority_corrects_is_the_other_childs_and_is_never_lost(world: World, clinician: Asker) -> None:

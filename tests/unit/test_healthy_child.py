@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.bundle import Delivered
 from gateway.flows.healthy_child import CANNOT_SAY, _view
 from gateway.flows.programme import VISIT_TYPES, load_programme
 from gateway.mapping import shape_faults
@@ -35,7 +36,7 @@ def view(
     parts: Any = SimpleNamespace(
         programme=load_programme(files("mappings")),
         terms={"child-health": gives, "gp": gives, "centre": centre},
-        standing=SimpleNamespace(deliveries={"child-health": (None, stale), "centre": (None, True)}),
+        standing=SimpleNamespace(deliveries={"child-health": Delivered(None, stale), "centre": Delivered(None, True)}),
     )
     shown = SimpleNamespace(
         resources=[SimpleNamespace(body=body, category=category) for body in bodies],

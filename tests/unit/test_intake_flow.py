@@ -14,7 +14,7 @@ from gateway.flows.intake import OLDER, SHRINKS, intake, intake_each
 from gateway.flows.shelving import SourceShelf, shelved
 from gateway.model import NotUsable
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Entry, NewWork, ShelfRow, ShelfStored, Suppression
+from gateway.ports import Entry, Listed, NewWork, ShelfRow, ShelfStored, Suppression
 from tests import fakes
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +35,7 @@ class Shelf:
     unlisted_: int = 0
     held_at: datetime | None = None
     locks: Any = None
+    listed: list[Listed | None] = field(default_factory=list)
 
     async def delivered_at(self, source: str) -> datetime | None:
         return self.held_at
@@ -48,8 +49,10 @@ class Shelf:
         owed: Sequence[NewWork],
         *,
         if_contested: Sequence[NewWork] = (),
+        listed: Sequence[Listed | None] = (),
     ) -> list[int]:
         self.order.append("shelf")
+        self.listed += listed
         for rows, entry in deliveries:
             self.rows += rows
             self.entries.append(entry)
@@ -364,6 +367,28 @@ async def test_how_soon_somebody_looks_at_what_was_set_aside_is_for_the_manifest
         shelf = Shelf()
         await intake(parts(shelf), source, Delivery(doubts={"a cell that is a formula": 1}), [arrival()])
         assert [item.due - fakes.NOW for item in shelf.owed] == [timedelta(hours=hours)]
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "delivery", "as_of", "unread"),
+    [
+        ((arrival(),), Delivery(), fakes.NOW, 0),
+        ((arrival(),), Delivery(doubts={"no number": 2}), fakes.NOW, 2),
+        ((arrival(), arrival(Claim(nhs_number=OTHER))), Delivery(), fakes.NOW, 1),  # read, and of nobody the tracer knows
+        ((), Delivery(doubts={"no number": 3}), None, 3),
+        ((), Delivery(fault="not CSV"), None, 1),
+    ],
+    ids=["whole", "rows its reader refused", "a row of nobody", "no row is read", "no list"],
+)
+async def test_of_a_source_that_lists_everything_each_time_it_is_told_how_much_could_not_be_taken(
+    arrivals: tuple[Arrival, ...], delivery: Delivery, as_of: datetime | None, unread: int
+):
+    active = fakes.active("child", fakes.FakeSource(), custodian=SENDER)
+    lists = replace(active, manifest=replace(active.manifest, options={"lists_all": True}))
+    for source, told in ((active, [None]), (lists, [Listed("child", as_of, unread)])):
+        shelf = Shelf()
+        await intake(parts(shelf), source, replace(delivery), arrivals)
+        assert shelf.listed == told
 
 
 async def test_one_record_of_two_people_is_its_owners_task_within_hours_and_tells_of_nobody():

@@ -2,13 +2,13 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 from store_world import CHILD, NOW, OTHER, entry
 
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Client, CrosswalkRow, LogQuestion, NewWork, ShelfRow, ShelfStored, Traced
+from gateway.ports import Client, CrosswalkRow, Listed, LogQuestion, NewWork, ShelfRow, ShelfStored, Traced
 from gateway.store import Keys, Store, open_store
 
 pytestmark = pytest.mark.anyio
@@ -204,6 +204,47 @@ async def test_several_deliveries_are_one_transaction_and_an_event_each(store: S
     events = await store.log.ask(LogQuestion(kind="intake"))
     assert [(event.body["detail"]["delivery"], event.body["detail"]["rows_changed"]) for event in events] == [("b", 0), ("a", 1)]
     assert [item.kind for item in await store.work.list()] == ["quarantine"]
+    assert await store.verify() == []
+
+
+def rows_of(*ids: str, at: datetime) -> list[ShelfRow]:
+    return [replace(ROW, business_id=one, as_of=at, keep_until=NOW + timedelta(days=40_000)) for one in ids]
+
+
+async def delivered(store: Store, at: datetime | None, *ids: str, unread: int = 0) -> int:
+    """A list made at that time, with these records and so many rows that nobody could read -> how the source stands then."""
+    aside = NewWork("set-aside", "no number", "child-health", "o", NOW, "aside:child-health")
+    rows, owed = rows_of(*ids, at=at or NOW), [aside] if unread else []
+    listed = [Listed("child-health", at, unread)]
+    await store.shelf.put_each([(rows if at else [], entry(kind="intake"))], owed, listed=listed)
+    return await store.shelf.unread("child-health")
+
+
+async def test_a_list_with_a_row_nobody_could_read_marks_its_source_until_a_newer_one_is_whole(store: Store) -> None:
+    assert await delivered(store, NOW, "a", "b") == 0
+    assert await delivered(store, NOW + timedelta(hours=1), "a", "b", unread=2) == 2
+    assert await delivered(store, NOW, "a", "b") == 2  # an older one settles nothing
+    assert await delivered(store, NOW + timedelta(hours=2), "c") == 2  # nor a part of a list
+    assert await delivered(store, NOW + timedelta(hours=3), "a", "b", unread=1) == 1
+    assert await delivered(store, NOW + timedelta(hours=3), "a", "b", "c") == 0  # the same, put right
+    assert await delivered(store, NOW + timedelta(hours=1), "a", unread=1) == 0  # an older list, late: this one is whole
+    assert await delivered(store, None, unread=1) == 1
+    assert await delivered(store, NOW + timedelta(hours=3), "a", "b", "c") == 1
+    assert await delivered(store, NOW + timedelta(hours=4), "a", "b", "c") == 0
+    assert await store.shelf.unread("authority") == 0
+
+
+async def test_a_mark_ends_when_a_person_has_settled_all_that_was_set_aside(store: Store) -> None:
+    other = NewWork("set-aside", "a birth date that cannot be read", "child-health", "o", NOW, "another")
+    await store.work.open([other, replace(other, source="authority", key="elsewhere")], NOW)
+    assert await delivered(store, NOW, "a", unread=1) == 1
+    left = []
+    for item in await store.work.list(source="child-health"):
+        assert await store.work.close(item.id, by="ig", outcome="source-corrected", at=NOW)
+        left.append(await store.shelf.unread("child-health"))
+    assert left == [1, 0]
+    said = [event.body["detail"].get("source_is", "") for event in await store.log.ask(LogQuestion(kind="administration"))]
+    assert [text for text in said if text] == ["whole, by this decision"]
     assert await store.verify() == []
 
 
