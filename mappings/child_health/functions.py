@@ -44,6 +44,13 @@ _PLAUSIBLE: Final[Mapping[str, tuple[Mapping[str, Decimal], int, int]]] = {
 _FLAGS: Final = "urn:shared-care-gateway:CodeSystem:plausibility"
 _BLOOD_SPOT: Final = re.compile(r"https://fhir\.nhs\.uk/STU3/(?:CodeSystem|ValueSet)/DCH-BloodSpotOutcome[A-Za-z0-9]*-1")
 _SNOMED: Final = "http://snomed.info/sct"
+# An outcome that is none: declined (2, 201 to 204) or not screened (9, 902 to 906). SNOMED CT has such a code for each condition and
+# examination; those were published in examples and lists, the others are known by what they are called.
+_NOT_SCREENED: Final = re.compile(r"0?[29](?:0[0-9])?")
+_NOT_SCREENED_SCT: Final = frozenset(
+    ("429726000", "946621000000102", "947611000000105", "947511000000106", "948801000000106", "949981000000104", "988181000000104")
+)
+_SAYS_NOT_SCREENED: Final = re.compile(r"\b(?:declined|not screened|screening incomplete|not done|not performed)\b", re.I)
 _IN_R4: Final = {"suspended": "on-hold", "aborted": "stopped"}
 _EVENT_STATUS: Final = frozenset(
     ("preparation", "in-progress", "suspended", "aborted", "completed", "entered-in-error", "unknown")
@@ -406,6 +413,38 @@ def outcome_in_snomed(value: CodeableConcept) -> CodeableConcept:
         return value
     added = [_as_snomed(coding) for coding in sent if isinstance(coding, dict) and _is_hidden_snomed(coding)]
     return CodeableConcept({**value, "coding": [*added, *sent]})
+
+
+def not_screened(value: CodeableConcept) -> Code | None:
+    """A screening whose outcome says that it was declined or never made -> "not-done", whatever its status says.
+
+    >>> not_screened(CodeableConcept({"coding": [{"system": "http://snomed.info/sct", "code": "988181000000104"}]}))
+    'not-done'
+    >>> not_screened(CodeableConcept({"text": "hip examination done, no abnormality"})) is None
+    True
+    """
+    return Code("not-done") if why_not_screened(value) else None
+
+
+def why_not_screened(value: CodeableConcept) -> CodeableConcept | None:
+    """The same -> that outcome, as the reason why it was not made; None: it was.
+
+    >>> why_not_screened(CodeableConcept({"text": "Screening declined"}))
+    {'text': 'Screening declined'}
+    """
+    said = value.get("coding") if isinstance(value, dict) else None
+    codings = [coding for coding in said if isinstance(coding, dict)] if isinstance(said, list) else []
+    words = [value.get("text") if isinstance(value, dict) else None, *(coding.get("display") for coding in codings)]
+    if any(_is_no_outcome(coding) for coding in codings):
+        return value
+    return value if any(isinstance(each, str) and _SAYS_NOT_SCREENED.search(each) for each in words) else None
+
+
+def _is_no_outcome(coding: Mapping[str, Any]) -> bool:
+    system, code = str(coding.get("system")).strip(), str(coding.get("code")).strip()
+    if _BLOOD_SPOT.fullmatch(system):
+        return code in _NOT_SCREENED_SCT or _NOT_SCREENED.fullmatch(code) is not None
+    return system == _SNOMED and code in _NOT_SCREENED_SCT
 
 
 def _as_snomed(coding: Mapping[str, Any]) -> dict[str, Any]:
