@@ -23,12 +23,14 @@ APART: Final = timedelta(weeks=3)  # no schedule gives two doses of one vaccine 
 GRACE: Final = timedelta(weeks=4)  # an appointment later than this is overdue
 VISIT_TYPES: Final = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ChildHealthEncounterType-1"
 _AGE: Final = re.compile(r"([0-9]{1,3})(d|wk|mo|y)")
-_NOT_ATTENDED: Final = frozenset(("cancelled",))  # what R4 makes of a visit nobody came to
+ATTENDANCE: Final = "urn:shared-care-gateway:attendance"  # extension of a visit: who did not come, in the data set's own code
+_NOT_ATTENDED: Final = frozenset(("3", "7"))  # did not attend; came late and was not seen. 2 and 4 were called off beforehand
+_GIVEN_ELSEWHERE: Final = ("https://fhir.nhs.uk/STU3/CodeSystem/DCH-ReasonNotGiven-1", "2")
 _SCORED: Final = frozenset(("final", "amended", "corrected"))
 _NO_WORD: Final = "http://terminology.hl7.org/CodeSystem/v3-NullFlavor"
 _EXTENSION: Final = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-VaccinationProcedure"
 
-State = Literal["done", "due", "overdue", "not-attended", "not-given", "not-yet-due", "cannot-say"]
+State = Literal["done", "due", "overdue", "not-attended", "cancelled", "not-given", "not-yet-due", "cannot-say"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Programme:
     version: str
     reviews: tuple[Review, ...]
     doses: tuple[Dose, ...]
+    known: frozenset[str]  # codes of vaccines: of these, and of those outside the schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +116,14 @@ def load_programme(folder: Traversable | Path) -> Programme:
             Dose(vaccines[row["vaccine"]], row["dose"], row["due"], row.get("from", date.min), row.get("to", date.max))
             for row in table["immunisation"]
         )
+        known = frozenset(table.get("other_vaccines", ())).union(*(one.procedures for one in vaccines.values()))
         for age in (each for row in reviews for each in (row.due, row.by, row.scored_from)):
             at_age(date(2024, 2, 29), age)
         for dose in doses:
             at_age(date(2024, 2, 29), dose.due)
     except (OSError, KeyError, TypeError, ValueError, tomllib.TOMLDecodeError):
         raise StartupRefused(f"mappings/{FILE} cannot be used: write it as docs/healthy-child-programme.md shows") from None
-    return Programme(table["version"], reviews, doses)
+    return Programme(table["version"], reviews, doses, known)
 
 
 def at_age(born: date, age: str) -> date:
@@ -141,47 +145,55 @@ def reviews_of(
     """Each mandated review of a child as of a day. `can_say` False: a source that would know is missing.
 
     A score that is made at one review alone says that it was made, whatever its visit says. A finished visit whose type is no
-    code at all could be any review that was due by then: nothing is called missing for it.
+    code at all could be any review that was due by then: nothing is called missing for it. Nor is a visit done that has not
+    been yet. Of a visit that was called off, only a record that says so says that nobody came.
     """
     items = []
-    unnamed = [visit for visit in visits if visit.get("status") == "finished" and not list(_codings(visit.get("type", ())))]
+    finished = [visit for visit in visits if visit.get("status") == "finished"]
+    had = [visit for visit in finished if (began := _began(visit)) is None or began <= on]
+    unnamed = [visit for visit in finished if visit not in had or not list(_codings(visit.get("type", ())))]
     for review in programme.reviews:
         due, by = at_age(born, review.due), at_age(born, review.by)
         held = [visit for visit in visits if _types(visit) & review.types]
-        done = [visit for visit in held if visit.get("status") == "finished"]
+        done = [visit for visit in held if visit in had]
         done += _scored(review, at_age(born, review.scored_from), scores)
-        missed = [visit for visit in held if visit.get("status") in _NOT_ATTENDED]
+        missed = [visit for visit in held if visit.get("status") == "cancelled"]
+        absent = [visit for visit in missed if _nobody_came(visit)]
         state: State
         if done:
             state = "done"
         elif review.of_mother:
             state = "cannot-say"
         elif missed:
-            state = "not-attended"
+            state = "not-attended" if absent else "cancelled"
         else:
             state = _awaited(on, due, by, can_say=can_say and not _some_since(due, unnamed, _began))
-        items.append(Item(review.id, review.title, 0, state, due, by, _names(done or missed)))
+        items.append(Item(review.id, review.title, 0, state, due, by, _names(done or absent or missed)))
     return items
 
 
 def doses_of(programme: Programme, born: date, on: date, given: Sequence[Resource], *, can_say: bool) -> list[Item]:
     """Each dose of the schedule that holds for a child, as of a day.
 
-    A vaccine told in words alone could be any that was due by then: nothing is called missing for it.
+    A vaccine told in words alone, or under a code that is in no list here, could be any that was due by then: nothing is called
+    missing for it. One not given because somebody else gave it leaves open which day that was.
     """
     items = []
-    unnamed = [each for each in given if each.get("status") == "completed" and not _vaccine_codes(each)]
+    unnamed = [each for each in given if each.get("status") == "completed" and _could_be_any(each, programme.known)]
     for dose in programme.doses:
         due = at_age(born, dose.due)
         if not dose.starts <= due < dose.ends:
             continue
         by = due + GRACE
         held = [each for each in given if _is_of(each, dose.vaccine)]
-        refused = [each for each in held if each.get("status") == "not-done" and _number(each) in (None, dose.number)]
-        said, evidence = _said_of(dose.number, [each for each in held if each.get("status") == "completed"])
+        refused = [each for each in held if each.get("status") == "not-done" and _is_of_dose(each, dose.number, due)]
+        elsewhere = [each for each in refused if _GIVEN_ELSEWHERE in _codings([each.get("statusReason", {})])]
+        said, evidence = _said_of(dose.number, [each for each in held if each.get("status") == "completed"], born, on)
         state: State
         if said == "done":
             state = "done"
+        elif elsewhere:
+            state, evidence = "cannot-say", elsewhere
         elif refused and on >= due:
             state, evidence = "not-given", refused
         else:
@@ -190,15 +202,18 @@ def doses_of(programme: Programme, born: date, on: date, given: Sequence[Resourc
     return sorted(items, key=lambda item: (item.due, item.id, item.dose))
 
 
-def _said_of(number: int, done: Sequence[Resource]) -> tuple[Literal["done", "doubtful"] | None, Sequence[Resource]]:
+def _said_of(
+    number: int, done: Sequence[Resource], born: date, on: date
+) -> tuple[Literal["done", "doubtful"] | None, Sequence[Resource]]:
     """What records of one vaccine say of one dose of it, and which of them.
 
     One giving is often told twice, by a practice and by child health, and not always with the same day: days less than three
     weeks apart are one dose. A number that a record states outweighs its place in the row; where the two disagree, and where a
-    record has no day, it is doubtful whether this dose was given.
+    record has no day, or one before the birth or still to come, it is doubtful whether this dose was given.
     """
     givings: list[list[Resource]] = []
-    for each in sorted((each for each in done if _day(each)), key=lambda each: (_day(each), each["id"])):
+    dated = [each for each in done if (given := _day(each)) is not None and born <= given <= on]
+    for each in sorted(dated, key=lambda each: (_day(each), each["id"])):
         first = _day(givings[-1][0]) if givings else None
         day = _day(each)
         if first is not None and day is not None and day - first < APART:
@@ -211,7 +226,7 @@ def _said_of(number: int, done: Sequence[Resource]) -> tuple[Literal["done", "do
     if len(givings) >= number:
         counted = givings[number - 1]
         return ("done", counted) if {_number(each) for each in counted} == {None} else ("doubtful", [])
-    return ("doubtful", []) if len(done) > sum(map(len, givings)) else (None, [])
+    return ("doubtful", []) if len(done) > len(dated) else (None, [])
 
 
 def _scored(review: Review, since: date, scores: Sequence[Resource]) -> list[Resource]:
@@ -240,6 +255,22 @@ def _awaited(on: date, due: date, by: date, *, can_say: bool) -> State:
     return "due" if on <= by else "overdue"
 
 
+def _nobody_came(visit: Resource) -> bool:
+    said = [each.get("valueCodeableConcept", {}) for each in visit.get("extension", ()) if each.get("url") == ATTENDANCE]
+    return any(code in _NOT_ATTENDED for _, code in _codings(said))
+
+
+def _is_of_dose(refused: Resource, number: int, due: date) -> bool:
+    """Whether a vaccine not given is this dose: by its number, else whether the dose was due by the day it was not given."""
+    said, day = _number(refused), _day(refused)
+    return said == number if said is not None else day is None or due - GRACE <= day
+
+
+def _could_be_any(given: Resource, known: frozenset[str]) -> bool:
+    """Whether nothing tells which vaccine it was: no code that is in a list here, and nothing that it is against."""
+    return not _vaccine_codes(given) & known and not _diseases(given)
+
+
 def _types(visit: Resource) -> frozenset[str]:
     return frozenset(code for system, code in _codings(visit.get("type", ())) if system == VISIT_TYPES)
 
@@ -253,10 +284,13 @@ def _is_of(given: Resource, vaccine: Vaccine) -> bool:
 def _vaccine_codes(given: Resource) -> frozenset[str]:
     """Every code that says what a vaccine was: of the procedure, of the product, and of what it is against."""
     said = [each.get("valueCodeableConcept", {}) for each in given.get("extension", ()) if each.get("url") == _EXTENSION]
-    protocols: Sequence[Mapping[str, Any]] = given.get("protocolApplied", ())
-    against = [disease for one in protocols for disease in one.get("targetDisease", ())]
-    coded = _codings([*said, given.get("vaccineCode", {}), *against])
+    coded = _codings([*said, given.get("vaccineCode", {}), *_diseases(given)])
     return frozenset(code for system, code in coded if system != _NO_WORD)
+
+
+def _diseases(given: Resource) -> list[Mapping[str, Any]]:
+    protocols: Sequence[Mapping[str, Any]] = given.get("protocolApplied", ())
+    return [disease for one in protocols for disease in one.get("targetDisease", ())]
 
 
 def _number(given: Resource) -> int | None:

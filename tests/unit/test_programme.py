@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import StartupRefused
-from gateway.flows.programme import VISIT_TYPES, Item, at_age, doses_of, load_programme, reviews_of
+from gateway.flows.programme import ATTENDANCE, VISIT_TYPES, Item, at_age, doses_of, load_programme, reviews_of
 
 PROGRAMME = load_programme(files("mappings"))
 BORN = date(2025, 9, 1)
@@ -45,12 +45,34 @@ def test_a_review_is_due_in_its_days_and_overdue_after_them(days: int, state: st
 
 def test_a_review_that_was_made_is_done_however_late_and_one_nobody_came_to_is_not_attended() -> None:
     assert reviews(LATER, visit("0023"))["new-birth"] == "done"
-    assert reviews(LATER, visit("0023", "cancelled"))["new-birth"] == "not-attended"
-    assert reviews(LATER, visit("0023", "cancelled", "a"), visit("0023", key="b"))["new-birth"] == "done"
+    assert reviews(LATER, called_off("3"))["new-birth"] == "not-attended"
+    assert reviews(LATER, called_off("3"), visit("0023", key="b"))["new-birth"] == "done"
     assert reviews(LATER, visit("0023", "planned"))["new-birth"] == "overdue"
     assert reviews(LATER, visit("23"), visit("00023"))["new-birth"] == "overdue"  # compared as text
     other = visit("0023") | {"type": [{"coding": [{"system": "https://example.org", "code": "0023"}]}]}
     assert reviews(LATER, other)["new-birth"] == "overdue"
+
+
+def called_off(attendance: str | None) -> dict[str, Any]:
+    coded = {"coding": [{"system": "urn:shared-care-gateway:CodeSystem:csds-attendance", "code": attendance}]}
+    said = {"extension": [{"url": ATTENDANCE, "valueCodeableConcept": coded}]} if attendance else {}
+    return visit("0023", "cancelled", f"off-{attendance}") | said
+
+
+@pytest.mark.parametrize(
+    ("attendance", "state"),
+    [("3", "not-attended"), ("7", "not-attended"), ("2", "cancelled"), ("4", "cancelled"), (None, "cancelled")],
+)
+def test_only_a_record_that_says_so_says_that_nobody_came(attendance: str | None, state: str) -> None:
+    assert reviews(LATER, called_off(attendance))["new-birth"] == state
+    items = reviews_of(PROGRAMME, BORN, LATER, [called_off("4"), called_off("3")], can_say=True)
+    assert [item.evidence for item in items if item.id == "new-birth"] == [("Encounter/off-3",)]
+
+
+def test_a_visit_that_has_not_been_yet_is_not_done() -> None:
+    to_come = visit("0023") | {"period": {"start": "2025-09-20T10:00:00Z"}}
+    assert reviews(date(2025, 9, 19), to_come)["new-birth"] == "cannot-say"
+    assert reviews(date(2025, 9, 20), to_come)["new-birth"] == "done"
 
 
 def score(code: str, on: str, status: str = "final") -> dict[str, Any]:
@@ -97,6 +119,32 @@ def test_a_vaccine_told_in_words_alone_leaves_what_was_due_by_then_in_doubt() ->
     found = doses(BORN, LATER, words | {"vaccineCode": unknown, "occurrenceString": "unknown"})
     assert (found["mmr", 1].state, found["mmr", 1].evidence) == ("cannot-say", ())
     assert doses(BORN, LATER, words | {"status": "not-done"})["mmr", 1].state == "overdue"
+
+
+def test_a_vaccine_under_a_code_of_no_list_leaves_what_was_due_by_then_in_doubt_and_one_outside_the_schedule_does_not() -> None:
+    second_menb = jab("720540002", "2025-11-24")  # a procedure code the configuration does not hold
+    found = doses(BORN, LATER, second_menb)
+    assert (found["menb", 2].state, found["mmr", 1].state) == ("cannot-say", "overdue")
+    assert doses(BORN, LATER, jab("42284007", "2025-11-24"))["menb", 2].state == "overdue"  # BCG
+
+
+def test_a_vaccine_given_before_the_birth_or_on_a_day_to_come_is_not_done() -> None:
+    for day in ("2025-08-01", "2025-12-24"):
+        assert doses(BORN, date(2025, 12, 1), jab("1082441000000108", day))["six-in-one", 1].state == "cannot-say"
+
+
+def test_a_vaccine_refused_one_day_says_nothing_of_a_dose_that_was_due_later() -> None:
+    refused = jab("1082441000000108", "2025-10-27", "not-done")
+    found = doses(BORN, LATER, refused)
+    assert (found["six-in-one", 1].state, found["six-in-one", 3].state) == ("not-given", "overdue")
+    undated = {name: value for name, value in refused.items() if name != "occurrenceDateTime"}
+    assert doses(BORN, LATER, undated)["six-in-one", 3].state == "not-given"
+
+
+def test_a_vaccine_not_given_here_because_somebody_else_gave_it_is_not_called_missing() -> None:
+    reason = {"coding": [{"system": "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ReasonNotGiven-1", "code": "2"}]}
+    item = doses(BORN, LATER, jab("308081000000105", "2026-09-10", "not-done", statusReason=reason))["mmr", 1]
+    assert (item.state, item.evidence) == ("cannot-say", ("Immunization/308081000000105-2026-09-10",))
 
 
 def test_where_a_source_is_missing_nothing_is_called_due_or_overdue() -> None:
