@@ -24,4 +24,5 @@ MARK = OURS + "CodeSystem:mark"
 PROGRAMME_STATE = OURS + "CodeSystem:programme-state"
 RECEIPT = OURS + "receipt"
 DELIVERY = OURS + "delivery"  # keys of what was delivered
+AS_SENT = OURS + "StructureDefinition:as-sent"  # what was sent of a value that is given in another unit
 RECALL_REASON = OURS + "CodeSystem:recall-reason"

@@ -1,16 +1,17 @@
 """Where each released resource came from: one Provenance for each source, when the caller asks for them.
 
-For a protected person neither an organisation nor a source's name appears: the kind of source alone does.
+What a resource gives in another unit than was sent, it tells as it was sent, beside the reference to that resource. For a
+protected person neither an organisation nor a source's name appears: the kind of source alone does.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
 from gateway import systems
-from gateway.disclosure.labels import labelled
-from gateway.model import CareClass, Disclosed, MappedResource, PatientIdentity, SourceTerms
+from gateway.disclosure.labels import ORDER, labelled
+from gateway.model import CareClass, Disclosed, MappedResource, Original, PatientIdentity, SourceTerms
 from gateway.policy import REGISTERED_PRACTICE, Policy
 
 KIND_TITLES = {
@@ -39,7 +40,7 @@ def provenance(
     body: dict[str, Any] = {
         "resourceType": "Provenance",
         "id": f"{person}.{terms.kind}.{_id(released)}",
-        "target": [{"reference": f"{out.body['resourceType']}/{out.body['id']}"} for _, out in released],
+        "target": [_target(item, out, protected=protected) for item, out in released],
         "recorded": as_of.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "agent": [
             {
@@ -53,7 +54,39 @@ def provenance(
         body["entity"] = [{"role": "source", "what": {"display": f"mapped by {name}"}} for name in maps]
     rules = tuple(dict.fromkeys(rule for _, out in released for rule in out.rules))
     category = released[0][0].category
-    return Disclosed(labelled(body, CareClass.OPERATIONAL), terms.source, category, CareClass.OPERATIONAL, rules, ())
+    told = [out.care_class for (_, out), target in zip(released, body["target"], strict=True) if "extension" in target]
+    care_class = max((CareClass.OPERATIONAL, *told), key=ORDER.__getitem__)
+    return Disclosed(labelled(body, care_class), terms.source, category, care_class, rules, ())
+
+
+def _target(item: MappedResource, out: Disclosed, *, protected: bool) -> dict[str, Any]:
+    """One resource, and what was sent of those of its elements that left as they were made."""
+    kind = out.body["resourceType"]
+    target: dict[str, Any] = {"reference": f"{kind}/{out.body['id']}"}
+    if item.originals:
+        told = [_as_sent(kind, one, protected) for one in item.originals if _at(out.body, one.path) == one.gave]
+        if told:
+            target["extension"] = told
+    return target
+
+
+def _as_sent(kind: str, original: Original, protected: bool) -> dict[str, Any]:
+    """Of a protected person a word goes where there is a code: somebody typed it."""
+    parts: list[dict[str, Any]] = [{"url": "element", "valueString": f"{kind}.{original.element}"}]
+    for name, value in original.sent:
+        hidden = protected and isinstance(value, Mapping) and "code" in value
+        parts.append({"url": "value", name: {key: value[key] for key in value if key != "unit"} if hidden else value})
+    return {"url": systems.AS_SENT, "extension": parts}
+
+
+def _at(element: Any, path: Sequence[str | int]) -> Any:
+    """What stands at a path, or None."""
+    for step in path:
+        if isinstance(step, int):
+            element = element[step] if isinstance(element, list | tuple) and step < len(element) else None
+        else:
+            element = element.get(step) if isinstance(element, Mapping) else None
+    return element
 
 
 def _who(terms: SourceTerms, identity: PatientIdentity, policy: Policy) -> dict[str, Any]:

@@ -116,8 +116,8 @@ def _mapped(order: _Order, body: bytes) -> Iterator[_Made | _Summary]:
         for one in result.resources:
             kind, own_id = name_of(one.body)
             if kind in order.wanted and (order.only is None or own_id == order.only):
-                rest = (one.category, one.care_class, one.where, one.as_of, one.mapping, one.locked, one.not_early_years)
-                made.append((readied(one, order.strip), rest))
+                labels = (one.category, one.care_class, one.where, one.as_of, one.mapping, one.locked, one.not_early_years)
+                made.append((readied(one, order.strip), (*labels, one.originals)))
     made.sort(key=lambda pair: pair[0][:2])
     yield from made
     yield _Summary(tuple(refused), tuple(counted), dict(codes))

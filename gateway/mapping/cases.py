@@ -37,6 +37,18 @@ class Came:
         """The resources as a golden file has them."""
         return msgspec.json.format(encode([resource.body for resource in self.resources]), indent=2) + b"\n"
 
+    def sent(self) -> list[dict[str, Any]]:
+        """What was sent of what is given in another unit, as a golden file has it."""
+        return [
+            {
+                "resource": one.body["id"],
+                "element": f"{one.body['resourceType']}.{original.element}",
+                "sent": [{name: value} for name, value in original.sent],
+            }
+            for one in self.resources
+            for original in one.originals
+        ]
+
     def refused(self) -> bytes:
         """The refusals as a golden file has them."""
         return "".join(f"{line}\n" for line in self.refusals).encode()
@@ -72,6 +84,8 @@ class Case:
         out, refused = self.folder / f"{self.name}.out.json", self.folder / f"{self.name}.refused.txt"
         want = parse(out.read_bytes()) if out.is_file() else []
         found += differ(want, parse(came.out()), "resources")
+        sent = self.folder / f"{self.name}.sent.json"
+        found += differ(parse(sent.read_bytes()) if sent.is_file() else [], parse(encode(came.sent())), "sent")
         lines = tuple(refused.read_text("utf-8").splitlines()) if refused.is_file() else ()
         if lines != came.refusals:
             found.append("refusals: not those of the golden")
@@ -86,6 +100,7 @@ class Case:
         """Write what came out as the golden; a golden of nothing is removed."""
         for name, body, empty in (
             (f"{self.name}.out.json", came.out(), not came.resources),
+            (f"{self.name}.sent.json", msgspec.json.format(encode(came.sent()), indent=2) + b"\n", not came.sent()),
             (f"{self.name}.refused.txt", came.refused(), not came.refusals),
         ):
             if empty:

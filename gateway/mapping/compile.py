@@ -14,6 +14,7 @@ from gateway.mapping.fixed import each_coding_is_bound, is_fixed, written
 from gateway.mapping.nodes import Place, begun, code_of, descend, is_all_there_is, is_always_there, places, var_test
 from gateway.mapping.plan import BlockPlan, Built, Compiled, Condition, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Way
 from gateway.mapping.r4 import PRIMITIVES
+from gateway.mapping.units import GIVEN
 from gateway.mapping.values import code, text
 
 CODE = PRIMITIVES["code"]
@@ -40,8 +41,9 @@ def _compiled(plan: MapPlan, block: BlockPlan) -> Compiled:
     space = writer.written(block.profile)
     items, wanted = space.get("items"), space.get("wanted")
     own = block.block
+    units = plan.units if block.root.type in GIVEN else None
     return Compiled(
-        block, items, wanted, space["key"], space["build"], writer.leads, block.root.type, own.name, own.label, plan.title
+        block, items, wanted, space["key"], space["build"], writer.leads, block.root.type, own.name, own.label, plan.title, units
     )
 
 

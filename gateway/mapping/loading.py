@@ -22,8 +22,10 @@ from gateway.mapping.reading import MapReader
 from gateway.mapping.run import LoadedMap, Maps
 from gateway.mapping.source import Schema, read_source
 from gateway.mapping.tree import Fault, MapFile, MappingFaults, Pos
+from gateway.mapping.unit_tables import read_units
 
 SOURCE, TARGET = "source.yaml", "target.yaml"  # what a system is read by, and what is only written to it
+UNITS = "units.yaml"
 READBACK = "readback"
 NOT_ADAPTERS = frozenset({"codes", "cases", "__pycache__"})
 
@@ -89,7 +91,7 @@ def remaker(folder: "Path | Traversable", maps: Maps, plan: MapPlan) -> Callable
 
     def remake(read: MapFile) -> tuple[LoadedMap | None, list[Fault]]:
         checker = Checker(plan.adapter, read, plan.schema, index(), maps.codes, functions, labels, own)
-        made = checker.check(plan.code_file)
+        made = replace(checker.check(plan.code_file), units=plan.units)
         return (None, checker.faults) if checker.faults else (LoadedMap(made, compile_map(made)), [])
 
     return remake
@@ -144,6 +146,10 @@ class _Reading:
                 faults += [Fault(f"{place.name}/{name}", 1, 1, f"schema '{one}' is in {SOURCE} already") for one in sorted(twice)]
                 self.schemas |= found
         self.functions = _functions(place, faults, digest)
+        self.units = None
+        if (place / UNITS).is_file():
+            self.units, wrong = read_units(_text(place / UNITS, digest), f"{place.name}/{UNITS}")
+            faults += wrong
         self.files = {folder.name: self._files(folder) for folder in (place, place / READBACK) if folder.is_dir()}
 
     def inward(self, folder: "Path | Traversable") -> list[MapPlan]:
@@ -163,7 +169,7 @@ class _Reading:
             )
             functions, codes = self.functions, self.codes
             checker = Checker(self.place.name, one.read, schema, self.r4, codes, functions, labels, own, whole=one.whole)
-            plans.append(checker.check(str(one.file)))
+            plans.append(replace(checker.check(str(one.file)), units=self.units))
             self.faults += checker.faults
             self.warnings += checker.warnings
         return plans
@@ -187,7 +193,7 @@ class _Reading:
         found: list[_File] = []
         shown = self.place.name if folder.name == self.place.name else f"{self.place.name}/{folder.name}"
         for file in sorted(folder.iterdir(), key=lambda one: one.name):
-            if file.name.endswith(".yaml") and file.name not in (SOURCE, TARGET):
+            if file.name.endswith(".yaml") and file.name not in (SOURCE, TARGET, UNITS):
                 reader = MapReader(_text(file, self.digest), f"{shown}/{file.name}")
                 try:
                     found.append(_File(reader.read(), file, not reader.faults))

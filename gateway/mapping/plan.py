@@ -8,6 +8,7 @@ from gateway.mapping.functions import Function
 from gateway.mapping.r4 import Element
 from gateway.mapping.source import Schema
 from gateway.mapping.tree import Block, MapFile, Pos
+from gateway.mapping.units import Units
 from gateway.model import CareClass, Category, Mark
 
 Hop: TypeAlias = tuple[str, Any]  # (function of walk.py, its argument)
@@ -166,6 +167,7 @@ class MapPlan:
     schema: Schema
     blocks: tuple[BlockPlan, ...]
     code_file: str  # file name that tracebacks and breakpoints name
+    units: Units | None = None  # the adapter's, where it has a table
 
     @property
     def title(self) -> str:
@@ -187,3 +189,4 @@ class Compiled:
     name: str  # the block's own, where it has one
     label: str  # as the file writes the two
     title: str  # of the map, as Provenance names it
+    units: Units | None = None  # what it makes is given in these

@@ -21,7 +21,7 @@ from gateway.mapping.r4 import index
 from gateway.mapping.r4_lane import ODD, UNREADABLE, Lane
 from gateway.mapping.source import Schema
 from gateway.mapping.tree import Fault
-from gateway.model import CareClass, Category, MappedResource, RefusedRecord, Resource
+from gateway.model import CareClass, Category, MappedResource, Original, RefusedRecord, Resource
 from gateway.resource import Several
 
 UNEXPECTED: Final = "a value of a kind that no line expects"
@@ -145,9 +145,10 @@ def remade(
     mapping: str,
     locked: bool,
     not_early_years: bool,
+    originals: tuple[Original, ...],
 ) -> MappedResource:
     """What a map made in another process of ours, of which only these came back: its marks were seen to there."""
-    return MappedResource(body, source, category, care_class, {}, where, as_of, mapping, locked, not_early_years)
+    return MappedResource(body, source, category, care_class, {}, where, as_of, mapping, locked, not_early_years, originals)
 
 
 @cache
@@ -220,6 +221,7 @@ def _made(
     made["id"] = ident
     if label.profile and "profile" not in made["meta"]:  # a line of the map's own filled it
         made["meta"] = {"profile": [label.profile], **made["meta"]}
+    originals = () if block.units is None else block.units.given(made)
     return MappedResource(
         made,
         run.ctx.source,
@@ -231,6 +233,7 @@ def _made(
         block.title,
         record.locked,
         record.not_early_years,
+        originals,
     )
 
 

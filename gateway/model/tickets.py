@@ -7,7 +7,7 @@ tests/unit/test_tickets.py walks the syntax tree of gateway/ and adapters/ and f
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -268,6 +268,21 @@ class SourceReport:
     took_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What was sent where a mapping converted it to another unit: numbers and words of a reviewed table, never free text."""
+
+    path: tuple[str | int, ...]  # of the element that holds it now: ("component", 0, "valueQuantity")
+    gave: Resource  # that element, as it was made
+    sent: tuple[tuple[str, Any], ...]  # ("valueQuantity", {...}) or ("valueString", "39+4"); several where they were joined
+
+    @property
+    def element(self) -> str:
+        """The path as FHIRPath has it, below the resource: `component[0].value`."""
+        names = [f"[{part}]" if isinstance(part, int) else "." + part.replace("valueQuantity", "value") for part in self.path]
+        return "".join(names).removeprefix(".")
+
+
 class MappedResource(msgspec.Struct, frozen=True):
     """One R4 resource a mapping made, with its labels. Made by gateway.mapping."""
 
@@ -281,6 +296,7 @@ class MappedResource(msgspec.Struct, frozen=True):
     mapping: str  # "gp/allergy@1.0.0"
     locked: bool = False
     not_early_years: bool = False
+    originals: tuple[Original, ...] = ()  # of what it holds in another unit than was sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,29 +19,6 @@ from gateway.mapping.functions import (
     dateTime,
 )
 
-_UCUM: Final = "http://unitsofmeasure.org"
-_UNITS: Final[Mapping[str, str]] = {  # a sender's word for a unit -> UCUM. Only words that mean one thing
-    **dict.fromkeys(("g", "gram", "grams"), "g"),
-    **dict.fromkeys(("kg", "kilogram", "kilograms"), "kg"),
-    **dict.fromkeys(("mm", "millimetre", "millimetres", "millimeter", "millimeters"), "mm"),
-    **dict.fromkeys(("cm", "centimetre", "centimetres", "centimeter", "centimeters"), "cm"),
-    **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), "m"),
-    **dict.fromkeys(("d", "day", "days"), "d"),
-    **dict.fromkeys(("wk", "week", "weeks"), "wk"),
-}
-_LENGTHS: Final = {"mm": Decimal("0.1"), "cm": Decimal(1), "m": Decimal(100)}
-_WEIGHTS: Final = {"g": Decimal(1), "kg": Decimal(1000)}
-# measure -> (what one of each unit comes to, least, most). Wide on purpose: what is outside is a wrong unit or a slip of the pen,
-# not a small or a big child. Scores have no unit, and ASQ-3 counts each domain from 0 to 60.
-_PLAUSIBLE: Final[Mapping[str, tuple[Mapping[str, Decimal], int, int]]] = {
-    "weight": (_WEIGHTS, 200, 250_000),
-    "birth weight": (_WEIGHTS, 200, 8_000),
-    "length": (_LENGTHS, 20, 220),
-    "head": (_LENGTHS, 15, 70),
-    "gestation": ({"d": Decimal(1), "wk": Decimal(7)}, 140, 315),
-    "score": ({"": Decimal(1)}, 0, 60),
-}
-_FLAGS: Final = "urn:shared-care-gateway:CodeSystem:plausibility"
 _BLOOD_SPOT: Final = re.compile(r"https://fhir\.nhs\.uk/STU3/(?:CodeSystem|ValueSet)/DCH-BloodSpotOutcome[A-Za-z0-9]*-1")
 _SNOMED: Final = "http://snomed.info/sct"
 # An outcome that is none: declined (2, 201 to 204) or not screened (9, 902 to 906). SNOMED CT has such a code for each condition and
@@ -151,39 +128,6 @@ def class_unknown(_: Code) -> Coding:
     'UNK'
     """
     return Coding({"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK", "display": "unknown"})
-
-
-def ucum(value: Quantity) -> Quantity:
-    """A quantity whose unit is only a word gets its UCUM code beside it; number and word stay as sent.
-
-    >>> ucum(Quantity({"value": 3640, "unit": "grams"}))
-    {'value': 3640, 'unit': 'grams', 'system': 'http://unitsofmeasure.org', 'code': 'g'}
-    >>> ucum(Quantity({"value": 8, "unit": "lb"}))
-    {'value': 8, 'unit': 'lb'}
-    """
-    known = _UNITS.get(str(value.get("unit", "")).strip().lower())
-    if known is None or "code" in value or "system" in value:
-        return value
-    return Quantity({**value, "system": _UCUM, "code": known})
-
-
-def implausible(value: Quantity, measure: str) -> CodeableConcept | None:
-    """A measurement outside the range in which it can be true, or in a unit nobody can read -> the flag that says so.
-
-    >>> implausible(Quantity({"value": 12, "code": "kg"}), "birth weight")["text"]
-    'outside the plausible range: check with the sender'
-    >>> implausible(Quantity({"value": 3640, "code": "g"}), "birth weight") is None
-    True
-    """
-    factors, least, most = _PLAUSIBLE[measure]
-    number, factor = value.get("value"), factors.get(_unit(value))
-    if not isinstance(number, int | Decimal) or isinstance(number, bool):
-        return None  # a comparator alone, or a word: nothing to compare
-    if factor is None:
-        return _flag("unit-unclear", "no unit that can be read: check with the sender")
-    if least <= number * factor <= most:
-        return None
-    return _flag("outside-plausible-range", "outside the plausible range: check with the sender")
 
 
 def withdrawn(value: Code) -> Code | None:
@@ -477,13 +421,3 @@ def _dihedral(left: int, right: int) -> int:
     turned = left - right if left >= 5 else left + right
     flipped = (left >= 5) != (right >= 5)
     return turned % 5 + (5 if flipped else 0)
-
-
-def _unit(value: Quantity) -> str:
-    if value.get("system") in (None, _UCUM) and isinstance(value.get("code"), str):
-        return str(value["code"]).strip()
-    return _UNITS.get(str(value.get("unit", "")).strip().lower(), str(value.get("unit", "")).strip())
-
-
-def _flag(code: str, text: str) -> CodeableConcept:
-    return CodeableConcept({"coding": [{"system": _FLAGS, "code": code}], "text": text})
