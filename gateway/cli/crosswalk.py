@@ -56,7 +56,7 @@ def import_(
         lines = crosswalk_rows.read(file, source, today=now.date(), allow_test=held.mode == "sandbox")
         linking = Linking(store.crosswalk, store.protections, store.shelf, lambda: datetime.now(UTC))
         rows = list({line.local_id: line.link for line in lines if line.link is not None}.values())
-        sifted = await sift(linking, rows, moves=bool(decided_by))
+        sifted = await sift(linking, store.persons, rows, moves=bool(decided_by))
         reasons = {line.number: why for line in lines if (why := line.reason or sifted.refused.get(line.local_id, ""))}
         tasks = _tasks(custodian, lines, reasons, sifted.twice, now)
         done = await _apart(store, source, sifted.moved, by=decided_by)

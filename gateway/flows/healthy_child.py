@@ -24,7 +24,13 @@ CANNOT_SAY: Final = (
 WHOLE: Final = Page(count=10_000, max_bytes=16_000_000)  # more than one child has; a view of half a record would be wrong
 
 _PROMPTS: Final = frozenset(("due", "overdue", "not-yet-due", "cannot-say"))
-_ACTIVITY: Final = {"done": "completed", "not-attended": "not-started", "cancelled": "not-started", "not-given": "cancelled", "cannot-say": "unknown"}
+_ACTIVITY: Final = {
+    "done": "completed",
+    "not-attended": "not-started",
+    "cancelled": "not-started",
+    "not-given": "cancelled",
+    "cannot-say": "unknown",
+}
 
 
 async def healthy_child(parts: Parts, request: AccessRequest) -> bundle.Answer:

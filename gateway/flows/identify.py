@@ -16,7 +16,7 @@ from uuid import uuid4
 from gateway import matching
 from gateway.adapter import Clock
 from gateway.errors import TracerDown
-from gateway.flows.linking import Heard, Linking, hear, hear_again, hold_back
+from gateway.flows.linking import Heard, Linking, hear, hear_again, unheard
 from gateway.identity import WAIT_S, Identity
 from gateway.matching import Verdict
 from gateway.model import PatientIdentity
@@ -263,8 +263,8 @@ def _guardians(matcher: Matcher, record: LocalRecord) -> NewWork:
 async def _settle(matcher: Matcher, settled: Sequence[Settled], *, by: str, dug_up: bool = False) -> tuple[Chunk, Heard]:
     """One chunk, durable, with what deliveries said before of those who are linked by it."""
     linking = _linking(matcher)
-    fresh = await hold_back(linking, [link for one in settled for link in one.links])
-    done = await matcher.records.settle(settled, matcher.now(), by=by, dug_up=dug_up)
+    fresh, waiting = await unheard(linking, [link for one in settled for link in one.links])
+    done = await matcher.records.settle(settled, matcher.now(), by=by, dug_up=dug_up, waiting=waiting)
     return done, await hear(linking, fresh)
 
 

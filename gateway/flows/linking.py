@@ -1,10 +1,11 @@
 """A local id comes to belong to a person: what its source has said of that person's locks counts from that instant.
 
 A delivery that came before the link named somebody nobody knew yet, so its locks could not go into the protected index. They
-are with the copies on the shelf. So: protected by `AWAITING` before the link, then linked, then protected by exactly what the
-newest copies of all their ids say. `AWAITING` stays where that is in doubt: a copy of an older release does not say it, and a
-copy held of somebody else, too, may be of either. The lock is the mark, too, of a process killed in between: whoever links next
-hears the copies again of all who have it. Whom the source does not list, it says nothing of: they are not protected by it.
+are with the copies on the shelf. So: protected by `AWAITING` in the transaction that links, then by exactly what the newest
+copies of all their ids say. `AWAITING` stays where that is in doubt: a copy of an older release does not say it, and a copy held
+of somebody else, too, may be of either. The lock is the mark, too, of a process killed in between: whoever links next hears the
+copies again of all who have it, and lifts it only as it was before they were heard: another link of the same child, made
+meanwhile, has asserted it anew. Whom the source does not list, it says nothing of: they are not protected by it.
 """
 
 from collections import Counter
@@ -16,7 +17,7 @@ from gateway import matching
 from gateway.adapter import Clock
 from gateway.flows.shelving import locks_of
 from gateway.nhs_number import NhsNumber
-from gateway.ports import Crosswalk, CrosswalkRow, Protections, ShelfStore
+from gateway.ports import Crosswalk, CrosswalkRow, Persons, Protections, ShelfStore
 
 AWAITING: Final = "awaiting-next-delivery"
 OTHER_NUMBER: Final = "the local id is verified for another NHS number"
@@ -51,12 +52,13 @@ class Sifted:
     moved: Mapping[str, NhsNumber]  # wanted, by a person's decision -> the number it is verified for until now
 
 
-async def sift(linking: Linking, rows: Sequence[CrosswalkRow], *, moves: bool) -> Sifted:
+async def sift(linking: Linking, persons: Persons, rows: Sequence[CrosswalkRow], *, moves: bool) -> Sifted:
     """Matches that a custodian verified, one for each id -> those to link. `moves`: a person decided that ids may move.
 
-    An id that is verified for a number which PDS has since replaced by this one is no contradiction. A birth date that is held
+    A number that PDS has replaced is that of its successor, in the rows and in what is held. A birth date that is held
     is evidence of a link: no row without one takes it away, and none with another one replaces it, unless a person decided.
     """
+    rows = [replace(row, number=await _current(persons, row.number)) for row in rows]
     refused = {row.local_id: matching.BURIED for row in await linking.crosswalk.buried(rows)}
     wanted, twice, moved = [], set(), {}
     leading = Counter(row.number for row in rows)
@@ -82,8 +84,8 @@ async def sift(linking: Linking, rows: Sequence[CrosswalkRow], *, moves: bool) -
 
 async def link(linking: Linking, rows: Sequence[CrosswalkRow], *, by: str = "") -> tuple[int, Heard]:
     """Links, durable -> how many are new or changed, and what deliveries said before of those people."""
-    fresh = await hold_back(linking, rows)
-    made = await linking.crosswalk.put(rows, by=by)  # each with its own event, in the same transaction
+    fresh, waiting = await unheard(linking, rows)
+    made = await linking.crosswalk.put(rows, by=by, waiting=waiting)  # each with its own event, in the same transaction
     return made, await hear_again(linking, rows[0].source, fresh) if rows else Heard()
 
 
@@ -93,17 +95,14 @@ async def left_alone(linking: Linking, source: str, numbers: Iterable[NhsNumber]
     return [held[0][0] for held in ids if len(held) == 1]
 
 
-async def hold_back(linking: Linking, rows: Sequence[CrosswalkRow]) -> Sequence[CrosswalkRow]:
-    """Before the links are made: whom they are new for is protected -> those links. No copy can be read unprotected meanwhile."""
+async def unheard(linking: Linking, rows: Sequence[CrosswalkRow]) -> tuple[Sequence[CrosswalkRow], str]:
+    """Before the links are made -> those that are new, and the lock that is put on them with the links, if any was delivered."""
     if not rows or await linking.shelf.delivered_at(rows[0].source) is None:
-        return ()
+        return (), ""
     fresh = [
         row for row in rows if row.kind != "upn" and await linking.crosswalk.number_of(row.source, row.local_id) != row.number
     ]
-    if fresh:
-        waiting = {row.number: frozenset({AWAITING}) for row in fresh}
-        await linking.protections.add_locks(fresh[0].source, waiting, linking.now())
-    return fresh
+    return fresh, AWAITING
 
 
 async def hear(linking: Linking, fresh: Sequence[CrosswalkRow]) -> Heard:
@@ -119,6 +118,7 @@ async def hear_again(linking: Linking, source: str, fresh: Sequence[CrosswalkRow
 async def _hear(linking: Linking, source: str, numbers: Sequence[NhsNumber]) -> Heard:
     said: dict[NhsNumber, frozenset[str]] = {}
     known: list[NhsNumber] = []
+    since = await linking.protections.since(source, AWAITING, list(dict.fromkeys(numbers)))  # before anything is heard
     for number in dict.fromkeys(numbers):
         # Of every id of theirs: another one's lock may be what is waited for. An id linked to somebody else is none of them.
         held = [local_id for local_id, _ in await linking.crosswalk.local_ids(source, number)]
@@ -132,5 +132,12 @@ async def _hear(linking: Linking, source: str, numbers: Sequence[NhsNumber]) -> 
     if said:
         await linking.protections.add_locks(source, said, linking.now())
     if known:
-        await linking.protections.lift_each(source, AWAITING, known)
+        await linking.protections.lift_each(source, AWAITING, {number: since[number] for number in known if number in since})
     return Heard(len(said), len(set(numbers)) - len(known))
+
+
+async def _current(persons: Persons, number: NhsNumber) -> NhsNumber:
+    """The number that PDS said replaced it, or itself."""
+    row = await persons.by_number(number)
+    heir = None if row is None or row.successor is None else await persons.by_id(row.successor)
+    return number if heir is None or heir.status != "live" else heir.number

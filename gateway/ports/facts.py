@@ -44,8 +44,12 @@ class Protections(Protocol):
         """More locks of this source; none is lifted and the source is no fresher for it."""
         ...
 
-    async def lift_each(self, source: str, kind: str, numbers: Sequence[NhsNumber]) -> None:
-        """One kind of lock of this source is over for these people; its other locks stay."""
+    async def since(self, source: str, kind: str, numbers: Sequence[NhsNumber]) -> Mapping[NhsNumber, datetime]:
+        """Whom of these this kind of lock of the source is on, and since when."""
+        ...
+
+    async def lift_each(self, source: str, kind: str, since: Mapping[NhsNumber, datetime]) -> None:
+        """One kind of lock of this source is over for these people, unless it was asserted anew; its other locks stay."""
         ...
 
 

@@ -45,8 +45,11 @@ class Crosswalk(Protocol):
         """The inbound join inside one authority."""
         ...
 
-    async def put(self, rows: Sequence[CrosswalkRow], *, by: str = "") -> int:
-        """Each new or changed link with its own event, in one transaction; how many. A buried id is not linked again."""
+    async def put(self, rows: Sequence[CrosswalkRow], *, by: str = "", waiting: str = "") -> int:
+        """Each new or changed link with its own event, in one transaction; how many. A buried id is not linked again.
+
+        `waiting`, where given: the lock of the source that whoever is newly linked has from that transaction on, asserted anew.
+        """
         ...
 
     async def buried(self, rows: Sequence[CrosswalkRow]) -> Sequence[CrosswalkRow]:
@@ -108,10 +111,12 @@ class LocalRecords(Protocol):
 
     async def pending(self, source: str, limit: int) -> Sequence[LocalRecord]: ...
 
-    async def settle(self, settled: Sequence[Settled], at: datetime, *, by: str, dug_up: bool = False) -> Chunk:
+    async def settle(
+        self, settled: Sequence[Settled], at: datetime, *, by: str, dug_up: bool = False, waiting: str = ""
+    ) -> Chunk:
         """One chunk of outcomes with links, events and work items, durable.
 
-        `dug_up`: a guardian's own word, for which no tombstone stands.
+        `dug_up`: a guardian's own word, for which no tombstone stands. `waiting`: as `Crosswalk.put` has it.
         """
         ...
 

@@ -11,9 +11,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from gateway.nhs_number import NhsNumber
 from gateway.ports import CrosswalkKind, CrosswalkRow, Entry
 from gateway.store import tombstones
-from gateway.store.database import Call, Database, Statement, Work, insert
+from gateway.store.database import Call, Database, Statement, Work, insert, micros
 from gateway.store.keys import Keys
 from gateway.store.log import Writer
+from gateway.store.protections import asserting_anew
 from gateway.store.sealing import opened
 from gateway.store.subjects import family
 from gateway.store.tables import CROSSWALK, PROTECTION
@@ -106,10 +107,10 @@ class StoredCrosswalk:
         """The verified number of a pupil number, for the authority's own records on their way in."""
         return await self._number(source, local_key(self._keys, source, "upn", upn))
 
-    async def put(self, rows: Sequence[CrosswalkRow], *, by: str = "") -> int:
+    async def put(self, rows: Sequence[CrosswalkRow], *, by: str = "", waiting: str = "") -> int:
         """New links, or what they replace, each with its event; how many changed. A buried id is passed over."""
         async with self._writer.alone:
-            return await self._database.write(self._put(rows, by))
+            return await self._database.write(self._put(rows, by, waiting))
 
     async def buried(self, rows: Sequence[CrosswalkRow]) -> Sequence[CrosswalkRow]:
         """Those among them that `put` would pass over."""
@@ -117,8 +118,9 @@ class StoredCrosswalk:
         found = await self._database.write(tombstones.buried(self._database, stones))
         return [row for row, stone in zip(rows, stones, strict=True) if stone in found]
 
-    def linking(self, rows: Sequence[CrosswalkRow], by: str) -> Work[list[Entry]]:
+    def linking(self, rows: Sequence[CrosswalkRow], by: str, waiting: str) -> Work[list[Entry]]:
         """The same inside the caller's transaction, which writes the events. Rows of one source; none of them buried."""
+        fresh = []
         held = yield from self._held(rows)
         changed: list[dict[str, object]] = []
         entries = []
@@ -130,8 +132,12 @@ class StoredCrosswalk:
             changed.append(self._row(row, key))
             if before is not None and before.number != row.number.value:
                 entries.append(self._entry("crosswalk-unlinked", NhsNumber(before.number), row, by))
+            if row.kind != "upn" and (before is None or before.number != row.number.value):
+                fresh.append(self._keys.number_key(row.number))
             entries.append(self._entry("crosswalk-linked", row.number, row, by))
         yield Call(_PUT, {}, changed)
+        if waiting and fresh:
+            yield from asserting_anew(rows[0].source, waiting, fresh, micros(self._clock()))
         return entries
 
     def unlinking(self, source: str, local_id: str, upn: str, by: str) -> Work[list[Entry]]:
@@ -160,13 +166,13 @@ class StoredCrosswalk:
             return tombstones.of_upn(self._keys, row.local_id)
         return tombstones.of_id(self._keys, row.source, row.local_id)
 
-    def _put(self, rows: Sequence[CrosswalkRow], by: str) -> Work[int]:
+    def _put(self, rows: Sequence[CrosswalkRow], by: str, waiting: str) -> Work[int]:
         stones = [self.buried_keys(row) for row in rows]
         buried = yield from tombstones.buried(self._database, stones)
         entries: list[Entry] = []
         for source in sorted({row.source for row in rows}):
             mine = [row for row, stone in zip(rows, stones, strict=True) if row.source == source and stone not in buried]
-            entries += yield from self.linking(mine, by)
+            entries += yield from self.linking(mine, by, waiting)
         yield from self._writer.land([self._writer.prepare(entry) for entry in entries])
         return sum(entry.detail["act"] == "crosswalk-linked" for entry in entries)
 

@@ -131,10 +131,12 @@ class StoredLocalRecords:
         rows = await self._database.read_long(_PENDING, {"source": source, "limit": limit})
         return [self._open(source, bytes(row[0]), row[1]) for row in rows]
 
-    async def settle(self, settled: Sequence[Settled], at: datetime, *, by: str, dug_up: bool = False) -> Chunk:
+    async def settle(
+        self, settled: Sequence[Settled], at: datetime, *, by: str, dug_up: bool = False, waiting: str = ""
+    ) -> Chunk:
         """One chunk: links, events, work items and outcomes, or nothing of it."""
         async with self._writer.alone:
-            return await self._database.write(self._settle(settled, at, by, dug_up=dug_up))
+            return await self._database.write(self._settle(settled, at, by, waiting, dug_up=dug_up))
 
     async def counts(self, source: str) -> Mapping[str, int]:
         """Outcome -> how many."""
@@ -182,7 +184,7 @@ class StoredLocalRecords:
                 held[bytes(row[0])] = bytes(row[1])
         return held
 
-    def _settle(self, settled: Sequence[Settled], at: datetime, by: str, *, dug_up: bool) -> Work[Chunk]:
+    def _settle(self, settled: Sequence[Settled], at: datetime, by: str, waiting: str, *, dug_up: bool) -> Work[Chunk]:
         stones = [[] if dug_up else self._stones(one) for one in settled]
         buried = yield from tombstones.buried(self._database, [stone for of_one in stones for stone in of_one])
         links: list[CrosswalkRow] = []
@@ -207,7 +209,7 @@ class StoredLocalRecords:
                     "linked": int(linked),
                 }
             )
-        entries += yield from self._crosswalk.linking(links, by)
+        entries += yield from self._crosswalk.linking(links, by, waiting)
         yield from self._writer.land([self._writer.prepare(entry) for entry in entries])
         new_items = yield from opening(work_rows(self._keys, work, at))
         yield Call(_SETTLE, {}, outcomes)

@@ -1,14 +1,14 @@
 """The protected index: locks that sources assert, by keyed hash, and how fresh each feeding source is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, LargeBinary, String, bindparam, case, delete, func, select
+from sqlalchemy import BigInteger, LargeBinary, String, bindparam, case, delete, func, literal_column, select
 
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry
-from gateway.store.database import Call, Database, Statement, Work, insert, is_storable, micros, moment
+from gateway.store.database import Call, Database, Row, Statement, Work, insert, is_storable, micros, moment
 from gateway.store.keys import Keys
 from gateway.store.log import Writer
 from gateway.store.subjects import family, raise_version
@@ -26,9 +26,21 @@ _OF = Statement(
     )
 )
 _ADD = Statement(insert(PROTECTION).values(source=_SOURCE, number_key=_NUMBER, kind=_KIND, since=_AT).on_conflict_do_nothing())
-_LIFT = Statement(
-    delete(PROTECTION).where(PROTECTION.c.source == _SOURCE, PROTECTION.c.number_key == _NUMBER, PROTECTION.c.kind == _KIND)
+_ANEW_INSERT = insert(PROTECTION).values(source=_SOURCE, number_key=_NUMBER, kind=_KIND, since=_AT)
+_ANEW = Statement(  # later than it was, whatever the clocks of two processes say
+    _ANEW_INSERT.on_conflict_do_update(
+        index_elements=[PROTECTION.c.source, PROTECTION.c.number_key, PROTECTION.c.kind],
+        set_={
+            "since": case(
+                (PROTECTION.c.since >= _ANEW_INSERT.excluded.since, PROTECTION.c.since + literal_column("1")),
+                else_=_ANEW_INSERT.excluded.since,
+            )
+        },
+    )
 )
+_IS_LOCK = (PROTECTION.c.source == _SOURCE, PROTECTION.c.number_key == _NUMBER, PROTECTION.c.kind == _KIND)
+_LIFT = Statement(delete(PROTECTION).where(*_IS_LOCK))
+_LIFT_UNLESS_ANEW = Statement(delete(PROTECTION).where(*_IS_LOCK, PROTECTION.c.since == _AT).returning(PROTECTION.c.number_key))
 _people = family()
 _COUNTED = Statement(
     select(PROTECTION.c.source, PROTECTION.c.kind, func.count(), func.min(PROTECTION.c.since), func.max(PROTECTION.c.since))
@@ -84,9 +96,19 @@ class StoredProtections:
         wanted = {self._keys.number_key(number): kinds for number, kinds in locks.items()}
         await self._database.write(_add(source, wanted, micros(at)))
 
-    async def lift_each(self, source: str, kind: str, numbers: Sequence[NhsNumber]) -> None:
-        """One kind of lock of this source is over for these people; its other locks stay."""
-        await self._database.write(_lift_each(source, kind, sorted({self._keys.number_key(number) for number in numbers})))
+    async def since(self, source: str, kind: str, numbers: Sequence[NhsNumber]) -> Mapping[NhsNumber, datetime]:
+        """Whom of these this kind of lock of the source is on, and since when."""
+        found = {}
+        for number in numbers:
+            rows = await self._database.read(_OF, {"source": source, "number_key": self._keys.number_key(number)})
+            for at in (row[2] for row in rows if row[1] == kind):
+                found[number] = moment(at)
+        return found
+
+    async def lift_each(self, source: str, kind: str, since: Mapping[NhsNumber, datetime]) -> None:
+        """One kind of lock of this source is over for these people, unless it was asserted anew; its other locks stay."""
+        as_read = {self._keys.number_key(number): micros(at) for number, at in since.items()}
+        await self._database.write(_lift_each(source, kind, as_read))
 
     async def counted(self) -> Sequence[Locks]:
         """Every kind of lock of every source; nobody is listed."""
@@ -127,14 +149,22 @@ def _add(source: str, wanted: Mapping[bytes, frozenset[str]], at: int) -> Work[N
     yield from raise_version(number_key for number_key, _ in added)
 
 
-def _lift_each(source: str, kind: str, number_keys: Sequence[bytes]) -> Work[None]:
-    lifted = []
-    for number_key in number_keys:
-        rows = yield Call(_OF, {"source": source, "number_key": number_key})
-        if any(row[1] == kind for row in rows):
-            lifted.append(number_key)
-    yield Call(_LIFT, {}, [{"source": source, "number_key": number_key, "kind": kind} for number_key in lifted])
-    yield from raise_version(lifted)
+def asserting_anew(source: str, kind: str, number_keys: Iterable[bytes], at: int) -> Work[None]:
+    """One kind of lock on each of these, inside the caller's transaction; where it stands already it is from now on all the same.
+
+    So whoever read it before, and lifts it by what they read, lifts nothing.
+    """
+    wanted = sorted(set(number_keys))
+    for number_key in wanted:
+        yield Call(_ANEW, {"source": source, "number_key": number_key, "kind": kind, "at": at})
+    yield from raise_version(wanted)
+
+
+def _lift_each(source: str, kind: str, since: Mapping[bytes, int]) -> Work[None]:
+    lifted: list[Row] = []
+    for number_key, at in sorted(since.items()):
+        lifted += yield Call(_LIFT_UNLESS_ANEW, {"source": source, "number_key": number_key, "kind": kind, "at": at})
+    yield from raise_version(bytes(row[0]) for row in lifted)
 
 
 def _assert(source: str, wanted: Mapping[bytes, frozenset[str]], at: int, *, snapshot: bool) -> Work[None]:

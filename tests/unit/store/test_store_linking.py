@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +16,7 @@ from gateway.flows.intake import intake
 from gateway.flows.linking import AWAITING, Heard, Linking
 from gateway.flows.shelving import shelved
 from gateway.nhs_number import NhsNumber
-from gateway.ports import CrosswalkRow, ShelfRow
+from gateway.ports import CrosswalkRow, ShelfRow, Traced
 from gateway.store import Store
 from tests import fakes
 
@@ -75,7 +75,7 @@ async def test_a_copy_of_before_locks_were_kept_with_it_protects_until_the_next_
     await deliver(store, (arrival("LA-1"), json.dumps(old).encode()))
     assert await linking.link(given(store), [row("LA-1")]) == (1, Heard(awaiting=1))
     assert await locks(store) == {AWAITING}
-    await store.protections.assert_locks("authority", {}, NOW + timedelta(hours=17), snapshot=True)
+    await store.protections.assert_locks("authority", {}, datetime.now(UTC) + timedelta(hours=17), snapshot=True)
     assert await locks(store) == frozenset()
 
 
@@ -88,7 +88,8 @@ async def test_a_link_that_was_there_before_and_a_source_that_never_delivered_ch
 
 async def stopped_between(store: Store) -> None:
     """The process dies after the link and before what was said: the lock is on the shelf alone."""
-    await store.crosswalk.put(await linking.hold_back(given(store), [row("LA-1")]))
+    fresh, waiting = await linking.unheard(given(store), [row("LA-1")])
+    await store.crosswalk.put(fresh, waiting=waiting)
     assert await locks(store) == {AWAITING}
 
 
@@ -103,6 +104,40 @@ async def test_stopped_between_the_link_and_what_was_said_it_is_heard_by_whoever
     assert heard.awaiting == 0
     assert await locks(store) == {"refuge"}
     assert await locks(store, OTHER) == frozenset()
+
+
+async def test_another_link_of_the_same_child_made_while_the_first_is_heard_is_heard_of_too_though_its_process_died(
+    store: Store,
+) -> None:
+    class Meanwhile:
+        """The shelf; as it is read, another command links the child by another id and is killed before it has heard anything."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store.shelf, name)
+
+        async def heard(self, *asked: Any) -> Any:
+            said = await store.shelf.heard(*asked)
+            fresh, waiting = await linking.unheard(given(store), [row("LA-2")])
+            await store.crosswalk.put(fresh, waiting=waiting)
+            return said
+
+    await deliver(store, arrival("LA-1"), arrival("LA-2", "refuge"))
+    shelf: Any = Meanwhile()
+    await linking.link(replace(given(store), shelf=shelf), [row("LA-1")])
+    assert await locks(store) == {AWAITING}, "in doubt a person is protected"
+    assert (await linking.hear_again(given(store), "authority")).protected == 1
+    assert await locks(store) == {"refuge"}
+
+
+async def test_whoever_is_linked_waits_from_the_very_transaction_on_that_links_them(store: Store) -> None:
+    await deliver(store, arrival("LA-1", "refuge"))
+    before = await store.facts.read(CHILD, organisation="o", staff="s", case_reference=None, client="c", at=NOW)
+    assert await store.crosswalk.put([row("LA-1")], waiting=AWAITING) == 1
+    after = await store.facts.read(CHILD, organisation="o", staff="s", case_reference=None, client="c", at=NOW)
+    assert (after.locks, after.version > before.version) == ({AWAITING}, True)
+    pupil = replace(row("U-1", OTHER), kind="upn")
+    assert await store.crosswalk.put([pupil, row("LA-1")], waiting=AWAITING) == 1
+    assert await locks(store, OTHER) == frozenset(), "of a pupil number no copy is kept"
 
 
 async def test_stopped_between_it_is_heard_by_the_next_run_of_the_matching_too(store: Store) -> None:
@@ -154,8 +189,8 @@ async def test_what_is_held_of_two_people_is_shown_to_nobody_and_protects_both(
 
 async def test_what_a_buried_id_is_told_of_protects_nobody_else(store: Store) -> None:
     await deliver(store, arrival("LA-1", "adoption"))
-    fresh = await linking.hold_back(given(store), [row("LA-1", OTHER)])
-    await store.crosswalk.put([row("LA-1")])  # it went to somebody else after all
+    fresh, waiting = await linking.unheard(given(store), [row("LA-1", OTHER)])
+    await store.crosswalk.put([row("LA-1")], waiting=waiting)  # it went to somebody else after all
     assert await linking.hear(given(store), fresh) == Heard()
     assert await locks(store, OTHER) == frozenset()
 
@@ -187,18 +222,32 @@ async def test_who_is_linked_while_their_delivery_is_taken_is_protected_all_the_
 async def test_an_id_verified_for_another_number_moves_by_a_persons_word_alone(store: Store) -> None:
     await store.crosswalk.put([row("LA-1")])
     wanted = [row("LA-1", OTHER), row("LA-2"), row("LA-3", OTHER)]
-    sifted = await linking.sift(given(store), wanted, moves=False)
+    sifted = await linking.sift(given(store), store.persons, wanted, moves=False)
     assert sifted.refused == {"LA-1": linking.OTHER_NUMBER}
     assert sifted.wanted == wanted[1:]
     assert sifted.twice == {"LA-2", "LA-3"}, "LA-1 holds the child; the file says two of the other"
-    assert (await linking.sift(given(store), wanted, moves=True)).refused == {}
+    assert (await linking.sift(given(store), store.persons, wanted, moves=True)).refused == {}
+
+
+async def test_a_number_that_pds_replaced_is_that_of_its_successor_in_the_file_as_in_what_is_held(store: Store) -> None:
+    await store.crosswalk.put([row("LA-1", OTHER)])
+    await store.persons.admit(Traced(CHILD, BORN, False, False, None, {}, "1"), NOW)
+    await store.persons.supersede(CHILD, Traced(OTHER, BORN, False, False, None, {}, "1"), NOW)
+    for rows, twice in (([row("LA-2")], {"LA-2"}), ([row("LA-2"), row("LA-3", OTHER)], {"LA-2", "LA-3"}), ([row("LA-1")], set())):
+        sifted = await linking.sift(given(store), store.persons, rows, moves=False)
+        assert (sifted.refused, sifted.twice) == ({}, twice)
+        assert {one.number for one in sifted.wanted} == {OTHER}
 
 
 async def test_one_kind_of_lock_ends_for_these_people_and_every_other_stays(store: Store) -> None:
     for source in ("authority", "elsewhere"):
         await store.protections.add_locks(source, {CHILD: frozenset({AWAITING, "refuge"}), OTHER: frozenset({AWAITING})}, NOW)
-    await store.protections.lift_each("authority", AWAITING, [CHILD])
+    since = await store.protections.since("authority", AWAITING, [CHILD])
+    assert since == {CHILD: NOW}
+    await store.protections.lift_each("authority", AWAITING, since)
     assert await locks(store) == {AWAITING, "refuge"}, "the other source still waits"
-    await store.protections.lift_each("elsewhere", AWAITING, [CHILD])
+    await store.protections.lift_each("elsewhere", AWAITING, {CHILD: NOW - timedelta(seconds=1)})
+    assert await locks(store) == {AWAITING, "refuge"}, "not as it was read"
+    await store.protections.lift_each("elsewhere", AWAITING, since)
     assert await locks(store) == {"refuge"}
     assert await locks(store, OTHER) == {AWAITING}
