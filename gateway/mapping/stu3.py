@@ -44,14 +44,27 @@ DESCRIPTION_STU3: Final = "https://fhir.hl7.org.uk/STU3/StructureDefinition/Exte
 DESCRIPTION_DISPLAY: Final = UK_CORE + "Extension-UKCore-CodingSCTDescDisplay"
 
 
+_WELL_KNOWN: Final = {  # by its lower case: a URI with another case is another URI, and providers send some
+    uri.lower(): uri
+    for uri in (
+        *("http://snomed.info/sct", "http://read.info/readv2", "http://read.info/ctv3", "https://dmd.nhs.uk"),
+        *("http://loinc.org", "http://unitsofmeasure.org", "urn:ietf:bcp:47"),
+        *(f"http://hl7.org/fhir/v3/{name}" for name in ("ActCode", "Confidentiality", "NullFlavor", "ParticipationType")),
+        *(f"http://hl7.org/fhir/v2/{number}" for number in ("0074", "0078", "0443")),
+        *(f"http://hl7.org/fhir/{name}" for name in sorted(MOVED)),
+    )
+}
+
+
 @lru_cache(maxsize=4096)
 def system_in_r4(system: str) -> str:
     """A code system's URI as STU3 sources spell it -> its R4 spelling; unknown ones stay, trimmed.
 
-    >>> system_in_r4("http://hl7.org/fhir/v3/NullFlavor ")
-    'http://terminology.hl7.org/CodeSystem/v3-NullFlavor'
+    >>> system_in_r4("http://hl7.org/fhir/v3/NullFlavor "), system_in_r4("HTTP://SNOMED.info/sct")
+    ('http://terminology.hl7.org/CodeSystem/v3-NullFlavor', 'http://snomed.info/sct')
     """
     system = system.strip()
+    system = _WELL_KNOWN.get(system.lower(), system)
     for stem, prefix in (("http://hl7.org/fhir/v3/", "v3-"), ("http://hl7.org/fhir/v2/", "v2-")):
         if system.startswith(stem):
             name = system.removeprefix(stem).strip("/")

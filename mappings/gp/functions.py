@@ -22,12 +22,15 @@ from gateway.mapping.functions import (
 _DOUBTS = {
     "told-otherwise": "a value beside a component of the same code that says another",
     "absent-and-there": "a value, and a reason why it is absent",
+    "given-and-not": "a vaccine said to be given, with a reason why it was not",
 }
+_LINKS = {"sequel-to": "follows", "replaces": "replaces", "qualified-by": "is qualified by", "interfered-by": "was disturbed by"}
 _NOT_IN_PART = {
     "depth": "questions below questions, further down than three",
     "fork": "a question that has an answer and questions below it, which R4 does not have",
 }
 _LESS_THAN_AN_INSTANT = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?)?)?)?", re.ASCII)
+_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 _SHORTEST_TIME = len("2025-05-01T09:00")
 _TIME_WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
 
@@ -83,6 +86,15 @@ def error_status(value: Code) -> Code | None:
     raise Unusable("a status that STU3 does not have")
 
 
+def error_only(value: Code) -> Code | None:
+    """That it was entered in error outranks whatever else is said of it.
+
+    >>> error_only(Code("entered-in-error")), error_only(Code("active"))
+    ('entered-in-error', None)
+    """
+    return Code("entered-in-error") if value.strip() == "entered-in-error" else None
+
+
 def not_taken(value: Code) -> Code | None:
     """STU3 `taken` -> R4 `status` not-taken; every other word of it says nothing that the status does not.
 
@@ -110,13 +122,22 @@ def text_concept(value: Text) -> CodeableConcept:
     return CodeableConcept({"text": value})
 
 
-def end_of_an_active_problem(value: Text) -> Annotation:
-    """R4 allows no end for an active problem, so a contradictory end date is kept in words.
+def end_of_what_has_not_ended(value: Text) -> Annotation:
+    """R4 allows an end only for a problem that is called ended, so any other end date is kept in words.
 
-    >>> end_of_an_active_problem(Text("2024-05-01"))["text"]
-    'The source calls this problem active and gives an end date: 2024-05-01'
+    >>> end_of_what_has_not_ended(Text("2024-05-01"))["text"]
+    'The source gives an end date that does not go with the status it gives: 2024-05-01'
     """
-    return Annotation({"text": f"The source calls this problem active and gives an end date: {value}"})
+    return Annotation({"text": f"The source gives an end date that does not go with the status it gives: {value}"})
+
+
+def how_sure(value: Code) -> Code | None:
+    """STU3 `verificationStatus` of a problem -> R4, which says "unknown" by saying nothing.
+
+    >>> how_sure(Code("refuted")), how_sure(Code("unknown"))
+    ('refuted', None)
+    """
+    return None if value.strip() == "unknown" else value
 
 
 def zoned_instant(value: Primitive) -> Instant | None:
@@ -140,15 +161,17 @@ def without_instant(value: Primitive) -> Code | None:
 
 
 def zoned_period(value: Period) -> Period | None:
-    """A period without the ends that say no zone; none where nothing is left.
+    """A period whose ends that say no zone are left out, and it is said that they are.
 
-    >>> zoned_period(Period({"start": "2025-05-01T09:00:00", "end": "2025-05-01"}))
-    {'end': '2025-05-01'}
+    >>> zoned_period(Period({"start": "2025-05-01T09:00:00", "end": "2025-05-01"}))["end"]
+    '2025-05-01'
     """
     if not isinstance(value, dict):
         raise Unusable("a text or list stands where a period belongs")
     ends = {end: zoned(Primitive(value[end])) for end in ("start", "end") if value.get(end) is not None}
-    return Period({end: when for end, when in ends.items() if when is not None}) or None
+    made: dict[str, object] = {end: when for end, when in ends.items() if when is not None}
+    left_out = [end for end, when in ends.items() if when is None and without_zone(Primitive(value[end]))]
+    return Period(made | {f"_{end}": {"extension": [{"url": _ABSENT, "valueCode": "error"}]} for end in left_out}) or None
 
 
 def request_status(value: Code) -> Code:
@@ -158,6 +181,16 @@ def request_status(value: Code) -> Code:
     ('on-hold', 'revoked', 'active')
     """
     return Code({"suspended": "on-hold", "cancelled": "revoked"}.get(value.strip(), value.strip()))
+
+
+def how_linked(value: Code) -> Text | None:
+    """STU3 `Observation.related.type` that R4 has no place for -> words. The two that R4 has are led to, not said.
+
+    >>> how_linked(Code("replaces")), how_linked(Code("no such"))
+    ('The source says that this replaces another item of the record.', None)
+    """
+    how = _LINKS.get(value.strip())
+    return Text(f"The source says that this {how} another item of the record.") if how else None
 
 
 def said(value: Text) -> Annotation | None:
@@ -201,7 +234,7 @@ def no_reason_said(value: Boolean) -> CodeableConcept | None:
 
 
 def in_doubt(value: Code) -> Code:
-    """Why nobody can say what an Observation's value is: always raises `Unusable`, with the reason."""
+    """Why nobody can say what was found or done: always raises `Unusable`, with the reason."""
     raise Unusable(_DOUBTS[value])
 
 

@@ -178,6 +178,10 @@ def test_the_snomed_description_becomes_uk_cores_in_every_spelling(run: Run, url
             "https://fhir.hl7.org.uk/CodeSystem/UKCore-SDSJobRoleName",
         ),
         ("https://fhir.hl7.org.uk/Id/emis-drug-codes", "https://fhir.hl7.org.uk/Id/emis-drug-codes"),
+        ("HTTP://SNOMED.info/SCT", "http://snomed.info/sct"),
+        ("http://read.info/ReadV2", "http://read.info/readv2"),
+        ("http://hl7.org/fhir/V3/nullflavor", "http://terminology.hl7.org/CodeSystem/v3-NullFlavor"),
+        ("https://provider.test/Codes", "https://provider.test/Codes"),
     ],
 )
 def test_code_systems_get_their_r4_spelling(stu3: str, r4: str):
