@@ -71,7 +71,7 @@ def decide(facts: Facts, policy: Policy, sources: Mapping[str, SourceTerms]) -> 
     wanted = facts.request.types_in_scope
     here = of(facts)
     rulings = policy.rulings(here)
-    key = ("permit", wanted, facts.request.query.interaction, facts.request.query.view)
+    key = ("permit", wanted, facts.request.query.interaction, facts.request.query.view, _kind_read(facts, sources))
     shape = rulings.kept.get(key)
     if shape is None or shape.sources is not sources:
         shape = _shape(facts, policy, sources, wanted, here)
@@ -205,12 +205,20 @@ def _candidates(facts: Facts, sources: Mapping[str, SourceTerms], wanted: frozen
         return
     for name in _TRACE_TYPES.keys() & wanted:
         yield _Candidate(Grain(_TRACE_TYPES[name], CareClass.IDENTITY, ""), None)
-    viewed = _VIEW_OF.get(facts.request.query.view, frozenset(Category))
+    viewed, kind = _VIEW_OF.get(facts.request.query.view, frozenset(Category)), _kind_read(facts, sources)
     for source, terms in sorted(sources.items()):
+        if kind not in ("", terms.kind):
+            continue
         reached = {category for name, category in terms.types if name in wanted}
         for category, care_class in sorted(terms.gives):
             if category in viewed and (category in reached or not terms.types):
                 yield _Candidate(Grain(category, care_class, source), terms)
+
+
+def _kind_read(facts: Facts, sources: Mapping[str, SourceTerms]) -> str:
+    """The kind of source that the id of a read names: nothing else can give it. "": no read, or an id that names none of ours."""
+    kind = (facts.request.query.resource_id or "").partition(".")[2].partition(".")[0]
+    return kind if any(terms.kind == kind for terms in sources.values()) else ""
 
 
 def _possible(kindest: tuple[Rulings, ...], candidate: _Candidate) -> bool:

@@ -122,6 +122,17 @@ def test_the_kind_of_visit_is_said_or_nothing_is_seen(world: World, clinician: A
     assert world.search(clinician, "Flag", number, **{"gateway-access-event": "yes"}).status_code == 400
 
 
+def test_whoever_reads_a_flag_of_cp_is_by_its_id_without_the_word_is_told_so_whoever_it_is_of(world: World) -> None:
+    (flag,) = plans(world, GP, "amara", SCHEDULED)
+    theirs = f"/fhir/Flag/{flag['id']}"
+    assert world.get(GP, theirs, **SCHEDULED).status_code == 200
+    unsaid, nobody = world.get(GP, theirs), world.get(GP, f"/fhir/Flag/{'a' * 26}.cp-is.{'a' * 26}")
+    assert unsaid.status_code == nobody.status_code == 403
+    assert unsaid.json() == nobody.json()
+    assert "scheduled or unscheduled" in unsaid.text
+    assert world.get(GP, theirs.replace("cp-is", "nothing")).status_code == 404  # an id that names no source of ours
+
+
 def test_a_scheduled_look_is_silent_and_is_in_our_audit_all_the_same(world: World) -> None:
     before = len(told(world, "noor"))
     (flag,) = plans(world, VISITOR, "noor", SCHEDULED)

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_world import EVERY_TYPE, FOLDER, HOMES, SOURCES, facts, identity, policy, request
+from policy_world import EVERY_TYPE, FOLDER, HOMES, PERSON, SOURCES, facts, identity, policy, request
 
 from gateway.consent import NO_AGREEMENT, NO_CASE, NO_REASON, NO_ROLE, NO_RULE, NO_SCOPE, NO_SOURCE, decide
 from gateway.model import Category, ConsentFact, Deny, Mark, NotUsable, Permit, Purpose
@@ -208,6 +208,19 @@ def test_a_source_that_does_not_list_types_is_not_narrowed_by_them():
     made = decide(facts(asked=request(types=frozenset({"Flag"}))), policy(), loose)
     assert isinstance(made, Permit)
     assert made.sources == frozenset(SOURCES)
+
+
+def test_a_read_by_id_is_a_question_to_the_kind_of_source_that_the_id_names():
+    def of(kind: str) -> Permit | Deny:
+        asked = request(types=frozenset({"Flag", "Encounter"}), interaction="read", resource_id=f"{PERSON}.{kind}.x")
+        return decide(facts(asked=asked), policy(), SOURCES)
+
+    assert of("child-health").sources == {"child-health"}
+    assert of("local-authority").sources == {"authority"}
+    refused = of("gp")  # which gives neither type
+    assert isinstance(refused, Deny)
+    assert (refused.caller_level, refused.reason) == (True, "no-source")
+    assert of("nothing").sources >= {"child-health", "authority"}  # no kind of ours: as wide as it was asked
 
 
 def test_a_protected_person_is_stripped_of_what_locates_and_keeps_the_record():
