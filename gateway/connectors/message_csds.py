@@ -7,7 +7,7 @@ rows of one contact the one delivered later counts. Source: NHS Data Dictionary,
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -65,8 +65,11 @@ def read_extract(extract: Extract, body: bytes, sender: str, now: datetime) -> O
     return Opened(None, arrivals, refused)
 
 
-async def contacts_of(tools: Tools, child: Claim) -> AsyncIterator[SourceRecord]:
-    """A child's contacts, each with its activities: they are found by the contact that the child's own row names."""
+async def contacts_of(tools: Tools, child: Claim, born: date | None) -> AsyncIterator[SourceRecord]:
+    """A child's contacts, each with its activities: they are found by the contact that the child's own row names.
+
+    One of a day before the child was born says so: it is of the mother, whose local id it can bear until the birth is told.
+    """
     for kept in await tools.shelf.newest(child.local_id or ""):
         if kept.kind == CONTACT and not kept.data:  # held of another child, too
             yield SourceRecord(kept.schema, kept.data, kept.where, kept.as_of, kept.about, kept.locked)
@@ -77,7 +80,8 @@ async def contacts_of(tools: Tools, child: Claim) -> AsyncIterator[SourceRecord]
                 if not each.data:
                     yield SourceRecord(each.schema, each.data, each.where, each.as_of, kept.about, each.locked)
             activities = [dict(each.data) for each in sorted(done, key=lambda each: str(each.data["CAI"]))]
-            data: Mapping[str, Any] = {**kept.data, "activities": activities}
+            early = born is not None and date.fromisoformat(str(kept.data["began"])[:10]) < born
+            data: Mapping[str, Any] = {**kept.data, "activities": activities, **({"before_birth": True} if early else {})}
             yield SourceRecord(SCHEMA, data, kept.where, kept.as_of, kept.about, kept.locked)
 
 

@@ -99,7 +99,7 @@ class MessageDrop:
 
         if want.types & GIVES:
             for claim in await self._tools.local_ids.of(patient):
-                async for record in contacts_of(self._tools, claim):
+                async for record in contacts_of(self._tools, claim, patient.birth_date):
                     yield record
 
     def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:

@@ -21,11 +21,19 @@ from gateway.mapping.functions import (
 
 _BLOOD_SPOT: Final = re.compile(r"https://fhir\.nhs\.uk/STU3/(?:CodeSystem|ValueSet)/DCH-BloodSpotOutcome[A-Za-z0-9]*-1")
 _SNOMED: Final = "http://snomed.info/sct"
-# An outcome that is none: declined (2, 201 to 204) or not screened (9, 902 to 906). SNOMED CT has such a code for each condition and
-# examination; those were published in examples and lists, the others are known by what they are called.
+# An outcome that is none: declined (2, 201 to 204) or not screened (9, 902 to 906). SNOMED CT has such a code for each condition
+# and examination; those were published in examples and lists, the others are known by what they are called.
 _NOT_SCREENED: Final = re.compile(r"0?[29](?:0[0-9])?")
 _NOT_SCREENED_SCT: Final = frozenset(
-    ("429726000", "946621000000102", "947611000000105", "947511000000106", "948801000000106", "949981000000104", "988181000000104")
+    (
+        "429726000",
+        "946621000000102",
+        "947611000000105",
+        "947511000000106",
+        "948801000000106",
+        "949981000000104",
+        "988181000000104",
+    )
 )
 _SAYS_NOT_SCREENED: Final = re.compile(r"\b(?:declined|not screened|screening incomplete|not done|not performed)\b", re.I)
 _IN_R4: Final = {"suspended": "on-hold", "aborted": "stopped"}
@@ -54,6 +62,13 @@ _WARNING: Final = {
     "system": "urn:shared-care-gateway:CodeSystem:warning",
     "code": "warning",
     "display": "Warning",
+}
+_ATTENDANCE: Final = "urn:shared-care-gateway:CodeSystem:csds-attendance"
+_NOT_HAD: Final[Mapping[str, str]] = {
+    "2": "Cancelled by the child or carer",
+    "3": "Did not attend",
+    "4": "Cancelled by the provider",
+    "7": "Attended late and not seen",
 }
 _WARNED: Final = {"finished": "inactive", "completed": "inactive", "entered-in-error": "entered-in-error"}
 _VERIFIED: Final = {
@@ -321,6 +336,55 @@ def unknown_vaccine(_: Code) -> Coding:
     return Coding({"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK", "display": "unknown"})
 
 
+def indication(value: Text) -> CodeableConcept:
+    """Why a vaccine was given: a SNOMED CT code where its check digit holds, else the words as sent.
+
+    >>> indication(Text("443684005"))["coding"], indication(Text("Outbreak"))
+    ([{'system': 'http://snomed.info/sct', 'code': '443684005'}], {'text': 'Outbreak'})
+    """
+    return _in_snomed(str(value).strip())
+
+
+def observed(value: Code) -> CodeableConcept:
+    """What an extract observed: a SNOMED CT code where its check digit holds. Another scheme's code is none, and stays a word.
+
+    >>> observed(Code("27113001"))["coding"], observed(Code("22A.."))
+    ([{'system': 'http://snomed.info/sct', 'code': '27113001'}], {'text': '22A..'})
+    """
+    found = _in_snomed(str(value).strip())
+    no_warning(found)
+    return found
+
+
+def no_warning(value: CodeableConcept) -> Code | None:
+    """Refuses a warning that comes as any other observation: it would reach the readers of reviews. None for what is none.
+
+    >>> no_warning(CodeableConcept({"coding": [{"system": "http://snomed.info/sct", "code": "27113001"}]})) is None
+    True
+    """
+    codings = value.get("coding") if isinstance(value, dict) else None
+    if any(isinstance(one, dict) and str(one.get("code")).strip() in _WARNINGS for one in codings or ()):
+        raise Unusable("a warning among what was observed: it has an event of its own")
+    return None
+
+
+def of_mother(value: Boolean) -> Code | None:
+    """A contact of a day before the child was born is of the mother, and is refused: it may not stand in the child's record."""
+    if value:
+        raise Unusable("a contact of before the child was born: it is the mother's")
+    return None
+
+
+def attendance(value: Code) -> CodeableConcept | None:
+    """Who called a contact off or did not come, which R4's status does not say; None for one that was had.
+
+    >>> attendance(Code("3"))["coding"][0]["display"], attendance(Code("5"))
+    ('Did not attend', None)
+    """
+    said = _NOT_HAD.get(value)
+    return None if said is None else CodeableConcept({"coding": [{"system": _ATTENDANCE, "code": str(value), "display": said}]})
+
+
 def class_of_contact(_: Text) -> Coding:
     """A contact whose medium is not said -> the class "unknown".
 
@@ -389,6 +453,12 @@ def _is_no_outcome(coding: Mapping[str, Any]) -> bool:
     if _BLOOD_SPOT.fullmatch(system):
         return code in _NOT_SCREENED_SCT or _NOT_SCREENED.fullmatch(code) is not None
     return system == _SNOMED and code in _NOT_SCREENED_SCT
+
+
+def _in_snomed(text: str) -> CodeableConcept:
+    if re.fullmatch(r"[1-9][0-9]{5,17}", text) and _verhoeff(text):
+        return CodeableConcept({"coding": [{"system": _SNOMED, "code": text}]})
+    return CodeableConcept({"text": text})
 
 
 def _as_snomed(coding: Mapping[str, Any]) -> dict[str, Any]:

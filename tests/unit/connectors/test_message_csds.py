@@ -1,6 +1,6 @@
 """Contacts and activities of the community service: two files, held apart, joined when a child is asked about."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,7 +73,7 @@ def test_a_file_in_windows_letters_is_read() -> None:
 
 async def test_a_child_is_answered_with_contacts_and_the_activities_of_those_alone() -> None:
     held = {
-        "L7": [shelved(CONTACT, "L7", {"CCI": "C1"}), shelved("other", "L7", {})],
+        "L7": [shelved(CONTACT, "L7", {"CCI": "C1", "began": "2025-07-20"}), shelved("other", "L7", {})],
         "contact C1": [shelved(ACTIVITY, "contact C1", {"CAI": name, "CCI": "C1"}) for name in ("A2", "A1")],
         "contact C2": [shelved(ACTIVITY, "contact C2", {"CAI": "A9", "CCI": "C2"})],
     }
@@ -82,10 +82,20 @@ async def test_a_child_is_answered_with_contacts_and_the_activities_of_those_alo
         return held.get(holder, [])
 
     tools: Any = SimpleNamespace(shelf=SimpleNamespace(newest=newest))
-    (record,) = [each async for each in contacts_of(tools, Claim(local_id="L7"))]
+    (record,) = [each async for each in contacts_of(tools, Claim(local_id="L7"), date(2025, 7, 20))]
     assert record.about == Claim(local_id="L7")
     assert [each["CAI"] for each in record.data["activities"]] == ["A1", "A2"]
-    assert [each async for each in contacts_of(tools, Claim(local_id="C1"))] == []
+    assert "before_birth" not in record.data
+    assert [each async for each in contacts_of(tools, Claim(local_id="C1"), None)] == []
+
+
+async def test_a_contact_of_before_the_birth_says_so() -> None:
+    async def newest(holder: str) -> list[ShelfRecord]:
+        return [shelved(CONTACT, "L7", {"CCI": "C1", "began": "2025-07-20T10:15:00+01:00"})] if holder == "L7" else []
+
+    tools: Any = SimpleNamespace(shelf=SimpleNamespace(newest=newest))
+    (record,) = [each async for each in contacts_of(tools, Claim(local_id="L7"), date(2025, 7, 21))]
+    assert record.data["before_birth"] is True
 
 
 def shelved(kind: str, holder: str, data: dict[str, str]) -> ShelfRecord:
