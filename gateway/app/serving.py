@@ -125,7 +125,6 @@ def quiet() -> None:
         "uvicorn.access",
         "httpx",
         "httpcore",
-        "aiohttp",
         "asyncio",
         "sqlalchemy",
         "authlib",

@@ -23,6 +23,13 @@ from gateway.settings import Tls
 
 pytestmark = pytest.mark.anyio
 CLIENTS = (PooledHttp, HttpxHttp)
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
 # In TLS 1.3 a server turns a client away after the handshake: its alert and its reset race, so either may be what we see.
 TURNED_AWAY = (SourceRefused, SourceUnavailable)
 

@@ -13,6 +13,13 @@ from gateway.connectors.http import PooledHttp
 
 pytestmark = pytest.mark.anyio
 NUMBER = "9990000107"
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
