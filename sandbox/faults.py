@@ -23,29 +23,43 @@ CONTENT = frozenset(
 )  # the simulator itself answers wrongly
 SPINE = {  # refusals of GP Connect 1.6.2 by their own names: status and Spine code; "" for a body that is no FHIR
     "invalid-nhs-number": (400, "INVALID_NHS_NUMBER"),
+    "invalid-identifier-system": (400, "INVALID_IDENTIFIER_SYSTEM"),
+    "invalid-identifier-value": (400, "INVALID_IDENTIFIER_VALUE"),
     "invalid-demographics": (400, "INVALID_PATIENT_DEMOGRAPHICS"),
     "bad-request": (400, "BAD_REQUEST"),
     "no-patient-consent": (403, "NO_PATIENT_CONSENT"),
     "no-organisation-consent": (403, "NO_ORGANISATION_CONSENT"),
+    "no-organisational-consent": (403, "NO_ORGANISATIONAL_CONSENT"),
     "access-denied": (403, "ACCESS_DENIED"),
     "no-relationship": (403, "NO_RELATIONSHIP"),
     "asid-check-failed": (403, "ASID_CHECK_FAILED"),
     "patient-not-found": (404, "PATIENT_NOT_FOUND"),
     "no-record-found": (404, "NO_RECORD_FOUND"),
+    "organisation-not-found": (404, "ORGANISATION_NOT_FOUND"),
+    "practitioner-not-found": (404, "PRACTITIONER_NOT_FOUND"),
     "plain-404": (404, ""),
     "duplicate-rejected": (409, "DUPLICATE_REJECTED"),
     "unsupported-media": (415, "BAD_REQUEST"),
     "invalid-resource": (422, "INVALID_RESOURCE"),
     "invalid-parameter": (422, "INVALID_PARAMETER"),
+    "reference-not-found": (422, "REFERENCE_NOT_FOUND"),
     "not-implemented": (501, "NOT_IMPLEMENTED"),
     "plain-502": (502, ""),
     "plain-504": (504, ""),
     "plain-599": (599, ""),
 }
+PROXY = {  # the proxy's own refusals, in a code system of its own: the code is the status, the display tells what no caller may read
+    "proxy-400": (400, "SSP_TRACEID_MISSING_OR_INVALID"),
+    "proxy-403": (403, "ASID_CHECK_FAILED_MESSAGESENDER_200000000001"),
+    "proxy-404": (404, "NO_SUCH_ADDRESS_https://gpconnect.sandbox.invalid"),
+    "proxy-405": (405, "METHOD_NOT_ALLOWED"),
+    "proxy-415": (415, "UNSUPPORTED_MEDIA_TYPE"),
+    "proxy-502": (502, "ERROR_COMMUNICATING_TO_ENDPOINT_URL_https://gpconnect.sandbox.invalid"),
+}
 TURNS = frozenset({"restricted", "invalidated", "unknown"})  # what PDS may come to say of somebody between two traces
 SIMULATORS = frozenset({"pds", "sds", "gp", "front-door", "inbox", "centre", "eclipse", "eclipse-token"})
 
-_ALL = WIRE | CONTENT | TURNS | SPINE.keys() | {"none"}
+_ALL = WIRE | CONTENT | TURNS | SPINE.keys() | PROXY.keys() | {"none"}
 _HTML = b"<!DOCTYPE html><html><head><title>Sorry</title></head><body><h1>We will be back soon</h1></body></html>"
 
 

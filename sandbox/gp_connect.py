@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from sandbox import gp_record
 from sandbox.families import BY_KEY, BY_NUMBER, DECEASED, INVALIDATED, RESTRICTED, Person
-from sandbox.faults import SPINE, Faults, Spoiled
+from sandbox.faults import PROXY, SPINE, Faults, Spoiled
 from sandbox.sds import PROVIDERS, STRUCTURED
 
 _NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
@@ -40,7 +40,8 @@ _AREAS = frozenset(
 _SWITCHED_OFF = {"petra": frozenset({"includeReferrals"}), "hugo": frozenset({"includeReferrals"})}  # by the practice
 _PLAIN = b"upstream error"
 _COPIES = {"20-mb": 20_700, "512-kb": 540, "64-kb": 55}  # of one observation: a full record, a large one, and a usual one
-_ISSUE = {400: "invalid", 403: "forbidden", 404: "not-found", 415: "not-supported", 422: "invalid", 500: "processing"}
+_ISSUE = {400: "invalid", 403: "forbidden", 404: "not-found", 409: "duplicate", 415: "not-supported", 422: "invalid"}
+_ISSUE |= {500: "processing", 501: "not-supported"}
 _WRONG = BY_KEY["ben"]  # whose record a confused system sends
 
 
@@ -87,6 +88,8 @@ class GpConnect:
         if fault in SPINE:
             status, code = SPINE[fault]
             return _refusal(Wrong(status, code, "ordered fault")) if code else Response(_PLAIN, status, None, "text/plain")
+        if fault in PROXY:
+            return _proxy_error(*PROXY[fault])
         if fault == "500":
             return _refusal(Wrong(500, "INTERNAL_SERVER_ERROR", "ordered fault"))
         down = _proxy_error(502, "ERROR_COMMUNICATING_TO_ENDPOINT_URL_" + root)

@@ -22,10 +22,10 @@ from gateway.adapter import (
 # Deliberately one answer for a sensitive, inactive, deceased or temporary patient and for an unknown one.
 NOTHING_TO_SHOW = frozenset({"PATIENT_NOT_FOUND", "NO_RECORD_FOUND", "ORGANISATION_NOT_FOUND", "PRACTITIONER_NOT_FOUND"})
 
-_SPINE_SYSTEMS = frozenset(
+_SPINE_SYSTEMS = frozenset(  # in lower case
     {
-        "https://fhir.nhs.uk/STU3/ValueSet/Spine-ErrorOrWarningCode-1",
-        "https://fhir.nhs.uk/STU3/CodeSystem/Spine-ErrorOrWarningCode-1",
+        "https://fhir.nhs.uk/stu3/valueset/spine-errororwarningcode-1",
+        "https://fhir.nhs.uk/stu3/codesystem/spine-errororwarningcode-1",
     }
 )
 _NO_CONSENT = frozenset({"NO_PATIENT_CONSENT", "NO_ORGANISATION_CONSENT", "NO_ORGANISATIONAL_CONSENT"})
@@ -112,8 +112,8 @@ def _spine_codes(body: bytes) -> frozenset[str]:
         details = issue.get("details")
         for coding in _dicts(details, "coding"):
             system, code = coding.get("system"), coding.get("code")
-            if isinstance(system, str) and isinstance(code, str) and system in _SPINE_SYSTEMS:
-                found.add(code)
+            if isinstance(system, str) and isinstance(code, str) and system.strip().lower() in _SPINE_SYSTEMS:
+                found.add(code.strip())
     return frozenset(found)
 
 

@@ -28,15 +28,16 @@ _AREA_OF_WORD = (  # secondary lists name the area by a word of their code, "pro
     ("linked-problems", "problems"),
 )
 _AREA_OF_PARAMETER = {
-    "includeAllergies": "allergies",
-    "includeMedication": "medications",
-    "includeImmunisations": "immunisations",
-    "includeProblems": "problems",
+    "includeallergies": "allergies",
+    "includemedication": "medications",
+    "includeimmunisations": "immunisations",
+    "includeproblems": "problems",
 }
+_PARAMETER = re.compile(r"include[a-z]+", re.I)
 WARNING: Final = frozenset(
     {
-        "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-CareConnect-GPC-ListWarningCode-1",
-        "https://fhir.hl7.org.uk/STU3/StructureDefinition/Extension-CareConnect-ListWarningCode-1",
+        "https://fhir.nhs.uk/stu3/structuredefinition/extension-careconnect-gpc-listwarningcode-1",
+        "https://fhir.hl7.org.uk/stu3/structuredefinition/extension-careconnect-listwarningcode-1",
     }
 )
 _WARNING_CODES = frozenset({"confidential-items", "data-in-transit", "data-awaiting-filing"})
@@ -81,6 +82,7 @@ def warnings(resources: list[Json]) -> tuple[tuple[str, str], ...]:
     """Every warning of a record: (category, code), each once."""
     found: set[tuple[str, str]] = set()
     empty: set[str] = set()
+    allergies = False
     for resource in resources:
         kind = resource["resourceType"]
         if kind == "List":
@@ -91,9 +93,11 @@ def warnings(resources: list[Json]) -> tuple[tuple[str, str], ...]:
             found.update((_ELSEWHERE, code) for code in _placeholders(resource))
         elif kind == "OperationOutcome":
             for issue in dicts(resource, "issue"):
-                found.add((_AREA_OF_PARAMETER.get(str(issue.get("diagnostics")), _ELSEWHERE), _why(issue)))
-    if {ALLERGIES, ENDED_ALLERGIES} <= empty and ("allergies", "confidential-items") not in found:
-        found.add(("allergies", "none-recorded"))  # both empty and nothing withheld: not the same as "no known allergies"
+                found.update((area, _why(issue)) for area in _areas(issue))
+        elif kind == "AllergyIntolerance":
+            allergies = True
+    if {ALLERGIES, ENDED_ALLERGIES} <= empty and not allergies and all(area != "allergies" for area, _ in found):
+        found.add(("allergies", "none-recorded"))  # both empty, nothing withheld or late: not the same as "no known allergies"
     return tuple(sorted(found))
 
 
@@ -117,8 +121,8 @@ def _says(item: object, given: frozenset[str]) -> bool:
 
 def _codes(listed: Json) -> Iterator[str]:
     for extension in dicts(listed, "extension"):
-        if text_of(extension.get("url")) in WARNING:
-            code = text_of(extension.get("valueCode")).strip()
+        if text_of(extension.get("url")).strip().lower() in WARNING:
+            code = text_of(extension.get("valueCode")).strip().lower()
             yield code if code in _WARNING_CODES else "unknown-warning"
     for entry in dicts(listed, "entry"):
         item = entry.get("item")
@@ -140,10 +144,21 @@ def _placeholder(display: str) -> Iterator[str]:
         yield "not-supported"
 
 
+def _areas(issue: Json) -> list[str]:
+    """Which areas are not given. One that does not say which may mean any: an empty area must not read as a whole one."""
+    named = _PARAMETER.findall(f"{issue.get('diagnostics')} {_text_of_issue(issue)}")
+    if named:
+        return [_AREA_OF_PARAMETER.get(name.lower(), _ELSEWHERE) for name in named]
+    return [] if issue.get("severity") == "information" else [*_AREA_OF_PARAMETER.values(), _ELSEWHERE]
+
+
 def _why(issue: Json) -> str:
+    return "disabled" if "disabled" in _text_of_issue(issue).lower() else "not-supported"
+
+
+def _text_of_issue(issue: Json) -> str:
     details = issue.get("details")
-    said = text_of(details.get("text")) if isinstance(details, dict) else ""
-    return "disabled" if "disabled" in said.lower() else "not-supported"
+    return text_of(details.get("text")) if isinstance(details, dict) else ""
 
 
 def _is_empty(listed: Json) -> bool:

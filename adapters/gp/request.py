@@ -38,7 +38,10 @@ _AREAS: Mapping[str, tuple[frozenset[str], Mapping[str, bool]]] = {  # area -> R
         {"includePrescriptionIssues": True},
     ),
     "includeProblems": (frozenset({"Condition", "List"}), {}),
-    "includeImmunisations": (frozenset({"Immunization", "List"}), {"includeNotGiven": True, "includeStatus": True}),
+    "includeImmunisations": (  # that somebody consented to a vaccine, or did not, comes as an Observation
+        frozenset({"Immunization", "Observation", "List"}),
+        {"includeNotGiven": True, "includeStatus": True},
+    ),
     "includeConsultations": (frozenset({"Encounter", "List", "DocumentReference", "QuestionnaireResponse"}), {}),
     "includeUncategorisedData": (frozenset({"Observation", "List", "QuestionnaireResponse"}), {}),
     "includeInvestigations": (

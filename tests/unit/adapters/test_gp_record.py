@@ -292,6 +292,28 @@ def test_nothing_recorded_nothing_known_and_something_withheld_are_three_states(
     assert kept_back.facts.warnings == (("allergies", "confidential-items"),)
 
 
+def test_none_recorded_is_not_said_beside_an_allergy_nor_of_a_record_that_is_late():
+    nothing = (empty(ALLERGIES), empty(ENDED))
+    late = [{"url": WARNING.upper() + " ", "valueCode": "Data-In-Transit "}]
+    off = {"severity": "warning", "code": "not-supported", "details": {"text": "includeAllergies has been disabled"}}
+    assert split(record(ALLERGY, *nothing), as_of=NOW).facts.warnings == ()
+    assert split(record(empty(ALLERGIES, extension=late), empty(ENDED)), as_of=NOW).facts.warnings == (
+        ("allergies", "data-in-transit"),
+    )
+    assert split(record({"resourceType": "OperationOutcome", "issue": [off]}, *nothing), as_of=NOW).facts.warnings == (
+        ("allergies", "disabled"),
+    )
+
+
+def test_an_area_that_is_missing_and_not_named_may_be_any():
+    issue = {"severity": "warning", "code": "not-supported", "details": {"text": "an unrecognised parameter"}}
+    areas = {"allergies", "immunisations", "medications", "other-health", "problems"}
+    said = split(record({"resourceType": "OperationOutcome", "issue": [issue]}), as_of=NOW).facts.warnings
+    assert said == tuple((area, "not-supported") for area in sorted(areas))
+    told = issue | {"severity": "information"}
+    assert split(record({"resourceType": "OperationOutcome", "issue": [told]}), as_of=NOW).facts.warnings == ()
+
+
 @pytest.mark.parametrize(
     ("display", "code"),
     [("Referral items have been disabled", "disabled"), ("Referral items are not supported", "not-supported"), ("Eczema", None)],

@@ -200,7 +200,7 @@ async def test_the_nhs_number_is_in_the_body_and_nowhere_else():
         ({"Immunization"}, {"includeImmunisations"}),
         (ALL_TYPES, {"includeAllergies", "includeMedication", "includeProblems", "includeImmunisations"}),
         ({"Encounter"}, {"includeConsultations"}),
-        ({"Observation"}, {"includeUncategorisedData", "includeInvestigations"}),
+        ({"Observation"}, {"includeUncategorisedData", "includeInvestigations", "includeImmunisations"}),
         ({"DiagnosticReport"}, {"includeInvestigations"}),
         ({"Specimen"}, {"includeInvestigations"}),
         ({"ServiceRequest"}, {"includeReferrals", "includeDiaryEntries", "includeInvestigations"}),
@@ -410,7 +410,7 @@ async def test_every_refusal_is_sorted_by_who_must_act_and_tried_once(status: in
 
 
 @pytest.mark.parametrize("code", ["PATIENT_NOT_FOUND", "NO_RECORD_FOUND", "ORGANISATION_NOT_FOUND", "PRACTITIONER_NOT_FOUND"])
-@pytest.mark.parametrize("system", [SPINE, SPINE.replace("ValueSet", "CodeSystem")])
+@pytest.mark.parametrize("system", [SPINE, SPINE.replace("ValueSet", "CodeSystem"), SPINE.lower() + " "])
 async def test_a_record_that_is_not_shared_is_nothing_to_show(code: str, system: str):
     assert await ask(Network(said(404, outcome(code, system)))) == [SourceFacts(reason="record-not-shared")]
 
