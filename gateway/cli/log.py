@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import stored
-from gateway.cli.decided import FOLLOWS, NO_DECISION, NOTHING_DECIDED, decision_behind
+from gateway.cli.decided import FOLLOWS, NO_DECISION, NOTHING_DECIDED, decided_otherwise, decision_behind
 from gateway.cli.say import fail
 from gateway.ports import LogQuestion
 from gateway.settings import Settings
@@ -19,7 +19,7 @@ app = typer.Typer(help="The audit log: why a decision was made, and whether the 
 
 @app.command()
 def why(event: Annotated[str, typer.Argument(help="the event named by a receipt (its part before the first dot)")]) -> None:
-    """Print the rules that decided an event, in English."""
+    """Print the rules that decided an event, in English; or who did, where no rule was asked."""
 
     async def work(store: Store, _: Settings) -> list[str] | None:
         found = await store.log.event(event)
@@ -27,6 +27,8 @@ def why(event: Annotated[str, typer.Argument(help="the event named by a receipt 
         if found is None:
             return None
         decision = await decision_behind(store, found.body)
+        if decision is None and (otherwise := decided_otherwise(found.body)):
+            return otherwise
         if decision is None:
             return [NO_DECISION if found.body["kind"] in FOLLOWS else NOTHING_DECIDED]
         return _rules(decision)

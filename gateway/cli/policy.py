@@ -13,7 +13,7 @@ import typer
 
 from gateway import policy
 from gateway.cli import stored
-from gateway.cli.decided import FOLLOWS, NO_DECISION, decision_behind
+from gateway.cli.decided import FOLLOWS, NO_DECISION, decided_otherwise, decision_behind
 from gateway.cli.say import fail
 from gateway.settings import Settings
 from gateway.store import Store
@@ -113,6 +113,9 @@ def _explain_stored(loaded: policy.Policy, tree: Mapping[str, Any], where: str) 
     detail = tree.get("detail", tree)
     facts = detail.get("facts") if isinstance(detail, dict) else None
     kind = tree.get("kind")
+    if not isinstance(facts, dict) and (otherwise := decided_otherwise(tree)):
+        typer.echo("\n".join(otherwise))
+        return
     if not isinstance(facts, dict) and kind in FOLLOWS:
         fail(f"{where}: {NO_DECISION}")
     if not isinstance(facts, dict) and isinstance(kind, str):

@@ -264,6 +264,37 @@ def test_why_follows_every_event_to_its_decision_and_never_says_nothing(gateway_
         assert says in " ".join(done.output.split())
 
 
+CALLED = {"parcel": "p", "because": "entered-in-error", "left": True, "receipt": "0a1b2c"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        (Entry("recall", NOW, "success", None, detail=CALLED), ("this sender did", "entered in error", "gateway log why 0a1b2c")),
+        (Entry("recall", NOW, "success", None, staff_name="operator", detail=CALLED), ("an operator called it back",)),
+        (
+            Entry("recall", NOW, "success", None, staff_name="gateway", detail={**CALLED, "because": "consent-withdrawn"}),
+            ("A consent was withdrawn", "the consent that let the recipient have it is gone"),
+        ),
+        (
+            Entry("recall", NOW, "success", None, detail={"recipient": "ods:A99901", "because": "wrong-person", "receipt": ""}),
+            ("under the mandate of that delivery", "somebody else than it says"),
+        ),
+        (Entry("recall", NOW, "success", None, detail={"state": "acknowledged"}), ("what became of a recall",)),
+        (Entry("parcel-taken-back", NOW, "success", None, detail={"parcel": "p"}), ("this sender did",)),
+    ],
+)
+def test_of_a_recall_it_is_said_who_or_what_decided_it_where_no_rule_was_asked(gateway_settings, tmp_path, entry, says):
+    (event,) = logged(gateway_settings, entry)
+    file = tmp_path / "event.json"
+    file.write_text(CliRunner().invoke(log, ["show", event]).output, "utf-8")
+    answers = (CliRunner().invoke(log, ["why", event]), run("explain", "--event", event), run("explain", file))
+    assert len({answer.output for answer in answers}) == 1
+    for answer in answers:
+        assert answer.exit_code == 0, answer.output
+        assert all(words in answer.output for words in says)
+
+
 def test_what_follows_from_a_decision_that_this_log_does_not_hold_is_said(gateway_settings, tmp_path):
     file = tmp_path / "event.json"
     file.write_text('{"kind": "disclosure", "event": "elsewhere", "detail": {"decision": "x"}}')
