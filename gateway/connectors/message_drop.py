@@ -2,10 +2,10 @@
 
 The manifest names the events: `[events.CODE]` with `also` (other codes of the same event), `schema`, `focus` (types the header
 may point at), `reads` (field of the record -> resource type), `gives` (R4 types, where they are others), `consent` (a question
-that must be answered yes) and `about_baby` (a birth, addressed by the mother);
-`expires_trace` lists events that only say a person changed, and `deaths` those of them that say a person died; `work` lists
-events that ask a service to act, `not_mapped` those known and not taken yet. What is not taken is refused with its reason,
-waits in the drop's refused/ folder and is its owner's task: nothing is dropped silently.
+that must be answered yes), `of_child` (a question that says whether a form is about the child) and `about_baby` (a birth,
+addressed by the mother); `expires_trace` lists events that only say a person changed, and `deaths` those of them that say a
+person died; `work` lists events that ask a service to act, `not_mapped` those known and not taken yet. What is not taken is
+refused with its reason, waits in the drop's refused/ folder and is its owner's task: nothing is dropped silently.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ from gateway.connectors.drop import Opened, opened_drop, records_of
 from gateway.connectors.message_batch import KIND, is_batch, is_r4, read_batch, read_r4
 from gateway.connectors.message_birth import read_birth
 from gateway.connectors.message_bundle import Message, event_of, read_change, read_message
-from gateway.connectors.message_consent import is_agreed
+from gateway.connectors.message_consent import is_agreed, is_of_child
 from gateway.connectors.message_csds import GIVES, contacts_of, extract_of, read_extract
 from gateway.connectors.message_losses import DEATH, death_told, screening_says_died
 from gateway.connectors.stu3 import read_stu3
@@ -59,6 +59,7 @@ class Event:
     gives: frozenset[str]  # R4 types that its maps make of them, where those are others
     about_baby: bool  # a birth: addressed by the mother, kept for the baby
     consent: str  # item of its questionnaire that must say yes, else the record goes to no early years; "" where there is none
+    of_child: str  # item that says whose needs a form tells of; one about others is read as `household`; "" where there is none
 
 
 def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
@@ -193,6 +194,11 @@ def _record(event: Event, message: Message) -> SourceRecord:
     unread = sorted(message.types - set(event.reads.values()) - _USED)
     data: dict[str, Tree] = {"event": message.event, "change": message.change, "message": message.id, "unread": unread}
     data |= {field: list(message.resources.get(kind, ())) for field, kind in event.reads.items()}
+    if event.of_child:
+        forms = data["forms"]
+        assert isinstance(forms, list)
+        data["forms"] = [form for form in forms if is_of_child(form, event.of_child)]
+        data["household"] = [form for form in forms if not is_of_child(form, event.of_child)]
     return SourceRecord(
         schema=event.schema,
         data=data,
@@ -213,6 +219,7 @@ def _events(manifest: Manifest) -> dict[str, Event]:
     for kind, table in manifest.options.get("events", {}).items():
         reads, about_baby = dict(table["reads"]), bool(table.get("about_baby"))
         gives = frozenset(table.get("gives", reads.values()))
-        event = Event(kind, table["schema"], frozenset(table["focus"]), reads, gives, about_baby, table.get("consent", ""))
+        asked = table.get("consent", ""), table.get("of_child", "")
+        event = Event(kind, table["schema"], frozenset(table["focus"]), reads, gives, about_baby, *asked)
         found |= dict.fromkeys((kind, *table.get("also", ())), event)
     return found

@@ -15,6 +15,7 @@ from gateway.adapter import Manifest, NhsNumber, SourceRecord
 from gateway.connectors import message_drop
 from gateway.errors import SourceContractBroken
 from gateway.mapping import Context, load, map_record, shape_faults
+from gateway.model import Mark
 from gateway.registry import load_manifest
 
 pytestmark = pytest.mark.samples
@@ -140,6 +141,14 @@ def test_the_scores_inside_an_assessment_stand_by_themselves_and_are_pointed_at(
     (whole,) = [each for each in scores.values() if "derivedFrom" in each]
     assert {to["reference"] for to in whole["derivedFrom"]} == set(scores) - {f"Observation/{whole['id']}"}
     assert not any("contained" in each for each in made)
+
+
+def test_the_needs_of_a_parent_are_told_as_those_of_others(samples: Path, manifest: Manifest) -> None:
+    record = read(manifest, samples / FOLDERS[0] / "DCH-IndividualRequirements-Bundle-Example-1.xml")
+    made = map_record(load(files(mappings)), "child_health", record, context(record)).resources
+    (needs,) = [each for each in made if each.body["resourceType"] == "ClinicalImpression"]
+    assert needs.body["code"] == {"text": "The household, as asked by the child health service"}
+    assert ("finding", "itemCodeableConcept", "coding") in {path[:3] for path in needs.paths[Mark.THIRD_PARTY]}
 
 
 def test_who_else_works_with_the_child_is_not_told(samples: Path, manifest: Manifest) -> None:

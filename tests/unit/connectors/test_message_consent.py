@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from gateway.connectors.message_consent import is_agreed
+from gateway.connectors.message_consent import is_agreed, is_of_child
 
 CODES = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ParentalConsentToShareInformation-1"
 
@@ -44,3 +44,23 @@ def test_a_yes_to_every_questionnaire_lets_it_go_on() -> None:
 )
 def test_anything_but_a_yes_is_no(forms: list[Any]) -> None:
     assert not is_agreed(forms, "parentalConsent")
+
+
+def needs_of(code: Any) -> dict[str, Any]:
+    return form({"linkId": "whose", "answer": [{"valueCoding": {"code": code}}]})
+
+
+@pytest.mark.parametrize(
+    ("asked", "of_child"),
+    [
+        (needs_of("1"), True),
+        (form(), True),
+        (needs_of("2"), False),
+        (needs_of("3"), False),
+        (needs_of(None), False),
+        (form({"linkId": "whose", "answer": [{"valueString": "child"}]}), False),
+        (form({"linkId": "whose", "answer": [{"valueCoding": {"code": "1"}}, {"valueCoding": {"code": "2"}}]}), False),
+    ],
+)
+def test_a_form_is_about_the_child_unless_it_says_otherwise(asked: dict[str, Any], of_child: bool) -> None:
+    assert is_of_child(asked, "whose") is of_child
