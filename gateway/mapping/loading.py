@@ -238,26 +238,31 @@ def _code_maps(
 
 
 def _functions(place: "Path | Traversable", faults: list[Fault], digest: "hashlib._Hash") -> dict[str, Function]:
-    """A folder's own functions.py -> its functions by name; what it imports is not one of them."""
-    file = place / "functions.py"
-    if not file.is_file():
-        return {}
-    shown = f"{place.name}/functions.py"
-    _text(file, digest)
-    name = f"gateway_mapping_functions_{place.name}"
-    spec = importlib.util.spec_from_file_location(name, str(file))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    """A folder's own functions.py, and functions_<about>.py beside it -> their functions by name; what they import is none."""
     found: dict[str, Function] = {}
-    for own, call in vars(module).items():
-        if isfunction(call) and call.__module__ == name and not own.startswith("_"):
-            try:
-                found[own] = describe(call)
-            except TypeError as error:
-                faults.append(Fault(shown, call.__code__.co_firstlineno, 1, f"{own}: {error}"))
+    for file in sorted(place.iterdir(), key=lambda one: one.name):
+        if not (file.name == "functions.py" or (file.name.startswith("functions_") and file.name.endswith(".py"))):
+            continue
+        shown = f"{place.name}/{file.name}"
+        _text(file, digest)
+        name = f"gateway_mapping_{file.name.removesuffix('.py')}_{place.name}"
+        spec = importlib.util.spec_from_file_location(name, str(file))
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        for own, call in vars(module).items():
+            if isfunction(call) and call.__module__ == name and not own.startswith("_"):
+                try:
+                    described = describe(call)
+                except TypeError as error:
+                    faults.append(Fault(shown, call.__code__.co_firstlineno, 1, f"{own}: {error}"))
+                    continue
+                if found.setdefault(own, described) is not described:
+                    faults.append(
+                        Fault(shown, call.__code__.co_firstlineno, 1, f"{own}: another file has a function of this name")
+                    )
     return found
 
 

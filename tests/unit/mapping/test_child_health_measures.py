@@ -4,7 +4,8 @@ import pytest
 
 from gateway.mapping.context import Unusable
 from gateway.mapping.functions import CodeableConcept, Quantity
-from mappings.child_health.functions import measured, outcome_in_snomed
+from mappings.child_health.functions import measured
+from mappings.child_health.functions_coded import outcome_in_snomed
 
 SNOMED = "http://snomed.info/sct"
 OWN = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-BloodSpotOutcome"

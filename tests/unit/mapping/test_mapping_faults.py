@@ -232,6 +232,13 @@ def test_f10_a_malformed_date_refuses_with_the_line_and_never_the_value(mapped: 
             "needs the types of gateway.mapping.functions",
         ),
         (
+            "clinic/functions_more.py",
+            "",
+            "def odd(value: str) -> str:\n    return value\n",
+            "needs the types of gateway.mapping.functions",
+        ),
+        ("clinic/units.yaml", "", "title: none\n", "'kinds:' is missing"),
+        (
             "r4-marks.yaml",
             "",
             "types:\n  Flag: {category: child-protection, class: safeguarding, plain: [codee]}\n",
@@ -267,3 +274,17 @@ def test_an_override_replaces_a_code_map(loaded: Callable[..., Maps], tmp_path: 
     for state, made in (("begun", 1), ("open", 0)):
         result = map_record(maps, "clinic", record(child_id="c1", findings=[{**finding, "state": state}]), context)
         assert len(result.resources) == made
+
+
+WEIGHED = """from gateway.mapping.functions import Quantity, Text
+
+
+def weighed(value: Text) -> Quantity:
+    return Quantity({"unit": value})
+"""
+
+
+def test_functions_may_lie_in_several_files_and_a_name_in_one_of_them_only(loaded: Callable[..., Maps], faults: Faults):
+    loaded(("clinic/functions_more.py", "", WEIGHED), (FINDINGS, "kilograms | quantity('kg')", "by.display | weighed"))
+    twice = faults(("clinic/functions.py", "", WEIGHED), ("clinic/functions_more.py", "", WEIGHED))
+    assert only(twice) == ("clinic/functions_more.py", 4, 1, "weighed: another file has a function of this name")
