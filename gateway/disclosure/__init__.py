@@ -6,19 +6,19 @@ not known counts as the most restricted, so what carries it stays here.
 
 import asyncio
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from gateway.adapter import LOCKED_AT_SOURCE
 from gateway.disclosure.labels import labelled, labels_of, not_for_family, raised
 from gateway.disclosure.paging import Page, page_of
 from gateway.disclosure.provenance import provenance
-from gateway.disclosure.ready import UNKNOWN_LABEL, Paths, Ready, Work, readied, taken_out, work_of
+from gateway.disclosure.ready import UNKNOWN_LABEL, Paths, Ready, Work, readied, stands_for, taken_out, work_of
+from gateway.disclosure.reports import UNREAD, reports_of
 from gateway.disclosure.stripping import PATIENT_KEEPS, PATIENT_PATHS, strip
 from gateway.disclosure.usual import Usual, usual
 from gateway.errors import InternalFault, PolicyNotActive
@@ -35,19 +35,15 @@ from gateway.model import (
     Recorded,
     RefusedRecord,
     SourceReport,
-    SourceState,
 )
 from gateway.policy import GrainDecision, Policy, of
 from gateway.resource import Typed, encoded, name_of
 
-__all__ = ["UNREAD", "Page", "Ready", "disclose", "disclose_in_turns", "readied"]
+__all__ = ["UNREAD", "Page", "Ready", "disclose", "disclose_in_turns", "readied", "stands_for"]
 
 KEPT = 1_024  # short ways kept for one set of circumstances; past that they are made for each answer
 AT_A_TIME = 128  # resources decided before somebody may look at the clock: well under a millisecond
 TURN_S = 0.002  # others get their turn this often
-UNREAD = (
-    "records-refused"  # a source gave records of this person, and none of them could be shown because of how they are written
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +65,10 @@ class _Run:
     withheld_from: set[Category] = field(default_factory=set)
     decided: dict[tuple[str, int, int, bool, bool], _Ruling] = field(default_factory=dict)
     work: dict[int, Work] = field(default_factory=dict)
+    gave: set[str] = field(default_factory=set)  # sources of which something may leave
 
-    def hold(self, rule: str, category: Category | None) -> None:
-        self.withheld[rule] += 1
+    def hold(self, rule: str, category: Category | None, times: int = 1) -> None:
+        self.withheld[rule] += times
         if category is not None:
             self.withheld_from.add(category)
 
@@ -144,7 +141,8 @@ def _disclosing(
         raise InternalFault(reason="person-not-admitted")
     run = _Run(permit, policy, permit.facts.request.types_in_scope)
     released, twice = yield from _released(run, resources, _only(permit))
-    reports = tuple(_reports(permit, reports, {item.source for item, _ in released.values()}, {one.source for one in refused}))
+    run.gave.update([item.source for item, _ in released.values()])
+    reports = tuple(reports_of(permit, reports, run.gave, {one.source for one in refused}))
     if "Provenance" in run.wanted:
         _add_provenance(run, released, identity, person)
     patient = _patient(run, identity, person)
@@ -187,6 +185,10 @@ def _released(
         if kind not in wanted or kind == "Patient":  # the answer's one Patient is the trace's
             continue
         if only is not None and own_id != only:
+            continue
+        if form is None and isinstance(body, Ready) and body.times:
+            if _of_ready(run, item, body, family) is not None:
+                run.gave.add(item.source)
             continue
         key = f"{kind}/{own_id}"
         if key in released:
@@ -289,16 +291,16 @@ def _of_ready(run: _Run, item: MappedResource, body: Ready, family: bool) -> Dis
     """The same of a resource that was made ready in another process. Raises `InternalFault`: it was, for other marks."""
     if body.strip != run.permit.strip:
         raise InternalFault(reason="made-ready-for-another-permit")
-    category = item.category
+    category, times = item.category, body.times or 1
     if not isinstance(category, Category) or not isinstance(body.care_class, CareClass):
-        run.hold(UNKNOWN_LABEL, None)
+        run.hold(UNKNOWN_LABEL, None, times)
         return None
     if family and body.family:
-        run.hold(f"mark:{Mark.NOT_FOR_FAMILY}", category)
+        run.hold(f"mark:{Mark.NOT_FOR_FAMILY}", category, times)
         return None
     ruling = _ruled(run, item.source, category, body.care_class, item.locked, item.not_early_years)
     if ruling.withheld_by or body.held:
-        run.hold(ruling.withheld_by or body.held, category)
+        run.hold(ruling.withheld_by or body.held, category, times)
         return None
     return Disclosed(body, item.source, category, body.care_class, ruling.rules, body.stripped, body.encoded)
 
@@ -357,34 +359,6 @@ def _patient(run: _Run, identity: PatientIdentity, person: str) -> Disclosed | N
     left = strip(body, [path for mark in marks for path in PATIENT_PATHS[mark]])
     assert left is not None  # a Patient requires nothing, and its id is never stripped
     return _out(labelled(left, CareClass.IDENTITY), "", Category.DEMOGRAPHICS, CareClass.IDENTITY, ruling.rules, marks)
-
-
-def _reports(permit: Permit, reports: Sequence[SourceReport], gave: set[str], refused: set[str]) -> Iterator[SourceReport]:
-    """One report for each source the permit covers. A source whose all was withheld looks like one that held nothing.
-
-    One of which nothing is shown while a record of it was refused has failed: what nobody could read is not "none".
-    """
-    by_source = {report.source: report for report in reports}
-    for source in sorted(permit.sources):
-        report = by_source.get(source) or SourceReport(source, SourceState.NOTHING, reason="not-asked")
-        if source in refused and source not in gave and report.state in (SourceState.ANSWERED, SourceState.STALE):
-            report = replace(report, state=SourceState.FAILED, reason=UNREAD, as_of=None, warnings=())
-        if report.state is SourceState.ANSWERED and source not in gave:
-            report = replace(report, state=SourceState.NOTHING, reason="nothing-released")
-        if report.warnings:
-            # an area that is empty because something was left out must not read as one with nothing in it
-            shown = report.state is not SourceState.NOTHING or not report.reason
-            warnings = tuple(warning for warning in report.warnings if shown and _may_hear(warning, permit))
-            report = replace(report, warnings=warnings)
-        if source in refused and source in gave:
-            report = replace(report, warnings=(*report.warnings, ("", UNREAD)))
-        yield report
-
-
-def _may_hear(warning: tuple[str, str], permit: Permit) -> bool:
-    """That a source locks something of this person is itself kept from all but those who may know what is withheld."""
-    category, code = warning
-    return category in (permit.may_know_withheld if code == LOCKED_AT_SOURCE else permit.allowed)
 
 
 def _add_provenance(

@@ -26,7 +26,7 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 class Ready(Mapping[str, Any]):
     """One resource as it would leave, read like any other: its bytes are taken apart only when somebody looks inside."""
 
-    __slots__ = ("_plain", "care_class", "encoded", "family", "held", "id", "kind", "meta", "strip", "stripped")
+    __slots__ = ("_plain", "care_class", "encoded", "family", "held", "id", "kind", "meta", "strip", "stripped", "times")
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Ready(Mapping[str, Any]):
         self.held = held  # what withholds it once its class is permitted; "" nothing does
         self.stripped = stripped
         self.encoded = encoded  # empty where it is withheld in any case
+        self.times = 0  # of one that stands for others which are on no page of this answer: how many
         self._plain: dict[str, Any] | None = None
 
     def __getitem__(self, name: str) -> Any:
@@ -71,6 +72,13 @@ class Ready(Mapping[str, Any]):
         if self._plain is None:
             self._plain = _decode(self.encoded) if self.encoded else {"resourceType": self.kind, "id": self.id}
         return self._plain
+
+
+def stands_for(times: int, *arguments: Any) -> Ready:
+    """One that nothing leaves of: it is decided on for so many that are alike in all that a decision depends on."""
+    made = Ready(*arguments)
+    made.times, made.encoded = times, b""
+    return made
 
 
 def readied(item: MappedResource, strip: frozenset[Mark]) -> tuple[Any, ...]:

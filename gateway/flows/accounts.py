@@ -96,10 +96,10 @@ class Accounts:
         self._turns[source] = turn + records
         return turn
 
-    def add(self, source: ActiveSource, counted: Iterable[tuple[str, Accounting]], unknown_codes: Mapping[str, int]) -> None:
-        """What was counted in another process: by schema, and the codes that code maps do not know."""
-        for schema, accounting in counted:
-            self._count(source, schema, accounting)
+    def add(self, source: ActiveSource, counted: Iterable[tuple[str, Accounting, int]], unknown_codes: Mapping[str, int]) -> None:
+        """What was counted in another process: by schema, of how many records; and the codes that code maps do not know."""
+        for schema, accounting, records in counted:
+            self._count(source, schema, accounting, records)
         for code_map, count in unknown_codes.items():
             CODES.labels(source.settings.name, code_map).inc(count)
 
@@ -136,13 +136,13 @@ class Accounts:
         if accounting is not None:
             self._count(one.source, one.record.schema, accounting)
 
-    def _count(self, source: ActiveSource, schema: str, accounting: Accounting) -> None:
+    def _count(self, source: ActiveSource, schema: str, accounting: Accounting, records: int = 1) -> None:
         name, manifest = source.settings.name, source.manifest
         if (manifest.name, schema) not in self._maps.schemas:
             schema = UNKNOWN if schema not in manifest.reads else schema  # the source's own word for it may be a value
         key = (name, schema)
         tally = self._tallies.setdefault(key, _Tally())
-        tally.records += 1
+        tally.records += records
         tally.mapped += accounting.mapped
         tally.ignored += accounting.ignored
         tally.withheld += accounting.withheld
@@ -152,7 +152,8 @@ class Accounts:
         LEAVES.labels(name, "unmapped").inc(accounting.unmapped_leaves)
         known = self._maps.known(manifest.name, schema) if accounting.names else frozenset()
         named = manifest.connector in NAMED
-        tally.paths.update({self._path(key, public_path(names, known, named=named)) for names in accounting.names})
+        for path in {self._path(key, public_path(names, known, named=named)) for names in accounting.names}:
+            tally.paths[path] += records
 
     def _path(self, key: tuple[str, str], path: str) -> str:
         seen = self._seen.setdefault(key, set())

@@ -6,13 +6,14 @@ process never maps by other rules. See docs/architecture.md, "Large bodies, apar
 
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from gateway.adapter import ReadApart, SourceRecord, SourceUnavailable
 from gateway.disclosure import Ready, readied
 from gateway.flows.accounts import REFUSED, SAMPLE, Accounts
+from gateway.flows.one_page import Asked, Made, OnePage, Others, hashes, narrowed
 from gateway.mapping import Accounting, Context, MapResult, Maps, map_record, remade
 from gateway.model import MappedResource, Mark, Permit, RefusedRecord
 from gateway.registry import ActiveSource
@@ -45,19 +46,19 @@ class _Order:
     only: str | None  # the id of the one resource that is read
     refuses: bool
     turn: int
+    asked: Asked | None  # None: all of it
 
-    def __call__(self, body: bytes) -> Iterator["_Made | _Summary"]:
+    def __call__(self, body: bytes) -> Iterator["Made | _Summary"]:
         return _mapped(self, body)
-
-
-_Made = tuple[tuple[Any, ...], tuple[Any, ...]]  # the arguments of its `Ready`, and of `remade`
 
 
 @dataclass(frozen=True, slots=True)
 class _Summary:
     refused: tuple[RefusedRecord, ...]
-    counted: tuple[tuple[str, Accounting], ...]  # schema, what became of its leaves
+    counted: tuple[tuple[str, Accounting, int], ...]  # schema, what became of the leaves of so many records
     unknown_codes: dict[str, int] = field(default_factory=dict)
+    others: Others = ()
+    keys: Sequence[int] = ()
 
 
 async def map_aside(
@@ -68,8 +69,12 @@ async def map_aside(
     record: SourceRecord,
     context: Context,
     permit: Permit,
+    page: OnePage | None = None,
 ) -> tuple[list[MappedResource], list[RefusedRecord]]:
-    """Records kept together -> their resources, made ready for this permit. Raises `SourceError`."""
+    """Records kept together -> their resources, made ready for this permit; `page`, where there is one, takes them instead.
+
+    Raises `SourceError`.
+    """
     packed: Packed = record.data
     query = permit.facts.request.query
     name = source.settings.name
@@ -84,43 +89,63 @@ async def map_aside(
         query.resource_id if query.interaction == "read" else None,
         source.settings.drift == "refuse",
         accounts.turns(name, packed.count),
+        None if page is None else page.asked(),
     )
-    made: list[MappedResource] = []
+    made: list[Made] = []
     refused: list[RefusedRecord] = []
     async for item in aside.apart(order, packed.records):
         if isinstance(item, _Summary):
             refused += item.refused
             accounts.add(source, item.counted, item.unknown_codes)
+            if page is not None:
+                refused += page.take(made, item.others, item.keys)
+                made = []
         else:
-            ready, rest = item
-            made.append(remade(Ready(*ready), name, *rest))
-    return made, refused
+            made.append(item)
+    return [remade(Ready(*ready), name, *rest) for ready, rest in made], refused
 
 
-def _mapped(order: _Order, body: bytes) -> Iterator[_Made | _Summary]:
+def _mapped(order: _Order, body: bytes) -> Iterator[Made | _Summary]:
     """In the other process. Sorted by type and id, so that the page is found with little work."""
     maps = _maps(order)
     source, person, number, as_of, custodian = order.told
     context = Context(source, order.mint(), person, number, as_of, custodian)
     records: Iterable[SourceRecord] = pickle.loads(body)  # noqa: S301 - made by our own process from our own classes
     refused: list[RefusedRecord] = []
-    counted: list[tuple[str, Accounting]] = []
+    counted: dict[tuple[Any, ...], tuple[str, Accounting, int]] = {}
     codes: Counter[str] = Counter()
-    made: list[tuple[Any, ...]] = []
+    made: list[Made] = []
     for number_, record in enumerate(records, start=order.turn):
         result = _of_one(maps, order, record, context, sampled=number_ % SAMPLE == 0)
         refused += result.refused
         codes.update(result.unknown_codes)
         if result.accounting is not None:
-            counted.append((record.schema, result.accounting))
+            _count(counted, record.schema, result.accounting)
         for one in result.resources:
             kind, own_id = name_of(one.body)
             if kind in order.wanted and (order.only is None or own_id == order.only):
                 labels = (one.category, one.care_class, one.where, one.as_of, one.mapping, one.locked, one.not_early_years)
                 made.append((readied(one, order.strip), (*labels, one.originals)))
     made.sort(key=lambda pair: pair[0][:2])
-    yield from made
-    yield _Summary(tuple(refused), tuple(counted), dict(codes))
+    if order.asked is None:
+        yield from made
+        yield _Summary(tuple(refused), tuple(counted.values()), dict(codes))
+        return
+    kept, others = narrowed(made, order.asked)
+    yield from kept
+    yield _Summary(tuple(refused), tuple(counted.values()), dict(codes), others, hashes(made))
+
+
+def _count(counted: dict[tuple[Any, ...], tuple[str, Accounting, int]], schema: str, accounting: Accounting) -> None:
+    """Records of one schema with the same unknown paths are counted as one, and how many they are."""
+    key = (schema, accounting.names)
+    before = counted.get(key)
+    if before is None:
+        counted[key] = (schema, accounting, 1)
+        return
+    _, one, records = before
+    sums = {name: getattr(one, name) + getattr(accounting, name) for name in ("mapped", "ignored", "withheld", "unmapped_leaves")}
+    counted[key] = (schema, replace(one, **sums), records + 1)
 
 
 def _of_one(maps: Maps, order: _Order, record: SourceRecord, context: Context, *, sampled: bool) -> MapResult:

@@ -15,6 +15,7 @@ from gateway.facts import gather
 from gateway.fetch import Fetched
 from gateway.flows.access_notice import access_notices
 from gateway.flows.aside import map_aside
+from gateway.flows.one_page import OnePage
 from gateway.flows.parts import Parts
 from gateway.identity import admit
 from gateway.model import (
@@ -67,7 +68,7 @@ async def _released(parts: Parts, request: AccessRequest, page: Page) -> Recorde
         known = await admit(identity, permit, parts)
         fetched = await parts.fetch(plan(permit, known, parts.registry), deadline_s=parts.deadline_s)
         await _note_locks(parts, known, fetched)
-        mapped, reports, refused = await _map(parts, known, fetched, permit.value)
+        mapped, reports, refused = await _map(parts, known, fetched, permit.value, page)
         disclosure = await disclose_in_turns(mapped, reports, refused, permit, known, parts.policy, page=page)
         recorded = await record_disclosure(parts.log, disclosure, now=parts.now(), jobs=_owed(parts, disclosure, fetched))
         if recorded is not None:
@@ -95,14 +96,20 @@ async def _facts(parts: Parts, identity: PatientIdentity | NotUsable, request: A
 
 
 async def _map(
-    parts: Parts, identity: PatientIdentity, fetched: Fetched, permit: Permit
+    parts: Parts, identity: PatientIdentity, fetched: Fetched, permit: Permit, page: Page | None = None
 ) -> tuple[Sequence[MappedResource], Sequence[SourceReport], Sequence[RefusedRecord]]:
-    """Every record by its source's maps; other requests get their turn in between, and large records another process."""
+    """Every record by its source's maps; other requests get their turn in between, and large records another process.
+
+    Of those comes what may stand on the page. All of it does without a page, or where its Provenance is wanted.
+    """
     person = identity.alias or identity.person or ""
     contexts: dict[str, mapping.Context] = {}
     mapped: list[MappedResource] = []
     refused: list[RefusedRecord] = []
     ready: list[MappedResource] = []  # chosen already
+    pages: dict[str, OnePage] = {}
+    query = permit.facts.request.query
+    whole = page is None or "Provenance" in query.types or query.interaction == "read"
     failed: dict[str, SourceError] = {}
     since = monotonic()
     until = since + parts.deadline_s  # of what is mapped in another process
@@ -112,10 +119,18 @@ async def _map(
             context = contexts[source] = _context(parts, source, person, identity)
         if record.schema == TOGETHER:
             if source not in failed:
+                one_page = None if page is None or whole else pages.setdefault(source, OnePage(page, source))
                 try:
                     async with asyncio.timeout(until - monotonic()):
                         found = await map_aside(
-                            parts.aside, parts.accounts, parts.maps.hash, parts.registry.sources[source], record, context, permit
+                            parts.aside,
+                            parts.accounts,
+                            parts.maps.hash,
+                            parts.registry.sources[source],
+                            record,
+                            context,
+                            permit,
+                            one_page,
                         )
                 except TimeoutError:
                     failed[source] = SourceTimedOut("over-budget")
@@ -133,6 +148,7 @@ async def _map(
             since = monotonic()
     reports = [_unmapped(report, failed[report.source]) if report.source in failed else report for report in fetched.reports]
     mapped += ready
+    mapped += [item for one_page in pages.values() for item in one_page.resources()]
     return [item for item in mapped if item.source not in failed] if failed else mapped, reports, refused
 
 

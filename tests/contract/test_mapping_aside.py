@@ -25,6 +25,7 @@ from gateway.flows import read
 from gateway.flows.accounts import Accounts
 from gateway.flows.aside import OTHER_RULES, Aside, hold
 from gateway.model import Category, Permit, SourceReport, SourceState, SourceTerms
+from gateway.resource import together
 from gateway.store.keys import Keys
 from tests.perf.gp_record import structured
 
@@ -85,13 +86,13 @@ def parts(apart: Apart, maps: mapping.Maps, keys: Keys, loads: Any = load) -> An
     )
 
 
-def a_permit(maps: mapping.Maps) -> Permit:
+def a_permit(maps: mapping.Maps, *, provenance: bool = True) -> Permit:
     manifest = registry.load_manifest(adapters.gp)
     types = frozenset((name, Category(category)) for name, category in manifest.gives.items())
     terms = SourceTerms(
         "gp", "gp", "gp-record", maps.gives("gp"), manifest.purposes, manifest.never_for, types, "registered-practice", "GP"
     )
-    asked = request(types=frozenset(name for name, _ in types) | {"Provenance"})
+    asked = request(types=frozenset(name for name, _ in types) | ({"Provenance"} if provenance else set()))
     made = consent.decide(facts(asked=asked), policy(), {"gp": terms})
     assert isinstance(made, Permit)
     return made
@@ -101,9 +102,9 @@ def fetched(records: Iterator[SourceRecord] | list[SourceRecord]) -> Fetched:
     return Fetched([("gp", record) for record in records], [REPORT], {}, frozenset())
 
 
-async def mapped(world: Any, records: Any, permit: Permit) -> Any:
+async def mapped(world: Any, records: Any, permit: Permit, page: Page | None = None) -> Any:
     who = identity(number=NUMBER, person=PERSON)
-    return await read._map(world, who, fetched(records), permit)
+    return await read._map(world, who, fetched(records), permit, page)
 
 
 async def test_the_same_answer_leaves_whether_a_record_was_mapped_here_or_there(apart: Apart, maps: Any, keys: Keys) -> None:
@@ -129,6 +130,28 @@ async def test_the_same_answer_leaves_whether_a_record_was_mapped_here_or_there(
         after, pages = one.next_key, pages + 1
     assert pages > 1
     assert {refused.where for refused in here[2]} - {refused.where for refused in there[2]} == {"entry 99999"}
+
+
+async def test_one_page_is_the_same_when_only_what_may_stand_on_it_comes_back(apart: Apart, maps: Any, keys: Keys) -> None:
+    permit, world = a_permit(maps, provenance=False), parts(apart, maps, keys)
+    whole = split(answer.bundle(structured("amara", 400_000)), as_of=NOW)
+    kept = [record for record in whole.records if record.schema in SCHEMAS.values()]
+    kept[5:60] = [replace(record, locked=True) for record in kept[5:60]]
+    apiece = [record for start in range(4) for record in together(kept[start::4])]
+    here, after, pages, came = await mapped(world, kept, permit), None, 0, 0
+    while pages == 0 or after is not None:
+        page = replace(PAGE, after_key=after)
+        there = await mapped(world, apiece, permit, page)
+        came += len(there[0])
+        one, other = (
+            disclose(found[0], found[1], found[2], recorded(permit), identity(), policy(), page=page) for found in (here, there)
+        )
+        assert [(out.encoded, out.rules) for out in one.resources] == [(out.encoded, out.rules) for out in other.resources]
+        assert one.withheld
+        assert (one.reports, one.withheld, one.next_key) == (other.reports, other.withheld, other.next_key)
+        after, pages = one.next_key, pages + 1
+    assert pages > 2
+    assert came < len(here[0]) * pages
 
 
 async def test_a_source_whose_process_is_lost_has_failed_and_the_next_read_is_whole(apart: Apart, maps: Any, keys: Keys) -> None:
