@@ -6,6 +6,7 @@ The same tree comes back where nothing in it refers to anything: a record of a m
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
@@ -19,15 +20,32 @@ _NEVER = frozenset(  # elements of STU3 that are codes, times and amounts wherev
         *("valuePeriod", "valueQuantity"),
     )
 )
-_NAMED = ("Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService")
+_UNREAD = {  # elements that hold much and of which no map reads a reference: the maps are asked by a test
+    "Immunization": _NEVER | {"extension"},
+    "MedicationRequest": _NEVER | {"extension"},
+    "MedicationStatement": _NEVER | {"extension"},
+}
+_NAMED = frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService"})
+_NONE: Mapping[str, str] = {}
 
 
-def relinked(value: Any, links: Mapping[str, str], names: Mapping[str, str], given: frozenset[str]) -> Any:
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """Where what a reference says leads: to a key, to a name, or, of a type that is given, nowhere."""
+
+    links: Mapping[str, str]
+    names: Mapping[str, str]
+    given: frozenset[str]
+    patient: str = ""  # what a reference to the record's one Patient says: most there are, and it stays
+    inside: Mapping[str, str] = field(default_factory=lambda: _NONE)  # of one List: what it contains
+
+
+def relinked(resource: Json, leads: Leads) -> Json:
     """A resource with each reference to a `given` type leading to its key, and each to staff or a place bearing its name.
 
     A reference that leads nowhere is left out: it must not tell that something withheld exists.
     """
-    made = _walk(value, links, names, given) if value.__class__ is dict or value.__class__ is list else value
+    made = _walk(resource, leads, _UNREAD.get(resource["resourceType"], _NEVER))
     return {} if made is _GONE else made
 
 
@@ -36,8 +54,8 @@ def staff_names(resources: list[Json]) -> dict[str, str]:
     by_reference: dict[str, str] = {}
     roles: list[tuple[str, str]] = []
     for resource in resources:
-        kind, local = resource["resourceType"], own_id(resource)
-        if kind not in _NAMED or not local:
+        kind = resource["resourceType"]
+        if kind not in _NAMED or not (local := own_id(resource)):
             continue
         if kind == "PractitionerRole":
             roles.append((f"{kind}/{local}", reference_of(resource.get("practitioner"))))
@@ -58,9 +76,17 @@ def own_id(resource: Json) -> str:
 def business_identifier(resource: Json) -> str:
     """The identifier that outlives an answer: the first with a system and a value."""
     for identifier in dicts(resource, "identifier"):
-        if identifier.get("system") and identifier.get("value"):
-            return f"{identifier['system']}|{identifier['value']}"
+        system, value = identifier.get("system"), identifier.get("value")
+        if system and value:
+            return f"{system}|{value}"
     return ""
+
+
+def are_one(resource: Json, other: Json) -> bool:
+    """Whether two resources are equal word for word but for their ids."""
+    if {**resource, "id": ""} != {**other, "id": ""}:
+        return False  # nearly always, and cheaper than their words
+    return canonical(resource) == canonical(other)
 
 
 def token(*parts: str) -> str:
@@ -69,7 +95,7 @@ def token(*parts: str) -> str:
 
 
 def canonical(resource: Json) -> bytes:
-    """A resource without its id, as bytes: two that are equal word for word are one."""
+    """A resource without its id, as bytes."""
     return json.dumps({name: value for name, value in resource.items() if name != "id"}, sort_keys=True, default=str).encode()
 
 
@@ -89,18 +115,23 @@ def dicts(parent: Any, name: str) -> list[Json]:
     return [child for child in children if child.__class__ is dict] if children.__class__ is list else []
 
 
-def _walk(value: Any, links: Mapping[str, str], names: Mapping[str, str], given: frozenset[str]) -> Any:
-    if value.__class__ is list:
-        return _each(value, links, names, given)
+def _walk(value: Json, leads: Leads, never: frozenset[str] = _NEVER) -> Any:
     said = value.get("reference")
     if said.__class__ is str:
-        return _led(value, said, links, names, given)
+        return _led(value, said, leads)
     changed: Json | None = None
     for name, child in value.items():
         kind = child.__class__
-        if (kind is not dict and kind is not list) or name in _NEVER:
+        if kind is dict:
+            if name in never:
+                continue
+            new = _walk(child, leads)
+        elif kind is list:
+            if name in never:
+                continue
+            new = _each(child, leads)
+        else:
             continue
-        new = _walk(child, links, names, given)
         if new is not child:
             changed = dict(value) if changed is None else changed
             if new is _GONE:
@@ -110,27 +141,35 @@ def _walk(value: Any, links: Mapping[str, str], names: Mapping[str, str], given:
     return value if changed is None else changed
 
 
-def _each(listed: list[Any], links: Mapping[str, str], names: Mapping[str, str], given: frozenset[str]) -> list[Any]:
+def _each(listed: list[Any], leads: Leads) -> list[Any]:
     made: list[Any] | None = None
     for place, child in enumerate(listed):
-        if child.__class__ is not dict and child.__class__ is not list:
+        kind = child.__class__
+        if kind is dict:
+            new = _walk(child, leads)
+        elif kind is list:
+            new = _each(child, leads)
+        else:
             continue
-        new = _walk(child, links, names, given)
         if new is not child:
             made = list(listed) if made is None else made
             made[place] = new
     return listed if made is None else [new for new in made if new is not _GONE]
 
 
-def _led(value: Json, said: str, links: Mapping[str, str], names: Mapping[str, str], given: frozenset[str]) -> Any:
-    found = links.get(said)
+def _led(value: Json, said: str, leads: Leads) -> Any:
+    if said == leads.patient:
+        return value
+    found = leads.links.get(said)
+    if found is None and leads.inside:
+        found = leads.inside.get(said)
     if found is not None:
-        return {**value, "reference": found}
+        return value if found == said else {**value, "reference": found}
+    shown = leads.names.get(said)
+    if shown is not None:
+        return value if value.get("display") else {**value, "display": shown}
     kind = said.partition("/")[0]
-    if kind in given or kind == "RelatedPerson":  # family: neither given nor named
-        return _GONE
-    shown = names.get(said)
-    return {**value, "display": shown} if shown is not None and not value.get("display") else value
+    return _GONE if kind in leads.given or kind == "RelatedPerson" else value  # family: neither given nor named
 
 
 def _person(practitioner: Json) -> str:

@@ -56,10 +56,14 @@ _STANDARD_NOTE = re.compile(  # texts that the specification words itself: they 
 
 def code_of(listed: Json) -> str:
     """A List -> its code: of SNOMED CT, whatever the case of the system's name, else the first there is."""
-    codings = dicts(listed.get("code"), "coding")
-    codes = [coding.get("code") for coding in codings if text_of(coding.get("system")).strip().lower() == _SNOMED]
-    codes += [coding.get("code") for coding in codings]
-    return next((code.strip() for code in codes if isinstance(code, str)), "")
+    found: str | None = None
+    for coding in dicts(listed.get("code"), "coding"):
+        code = coding.get("code")
+        if code.__class__ is str:
+            if text_of(coding.get("system")).strip().lower() == _SNOMED:
+                return str(code).strip()
+            found = code if found is None else found
+    return "" if found is None else found.strip()
 
 
 def area_of(listed: Json) -> str:
@@ -71,10 +75,11 @@ def area_of(listed: Json) -> str:
 
 def ended(lists: list[Json]) -> frozenset[str]:
     """References that the ended-allergies List names and the active one does not: one that both name counts as active."""
-    named = {
-        code: {reference_of(item.get("item")) for listed in lists if code_of(listed) == code for item in dicts(listed, "entry")}
-        for code in (ENDED_ALLERGIES, ALLERGIES)
-    }
+    named: dict[str, set[str]] = {ENDED_ALLERGIES: set(), ALLERGIES: set()}
+    for listed in lists:
+        found = named.get(code_of(listed))
+        if found is not None:
+            found.update(reference_of(item.get("item")) for item in dicts(listed, "entry"))
     return frozenset(named[ENDED_ALLERGIES] - named[ALLERGIES])
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from adapters.gp import answer, lists
 from adapters.gp.links import (
     Json,
+    Leads,
+    are_one,
     business_identifier,
-    canonical,
     dicts,
     own_id,
     reference_of,
@@ -53,6 +54,7 @@ _FRAME = frozenset({"Patient", "OperationOutcome"})  # read here: whose record, 
 _NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
 _UNKNOWN = "another type"  # a foreign word never becomes a locator
 _GIVEN = frozenset(SCHEMAS)
+_KNOWN = _GIVEN | _FRAME | OTHERS
 _ACT_CODE = frozenset({"http://hl7.org/fhir/v3/ActCode", "http://terminology.hl7.org/CodeSystem/v3-ActCode"})
 
 
@@ -69,9 +71,17 @@ class Split:
 class _Entry:
     where: str
     resource: Json
+    kind: str = UNREADABLE
+    local: str = ""  # its id in this answer
+    code: str = ""  # of a List
     contained_in: str = ""  # code of the List that contains it, and that List's id
     contained_by: str = ""
     target: str = ""  # `Type/key`, once the whole record has been seen
+
+    @property
+    def name(self) -> str:
+        """What a reference to it says; its place where it has no id."""
+        return f"{self.kind}/{self.local}" if self.local else self.where
 
 
 def split(bundle: Mapping[str, Any], *, as_of: datetime | None = None) -> Split:
@@ -130,13 +140,12 @@ def _of_nobody(whole: Json, entries: list[Any]) -> tuple[SourceRecord, ...]:
         resources = [entry.resource for entry in found]
         if len({reference for each in resources for reference in _subjects(each)}) > 1:
             raise SourceContractBroken("resources of more than one Patient, and none of them in the file")
-        listed = [resource for resource in resources if resource["resourceType"] == "List"]
-        clinical = [entry for entry in found if entry.resource["resourceType"] not in _FRAME]
-        if not any(entry.resource["resourceType"] in {*SCHEMAS, *OTHERS} for entry in clinical):
+        listed = [entry.resource for entry in found if entry.kind == "List"]
+        clinical = [entry for entry in found if entry.kind not in _FRAME]
+        if not any(entry.kind in SCHEMAS or entry.kind in OTHERS for entry in clinical):
             raise SourceContractBroken("the record does not hold exactly one Patient")
-        links = {**_beside(resources), **_links(clinical)}
-        when = _time_of(whole, listed)
-        return tuple(_records(clinical, links, staff_names(resources), lists.ended(listed), when, Claim()))
+        leads = Leads({**_beside(resources), **_links(clinical)}, staff_names(resources), _GIVEN)
+        return tuple(_records(clinical, leads, lists.ended(listed), _time_of(whole, listed), Claim()))
     except RecursionError:
         raise SourceContractBroken("the record is nested deeper than any record is") from None
 
@@ -163,35 +172,39 @@ def _split(bundle: Mapping[str, Any], as_of: datetime | None) -> Split:
     entries = list(_entries(bundle["entry"]))
     patient = _one_patient(entries)
     about = _claim(patient)
+    itself = f"Patient/{patient.get('id')}"
     resources = [entry.resource for entry in entries]
-    listed = [resource for resource in resources if resource["resourceType"] == "List"]
+    listed = [entry.resource for entry in entries if entry.kind == "List"]
     when = as_of or _time_of(bundle, listed)
     for resource in resources:
-        _check_subject(resource, patient)
-    clinical = [entry for entry in entries if entry.resource["resourceType"] not in _FRAME]
-    records = tuple(_records(clinical, _links(clinical), staff_names(resources), lists.ended(listed), when, about))
+        _check_subject(resource, itself)
+    clinical = [entry for entry in entries if entry.kind not in _FRAME]
+    leads = Leads(_links(clinical), staff_names(resources), _GIVEN, itself)
+    records = tuple(_records(clinical, leads, lists.ended(listed), when, about))
     return Split(about, SourceFacts(warnings=lists.warnings(resources), as_of=when), records)
 
 
 def _entries(listed: list[Any]) -> Iterator[_Entry]:
     for number, item in enumerate(listed, start=1):
         resource = item.get("resource") if isinstance(item, dict) else None
-        if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
+        kind = resource.get("resourceType") if isinstance(resource, dict) else None
+        if not isinstance(resource, dict) or not isinstance(kind, str):
             yield _Entry(f"entry {number}", {"resourceType": UNREADABLE})
             continue
-        kind = resource["resourceType"]
-        label = kind if kind in SCHEMAS or kind in _FRAME or kind in OTHERS else _UNKNOWN
-        yield _Entry(f"entry {number}, {label}", resource)
-        if kind == "List":
-            code = lists.code_of(resource)
-            for inner, contained in enumerate(dicts(resource, "contained"), start=1):
-                if contained.get("resourceType") == "AllergyIntolerance":
-                    where = f"entry {number}, List, contained {inner}, AllergyIntolerance"
-                    yield _Entry(where, contained, code, own_id(resource))
+        where = f"entry {number}, {kind if kind in _KNOWN else _UNKNOWN}"
+        if kind != "List":
+            yield _Entry(where, resource, kind, own_id(resource))
+            continue
+        code, local = lists.code_of(resource), own_id(resource)
+        yield _Entry(where, resource, kind, local, code)
+        for inner, contained in enumerate(dicts(resource, "contained"), start=1):
+            if contained.get("resourceType") == "AllergyIntolerance":
+                place = f"{where}, contained {inner}, AllergyIntolerance"
+                yield _Entry(place, contained, "AllergyIntolerance", own_id(contained), contained_in=code, contained_by=local)
 
 
 def _one_patient(entries: list[_Entry]) -> Json:
-    patients = [entry.resource for entry in entries if entry.resource["resourceType"] == "Patient"]
+    patients = [entry.resource for entry in entries if entry.kind == "Patient"]
     if len(patients) != 1:
         raise SourceContractBroken("the record does not hold exactly one Patient")
     return patients[0]
@@ -213,9 +226,11 @@ def _claim(patient: Json) -> Claim:
         raise SourceContractBroken("the record's Patient has a birth date that is none") from None
 
 
-def _check_subject(resource: Json, patient: Json) -> None:
-    if _subjects(resource) - {f"Patient/{patient.get('id')}"}:
-        raise SourceContractBroken("a resource of the record names another Patient")
+def _check_subject(resource: Json, itself: str) -> None:
+    for name in ("patient", "subject"):
+        said = reference_of(resource.get(name))
+        if said and said != itself and "Patient/" in said:
+            raise SourceContractBroken("a resource of the record names another Patient")
 
 
 def _links(clinical: list[_Entry]) -> dict[str, str]:
@@ -227,77 +242,64 @@ def _links(clinical: list[_Entry]) -> dict[str, str]:
     links: dict[str, str] = {}
     owner: dict[str, Json] = {}
     for entry in clinical:
-        resource = entry.resource
-        kind = resource["resourceType"]
+        kind, resource, local = entry.kind, entry.resource, entry.local
         if kind not in SCHEMAS:
             continue
-        business, local = business_identifier(resource), own_id(resource)
+        business = business_identifier(resource)
         apart = (kind,) if kind in R4_TYPES else ()  # two kinds that become one type never share a key
-        target = f"{kind}/{token(*apart, business or local or _code_of(resource) or entry.where)}"
+        target = f"{kind}/{token(*apart, business or local or entry.code or entry.where)}"
         first = owner.setdefault(target, resource)
-        if first is not resource and canonical(first) != canonical(resource):
+        if first is not resource and not are_one(first, resource):
             target = f"{kind}/{token(*apart, business, local or entry.where)}"
-        links.setdefault(_name(entry), target)  # an id that two resources share leads to the first
+        links.setdefault(entry.name, target)  # an id that two resources share leads to the first
         entry.target = target
         if entry.contained_by:
             links[f"List/{entry.contained_by}#{local}"] = target
     return links
 
 
-def _code_of(resource: Json) -> str:
-    return lists.code_of(resource) if resource["resourceType"] == "List" else ""
-
-
-def _records(
-    clinical: list[_Entry],
-    links: Mapping[str, str],
-    names: Mapping[str, str],
-    ended: frozenset[str],
-    when: datetime,
-    about: Claim,
-) -> Iterator[SourceRecord]:
+def _records(clinical: list[_Entry], leads: Leads, ended: frozenset[str], when: datetime, about: Claim) -> Iterator[SourceRecord]:
     seen: set[str] = set()
     for entry in clinical:
-        kind = entry.resource["resourceType"]
+        kind, resource, where = entry.kind, entry.resource, entry.where
         if kind == UNREADABLE:
-            yield SourceRecord(schema=UNREADABLE, data={}, where=entry.where, as_of=when, about=about)
+            yield SourceRecord(UNREADABLE, {}, where, when, about)
             continue
         if kind not in SCHEMAS:
             known = kind in OTHERS
-            data: Json = {kind if known else _UNKNOWN: entry.resource}
-            yield SourceRecord(schema=OTHER if known else UNREADABLE, data=data, where=entry.where, as_of=when, about=about)
+            yield SourceRecord(OTHER if known else UNREADABLE, {kind if known else _UNKNOWN: resource}, where, when, about)
             continue
         if entry.target in seen:
             continue  # sent twice, word for word
         seen.add(entry.target)
-        inside = _contained(entry.resource, links) if kind == "List" else links
-        data = {"resource": relinked(entry.resource, inside, names, _GIVEN), "key": entry.target.partition("/")[2]}
+        inside = _inside(resource, leads) if "contained" in resource and kind == "List" else leads
+        data: Json = {"resource": relinked(resource, inside), "key": entry.target[len(kind) + 1 :]}
         _add_what_the_bundle_shows(data, entry, ended)
-        locked = _is_locked(entry.resource)
-        yield SourceRecord(schema=SCHEMAS[kind], data=data, where=entry.where, as_of=when, about=about, locked=locked)
+        yield SourceRecord(SCHEMAS[kind], data, where, when, about, _is_locked(resource))
 
 
-def _contained(listed: Json, links: Mapping[str, str]) -> Mapping[str, str]:
+def _inside(listed: Json, leads: Leads) -> Leads:
     """A List names what it contains by `#id`, which means something inside that List only."""
     names = {own_id(inner): f"{inner.get('resourceType')}/{own_id(inner)}" for inner in dicts(listed, "contained")}
-    return {**links, **{f"#{local}": links[name] for local, name in names.items() if name in links}} if names else links
+    links = leads.links
+    return replace(leads, inside={f"#{local}": links[name] for local, name in names.items() if name in links})
 
 
 def _add_what_the_bundle_shows(data: Json, entry: _Entry, ended: frozenset[str]) -> None:
-    kind = entry.resource["resourceType"]
-    if entry.contained_in == lists.ENDED_ALLERGIES or _name(entry) in ended:
+    kind, resource = entry.kind, entry.resource
+    if entry.contained_in == lists.ENDED_ALLERGIES or (ended and entry.name in ended):
         data["list"] = "ended"
-    if kind == "Immunization" and not entry.resource.get("date"):
+    if kind == "Immunization" and not resource.get("date"):
         data["undated"] = "unknown"  # R4 wants an occurrence; the day of recording is never one
-    if kind == "Encounter" and not entry.resource.get("class"):
+    if kind == "Encounter" and not resource.get("class"):
         data["classless"] = "UNK"  # R4 wants a class, and GP Connect has none
     if kind == "Observation":
         _settle_value(data)
-    if kind == "QuestionnaireResponse" and (why := _not_in_r4(entry.resource)):
+    if kind == "QuestionnaireResponse" and (why := _not_in_r4(resource)):
         data["deeper"] = why
     if kind == "List":
         data["resource"] = lists.cleaned(data["resource"], _GIVEN)
-        said = lists.standard_notes(entry.resource)
+        said = lists.standard_notes(resource)
         if said:
             data["caveat"] = said
 
@@ -334,7 +336,10 @@ def _depth(node: Any) -> int:
 
 def _is_locked(resource: Json) -> bool:
     """A security label that we do not know is a lock. NOPAT is known: it is carried to the mark not-for-family."""
-    labels = dicts(resource.get("meta"), "security")
+    meta = resource.get("meta")
+    if "securityLabel" not in resource and (meta.__class__ is not dict or "security" not in meta):
+        return False  # nearly every one there is
+    labels = dicts(meta, "security")
     labels += [coding for label in dicts(resource, "securityLabel") for coding in dicts(label, "coding")]
     return any(text_of(label.get("system")).strip() not in _ACT_CODE or label.get("code") != "NOPAT" for label in labels)
 
@@ -350,8 +355,3 @@ def _time_of(bundle: Mapping[str, Any], lists: list[Json]) -> datetime:
         if when.tzinfo is not None:
             return when.astimezone(UTC)
     return datetime.now(UTC)  # an undated file is as old as its reading: nothing else is known
-
-
-def _name(entry: _Entry) -> str:
-    local = own_id(entry.resource)
-    return f"{entry.resource['resourceType']}/{local}" if local else entry.where

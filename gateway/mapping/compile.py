@@ -6,23 +6,29 @@ put together: that is how a constant knows whether anything beside it came from 
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-from gateway.mapping import walk
 from gateway.mapping.fixed import each_coding_is_bound, is_fixed, written
-from gateway.mapping.nodes import Place, begun, code_of, descend, is_all_there_is, is_always_there, places, var_test
-from gateway.mapping.plan import BlockPlan, Built, Compiled, Condition, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Way
+from gateway.mapping.nodes import (
+    begun,
+    code_of,
+    descend,
+    is_all_there_is,
+    is_always_there,
+    is_there,
+    places,
+    tests_of,
+    told,
+    var_test,
+)
+from gateway.mapping.plan import BlockPlan, Built, Compiled, GroupLeaf, Guard, Leaf, MapPlan, Node, Stream, Use
 from gateway.mapping.r4 import PRIMITIVES
 from gateway.mapping.units import GIVEN
 from gateway.mapping.values import code, text
+from gateway.mapping.ways import Ways
 
 CODE = PRIMITIVES["code"]
 PERSON = "{'reference': f'Patient/{r.ctx.person}'}"  # written out rather than called: nearly every resource has it
-_BOXED = frozenset({"one", "many", "ext_one", "ext_many"})  # what asks for fields by name
-_ABSENT = {"many": "EMPTY", "ext_many": "EMPTY", "ext_one": "None"}  # what each gives where the field is not there
-WALK = {name: getattr(walk, name) for name in vars(walk) if not name.startswith("_") and callable(getattr(walk, name))}
-WALK["EMPTY"] = []  # read, never written to
 
 
 def compile_map(plan: MapPlan) -> tuple[Compiled, ...]:
@@ -47,21 +53,14 @@ def _compiled(plan: MapPlan, block: BlockPlan) -> Compiled:
     )
 
 
-class _Writer:
+class _Writer(Ways):
     """Writes the functions of one block."""
 
     def __init__(self, block: Built, code_file: str) -> None:
+        super().__init__()
         self.code_file = code_file
         self.block = block
-        self.rows: list[tuple[str, int]] = []  # generated line, line of the mapping
-        self.names: dict[str, Any] = dict(WALK)
-        self.count = 0
         self.leads = False
-        self.shared: Counter[Place] = Counter()  # how many lines of this function read through each place
-        self.boxed: set[int] = set()  # levels known to have fields, in `b0` and so on
-        self.base = 0  # depth of the statements that no condition guards
-        self.held: dict[Place, str] = {}  # places read already, and the variable that has what is there
-        self.fields: dict[Place, str] = {}  # of these, the ones known to have fields, and the variable that surely has them
 
     def written(self, profile: str | None = None) -> dict[str, Any]:
         """The block's functions by name. `profile`: of the resource it makes, "" for one without; None: it makes no resource."""
@@ -76,9 +75,6 @@ class _Writer:
             self.row(1, f"return {self.condition(block.when)}", start)
         self.row(0, "def key(i0, i1):", start)
         self.row(1, f"return ({''.join(self.way(way, inline=True) + ', ' for way in block.keys)})", start)
-        groups = [child.leaf for child in descend(block.root) if isinstance(child.leaf, GroupLeaf)]
-        for group in groups:
-            self.group(group, block.root.name)
         self.row(0, f"def build({arguments}):", start)
         self.body(block.root, 1, block.root.name, "{}" if profile is None else begun(block.root.type, profile))
         self.row(1, f"return {self.made}", start)
@@ -86,110 +82,15 @@ class _Writer:
         exec(code_of(self.rows, self.code_file), space)  # noqa: S102 - the text is ours, made from a checked tree; names and constants are passed in
         return space
 
-    def row(self, depth: int, text: str, line: int) -> None:
-        self.rows.append(("    " * depth + text, line))
-
-    def name(self, stem: str, value: Any = None) -> str:
-        """A fresh name; with a value, a constant of the generated module."""
-        self.count += 1
-        made = f"{stem}{self.count}"
-        if value is not None:
-            self.names[made] = value
-        return made
-
-    # ------------------------------------------------------------------------------------------------ reading
-
-    def way(self, way: Way, *, inline: bool = False) -> str:
-        text, hops = f"i{way.level}", way.hops
-        sure = way.level in self.boxed and bool(hops) and hops[0][0] in _BOXED  # it has fields: asked before
-        text = f"b{way.level}" if sure else text
-        for length in range(len(hops), 0, -1):
-            known = self.held.get((way.level, hops[:length]))
-            if known is not None:
-                text, hops = known, hops[length:]
-                sure = bool(hops) and hops[0][0] in _BOXED and (way.level, way.hops[:length]) in self.fields
-                text = self.fields[way.level, way.hops[:length]] if sure else text
-                break
-        for place, (function, argument) in enumerate(hops):
-            if inline and sure and place == 0 and function == "one":
-                text = f"(one({text}, {argument!r}) if (y := {text}.get({argument!r})).__class__ is list else y)"
-            elif inline and function == "one":  # nearly every line does just this, and a call costs more than what it does
-                field = f"x.get({argument!r})"
-                text = f"(one(x, {argument!r}) if (x := {text}).__class__ is not dict or (y := {field}).__class__ is list else y)"
-            elif inline and function in _ABSENT:  # most of what a map looks for is not there
-                part = argument if function == "many" else "extension"
-                given = repr(argument) if function == "many" else self.name("C", argument)
-                look = f"{function}(x, {given})"
-                if sure and place == 0:
-                    text = f"({function}({text}, {given}) if {part!r} in {text} else {_ABSENT[function]})"
-                    continue
-                text = f"({look} if (x := {text}).__class__ is not dict or {part!r} in x else {_ABSENT[function]})"
-            elif argument is None:
-                text = f"{function}({text})"
-            elif isinstance(argument, str):
-                text = f"{function}({text}, {argument!r})"
-            else:
-                text = f"{function}({text}, {self.name('C', argument)})"
-        return text
-
-    def condition(self, condition: Condition) -> str:
-        options = []
-        for checks in condition:
-            parts = []
-            for check in checks:
-                said = f"(z := {self.way(check.way, inline=True)}) is not None and "  # what is absent is neither
-                if check.op in ("exists", "empty"):
-                    parts.append(f"{'not ' * (check.op == 'empty')}({said}present(z))")
-                else:
-                    parts.append(f"{'not ' * (check.op == 'not in')}({said}among(z, {self.name('C', check.values)}))")
-            options.append(" and ".join(parts))
-        return "(" + ") or (".join(options) + ")"
-
-    def box(self, way: Way, depth: int, line: int) -> None:
-        """Whether an item has fields at all is asked once, by the first of several lines that read them."""
-        reads = sum(count for (level, hops), count in self.shared.items() if level == way.level and len(hops) == 1)
-        if reads > 1 and way.level not in self.boxed and way.hops and way.hops[0][0] in _BOXED:
-            self.row(depth, f"b{way.level} = i{way.level} if i{way.level}.__class__ is dict else box(i{way.level})", line)
-            self.boxed.add(way.level)
-
-    def hold(self, way: Way, depth: int, line: int) -> None:
-        """What several lines read through is read once, by the first of them, and whether it has fields asked once."""
-        for end in range(1, len(way.hops) + 1):
-            place = (way.level, way.hops[:end])
-            if self.shared[place] > 1 and place not in self.held:
-                text = self.way(replace(way, hops=way.hops[:end]), inline=True)
-                var = self.name("h")
-                self.row(depth, f"{var} = {text}", line)
-                self.held[place] = var
-            if place in self.held and place not in self.fields and end < len(way.hops) and way.hops[end][0] in _BOXED:
-                var, made = self.held[place], self.name("b")
-                self.row(depth, f"{made} = {var} if {var}.__class__ is dict else box({var})", line)
-                self.fields[place] = made
-
-    def there(self, way: Way) -> tuple[str, str] | None:
-        """The last step of a way from what surely has fields: the variable that has them, and the field; else None."""
-        if not way.hops or way.hops[-1][0] not in _BOXED:
-            return None
-        function, argument = way.hops[-1]
-        var = self.fields.get((way.level, way.hops[:-1]))
-        if len(way.hops) == 1 and way.level in self.boxed:
-            var = f"b{way.level}"
-        if var is None or (way.level, way.hops) in self.held:
-            return None
-        return var, argument if function in ("one", "many") else "extension"
+    # -------------------------------------------------------------------------------------------------- values
 
     def values(self, node: Node, depth: int) -> None:
         """One statement or more for every line below a node: its value, or None."""
-        self.shared, self.held, self.fields, self.boxed, self.base = Counter(places(node)), {}, {}, set(), depth
+        self.shared, self.base = Counter(places(node)), depth
         for child in descend(node):
             leaf = child.leaf
             if isinstance(leaf, GroupLeaf):
-                leaf.var = leaf.var or self.name("g")
-                levels = ", ".join(f"i{number}" for number in range(leaf.level))
-                self.hold(leaf.way, depth, leaf.pos.line)
-                there = self.there(leaf.way)
-                test = f" if {there[1]!r} in {there[0]} else EMPTY" if there is not None else ""
-                self.row(depth, f"v_{leaf.var} = {leaf.var}(r, {levels}){test}", leaf.pos.line)
+                self.group(leaf, depth)
             elif isinstance(leaf, Leaf) and (not leaf.stream.is_constant or leaf.when is not None):
                 leaf.var = self.name("v")
                 if leaf.when is not None:
@@ -243,6 +144,9 @@ class _Writer:
             if depth == self.base:
                 self.box(stream.way, depth, line)
                 self.hold(stream.way, depth, line)
+            if stream.many and stream.uses:
+                self.each_value(stream, var, depth, line, codes, there)
+                return
             if there is None:
                 self.row(depth, f"{var} = {self.way(stream.way, inline=True)}", line)
             elif stream.way.hops[-1][0] == "one":
@@ -252,24 +156,44 @@ class _Writer:
             else:
                 self.row(depth, f"{var} = {self.way(stream.way)}", line)
         for number, use in enumerate(stream.uses):
-            function = self.name("f_" + use.function.call.__name__, use.function.call)
-            constants = "".join(", " + self.name("C", value) for value in use.constants)
-            run = "r, " if use.function.takes_run else ""
-            is_code = bool(codes) and number == len(stream.uses) - 1 and use.function.call is code
+            call = self.call(use)
             if stream.many:
-                sure = f"x if x.__class__ is str and x in {codes} else " if is_code else ""
-                self.row(depth, f"{var} = [y for x in {var} if (y := {sure}{function}({run}x{constants})) is not None]", line)
+                self.row(depth, f"{var} = [y for x in {var} if (y := {call('x')}) is not None]", line)
             elif use.function.call is text:  # nearly always a text already, and a call costs more than what it does
                 self.row(depth, f"if {var}.__class__ is str:", line)
                 self.row(depth + 1, f"{var} = {var}.strip() or None", line)
                 self.row(depth, f"elif {var} is not None:", line)
-                self.row(depth + 1, f"{var} = {function}({var})", line)
-            elif is_code:
+                self.row(depth + 1, f"{var} = {call(var)}", line)
+            elif codes and number == len(stream.uses) - 1 and use.function.call is code:
                 self.row(depth, f"if {var} is not None and ({var}.__class__ is not str or {var} not in {codes}):", line)
-                self.row(depth + 1, f"{var} = {function}({var})", line)
+                self.row(depth + 1, f"{var} = {call(var)}", line)
             else:
                 self.row(depth, f"if {var} is not None:", line)
-                self.row(depth + 1, f"{var} = {function}({run}{var}{constants})", line)
+                self.row(depth + 1, f"{var} = {call(var)}", line)
+
+    def each_value(self, stream: Stream, var: str, depth: int, line: int, codes: str, there: tuple[str, str] | None) -> None:
+        """Several values, each through its functions: a loop, for a comprehension costs more than the one or two there are."""
+        assert stream.way is not None
+        values, sure = self.each(stream.way, there, depth, line)
+        self.row(depth, f"{var} = []", line)
+        self.row(depth, f"for x in {values}:", line)
+        depth += 1
+        if not sure:
+            self.row(depth, "if x is not None:", line)
+            depth += 1
+        for number, use in enumerate(stream.uses):
+            is_code = bool(codes) and number == len(stream.uses) - 1 and use.function.call is code
+            just_so = f"x if x.__class__ is str and x in {codes} else " if is_code else ""
+            self.row(depth, f"if (x := {just_so}{self.call(use)('x')}) is not None:", line)
+            depth += 1
+        self.row(depth, f"{var}.append(x)", line)
+
+    def call(self, use: Use) -> Callable[[str], str]:
+        """A function of a line -> the text that calls it with a variable."""
+        function = self.name("f_" + use.function.call.__name__, use.function.call)
+        constants = "".join(", " + self.name("C", value) for value in use.constants)
+        run = "r, " if use.function.takes_run else ""
+        return lambda var: f"{function}({run}{var}{constants})"
 
     def guards(self, guards: tuple[Guard, ...], var: str, many: bool, depth: int, line: int) -> None:
         for guard in guards:
@@ -285,27 +209,29 @@ class _Writer:
                 self.row(depth, f"if {var} is not None:", line)
                 self.row(depth + 1, f"{guard.name}({var}{argument})", line)
 
-    def group(self, group: GroupLeaf, path: str) -> None:
-        """The function of a nested `each`, those inside it first."""
-        for child in descend(group.node):
-            if isinstance(child.leaf, GroupLeaf):
-                self.group(child.leaf, path)
-        line = group.pos.line
-        group.var = self.name("g")
-        levels = ", ".join(f"i{number}" for number in range(group.level))
-        self.row(0, f"def {group.var}(r, {levels}):", line)
-        self.row(1, "out = []", line)
-        way = self.way(group.way, inline=group.way.many)
-        self.row(1, f"for i{group.level} in {way if group.way.many else f'[x for x in ({way},) if x is not None]'}:", line)
-        depth = 2
-        if group.when is not None:
-            self.row(2, f"if {self.condition(group.when)}:", line)
-            depth = 3
-        self.body(group.node, depth, group.node.type)
+    def group(self, group: GroupLeaf, depth: int) -> None:
+        """A nested `each`, where it stands: what is known of the levels around it holds inside too."""
+        group.var, line, item = self.name("g"), group.pos.line, f"i{group.level}"
+        self.hold(group.way, depth, line)
+        there = self.there(group.way)
+        around = self.shared, dict(self.held), dict(self.fields), set(self.boxed), self.base
+        if there is not None:
+            self.row(depth, f"v_{group.var} = EMPTY", line)
+            self.row(depth, f"if {there[1]!r} in {there[0]}:", line)
+            depth += 1
+        self.row(depth, f"v_{group.var} = []", line)
+        values, sure = self.each(group.way, there, depth, line)
+        self.row(depth, f"for {item} in {values}:", line)
+        tests = [] if sure else [f"{item} is not None"]
+        tests += [f"({self.condition(group.when)})"] if group.when is not None else []
+        if tests:
+            self.row(depth + 1, f"if {' and '.join(tests)}:", line)
+        inside = depth + 1 + bool(tests)
+        self.body(group.node, inside, group.node.type)
         test = f"len({self.made}) > 1" if group.node.url is not None else self.made
-        self.row(depth, f"if {test}:", line)
-        self.row(depth + 1, f"out.append({self.made})", line)
-        self.row(1, "return out", line)
+        self.row(inside, f"if {test}:", line)
+        self.row(inside + 1, f"v_{group.var}.append({self.made})", line)
+        self.shared, self.held, self.fields, self.boxed, self.base = around
 
     # ----------------------------------------------------------------------------------------------- assembling
 
@@ -313,7 +239,6 @@ class _Writer:
 
     def body(self, node: Node, depth: int, path: str, start: str = "{}") -> None:
         self.values(node, depth)
-        self.held, self.boxed = {}, set()
         # the root of a resource is always made; an item of a list only by what the source says
         self.assemble(node, depth, path, ((var_test(node),) if node.element is not None else ()), root=True, start=start)
 
@@ -348,7 +273,10 @@ class _Writer:
             self.row(depth, f"if {test}:", node.pos.line)
             self.row(depth + 1, f"missing({f'{path}.{name}'!r})", node.pos.line)
         for name, names in node.choices:
-            self.row(depth, f"only_one({made}, {names!r}, {f'{path}.{name}'!r})", node.pos.line)
+            forms = [is_there(child, made) for child in node.children.values() if child.name in names]
+            if len(forms) > 1:
+                self.row(depth, f"if {' + '.join(forms)} > 1:", node.pos.line)
+                self.row(depth + 1, f"only_one({made}, {names!r}, {f'{path}.{name}'!r})", node.pos.line)
         for guard in node.guards:
             seen = f" and 'coding' not in {made}" if guard.name == "bound_concept" and each_coding_is_bound(node, guard) else ""
             self.row(depth, f"if {made}{seen}:", node.pos.line)
@@ -365,19 +293,15 @@ class _Writer:
         if isinstance(leaf, GroupLeaf):
             self.row(depth, f"{listed}.extend(v_{leaf.var})", line)
         elif isinstance(leaf, Leaf):
-            tests = [] if leaf.stream.reads else self.governors(governors, parent)
-            if leaf.var:
-                if leaf.stream.own != "Patient" or leaf.when is not None:
-                    tests = [leaf.var if leaf.stream.many else f"{leaf.var} is not None", *tests]
-                value = leaf.var
-            else:
-                value = repr(leaf.stream.constant)
+            tests = tests_of(leaf, parent, governors)
+            value = leaf.var or repr(leaf.stream.constant)
             if leaf.stream.many:
                 place = f"{listed}.extend("
             if tests:
                 self.row(depth, f"if {' and '.join(tests)}:", line)
             self.row(depth + bool(tests), f"{place}{value}{close}", line)
         if child.element is not None and child.element.primitive and child.children:
+            depth = self.asks(child, governors, depth)
             self.assemble(child, depth, path, governors)
             self.row(depth, f"if {self.made}:", line)
             self.row(depth + 1, f"{target}[{'_' + child.name!r}] = {self.made}", line)
@@ -389,12 +313,16 @@ class _Writer:
             around = governors
             if listed is not None:
                 around = (*governors, var_test(child))
+            depth = self.asks(child, around, depth)
             self.assemble(child, depth, f"{path}.{child.name}", around)
             test = f"len({self.made}) > 1" if child.url is not None else self.made
             self.row(depth, f"if {test}:", line)
             self.row(depth + 1, f"{place}{self.made}{close}", line)
 
-    def governors(self, around: tuple[str, ...], parent: Node) -> list[str]:
-        """What must have come from the source before a constant may be written: for list entries around it and its own."""
-        own = var_test(parent) if parent.element is not None else ""
-        return [test for test in dict.fromkeys((*around, own)) if test]
+    def asks(self, node: Node, governors: tuple[str, ...], depth: int) -> int:
+        """Nothing is put together of which the source told nothing: the depth at which a node's statements go on."""
+        tests = told(node, governors)
+        if tests is None:
+            return depth
+        self.row(depth, f"if {' or '.join(dict.fromkeys(tests))}:", node.pos.line)
+        return depth + 1

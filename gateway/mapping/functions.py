@@ -148,15 +148,13 @@ def coding(run: Run, value: Primitive, name: str) -> Coding | None:
 def codeableSTU3(run: Run, value: CodeableConcept) -> CodeableConcept | None:  # noqa: N802 - the name maps use
     """An STU3 CodeableConcept -> R4: every coding in order, systems in their R4 spelling."""
     whole = as_object(value)
-    if whole.keys() == {"text"} and whole["text"].__class__ is str and whole["text"]:
-        return CodeableConcept({"text": whole["text"]})
     codings = whole.get("coding", [])
     if not isinstance(codings, list):
         codings = [codings]
     made: dict[str, Any] = {}
     kept = []
     for one in codings:
-        new = _plain_coding(one) if one.__class__ is dict and _is_plain_coding(one) else codingSTU3(run, one)
+        new = codingSTU3(run, one)
         if new is not None:
             kept.append(new)
     if kept:
@@ -174,10 +172,9 @@ def codeableSTU3(run: Run, value: CodeableConcept) -> CodeableConcept | None:  #
 def codingSTU3(run: Run, value: Coding) -> Coding | None:  # noqa: N802 - the name maps use
     """An STU3 Coding -> R4: its system in the R4 spelling, its SNOMED description as UK Core has it."""
     if value.__class__ is dict:
-        if _is_plain_coding(value):
-            return _plain_coding(value)
-        if (described := _described_coding(value)) is not None:
-            return described
+        usual = _usual_coding(value)
+        if usual is not None:
+            return Coding(usual) if usual else None
     whole = dict(as_object(value))
     if isinstance(whole.get("system"), str):
         whole["system"] = system_in_r4(whole["system"])
@@ -244,8 +241,10 @@ def reference(run: Run, value: Reference, targets: Targets) -> Reference | None:
         type_, _, rest = named.strip().partition("/")
         type_ = STU3_TYPES.get(type_, type_)
         if type_ in targets:
-            usual = rest and type_ != "Patient" and "/" not in rest and "#" not in rest
-            ours = f"{type_}/{run.ctx.mint(type_, rest)}" if usual else our_reference(f"{type_}/{rest}", run)
+            if not rest or "/" in rest or "#" in rest:
+                ours = our_reference(f"{type_}/{rest}", run)
+            else:
+                ours = run.person_reference(rest) if type_ == "Patient" else f"{type_}/{run.ctx.mint(type_, rest)}"
             if ours:
                 made["reference"] = ours
     shown = whole.get("display")
@@ -304,38 +303,35 @@ SHARED: Final[Mapping[str, Function]] = {
 }
 
 
-def _is_plain_coding(value: dict[str, Any]) -> bool:
-    """Only the usual parts, each of its kind: nearly every coding there is."""
-    for name, part in value.items():  # noqa: SIM110 - a generator costs more than what it does
-        if _CODING_PARTS.get(name) is not part.__class__:
-            return False
-    return True
+def _usual_coding(value: dict[str, Any]) -> dict[str, Any] | None:
+    """The usual parts of a coding, each of its kind, with or without the SNOMED description that GP systems send beside them.
 
-
-def _plain_coding(value: dict[str, Any]) -> Coding | None:
-    made = value.copy() if "" not in value.values() else {name: part for name, part in value.items() if part != ""}
-    if "system" in made:
-        made["system"] = system_in_r4(made["system"])
+    In one pass, for that is nearly every coding there is. Empty: nothing is said; None: it is of another form.
+    """
+    made: dict[str, Any] = {}
+    described: dict[str, Any] | None = None
+    for name, part in value.items():
+        if part.__class__ is _CODING_PARTS.get(name):
+            if part != "":
+                made[name] = system_in_r4(part) if name == "system" else part
+        elif name != "extension" or (described := _described(part)) is None:
+            return None
     if "code" in made:
         made["code"] = made["code"].strip()  # providers send a blank after it
-    return Coding(made) if made else None
+    if described is not None:
+        if not made or made.get("code") == "":
+            return None
+        made["extension"] = [described]
+    return made
 
 
-def _described_coding(value: dict[str, Any]) -> Coding | None:
-    """The usual parts and the SNOMED description beside them, as GP systems send it; None: it is of another form."""
-    listed = value.get("extension")
+def _described(listed: Any) -> dict[str, Any] | None:
+    """The extensions of a coding, where they are the SNOMED description alone -> UK Core's; else None."""
     if listed.__class__ is not list or len(listed) != 1 or listed[0].__class__ is not dict:
         return None
     url = listed[0].get("url")
     described = description_extension(listed[0]) if url.__class__ is str and is_description(url) else None
-    if described is None or described["valueString"].__class__ is not str:
-        return None
-    rest = {name: part for name, part in value.items() if name != "extension"}
-    made = _plain_coding(rest) if _is_plain_coding(rest) else None
-    if made is None or made.get("code") == "":
-        return None
-    made["extension"] = [described]
-    return made
+    return described if described is not None and described["valueString"].__class__ is str else None
 
 
 def _row(run: Run, value: Primitive, name: str) -> tuple[Text | None, CodeRow | None, CodeMap]:

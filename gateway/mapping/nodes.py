@@ -56,6 +56,37 @@ def var_test(node: Node) -> str:
     return "(" + " or ".join(tests) + ")" if tests else ""
 
 
+def tests_of(leaf: Leaf, parent: Node, governors: tuple[str, ...]) -> list[str]:
+    """What must all hold before a line's value is written: it is there; of a constant, what is around it came from the source."""
+    tests = [] if leaf.stream.reads else _governing(governors, parent)
+    if not leaf.var:
+        return tests
+    if leaf.stream.own == "Patient" and leaf.when is None:
+        return tests
+    return [leaf.var if leaf.stream.many else f"{leaf.var} is not None", *tests]
+
+
+def told(node: Node, governors: tuple[str, ...]) -> list[str] | None:
+    """Tests one of which must hold before anything is written of a node; None: something always is."""
+    found: list[str] = []
+    for child in node.children.values():
+        leaf = child.leaf
+        if isinstance(leaf, GroupLeaf):
+            found.append(f"v_{leaf.var}")
+        elif isinstance(leaf, Leaf):
+            tests = tests_of(leaf, node, governors)
+            if not tests:
+                return None
+            found.append(tests[0])
+        if child.children:
+            listed = leaf is None and child.element is not None and (child.element.many or child.url is not None)
+            inside = told(child, (*governors, var_test(child)) if listed else governors)
+            if inside is None:
+                return None
+            found += inside
+    return found
+
+
 def is_all_there_is(node: Node, child: Node) -> bool:
     """Whether a list of an element is what one line makes afresh: it need not be put into another."""
     leaf = child.leaf
@@ -64,6 +95,14 @@ def is_all_there_is(node: Node, child: Node) -> bool:
     if isinstance(leaf, GroupLeaf):
         return True
     return isinstance(leaf, Leaf) and bool(leaf.var) and leaf.stream.many and bool(leaf.stream.uses) and leaf.stream.reads
+
+
+def is_there(child: Node, made: str) -> str:
+    """A test, once the element around it is made, that one element was written: by its variable, or in what was made."""
+    leaf = child.leaf
+    if isinstance(leaf, Leaf) and leaf.var and leaf.stream.reads and not leaf.stream.many and not child.children:
+        return f"({leaf.var} is not None)"
+    return f"({child.name!r} in {made} or {'_' + child.name!r} in {made})"
 
 
 def is_always_there(root: Node, name: str) -> bool:
@@ -82,3 +121,9 @@ def is_always_there(root: Node, name: str) -> bool:
 def begun(type_: str, profile: str) -> str:
     """The text of a resource as it begins; its id is filled in when it is made."""
     return f"{{'resourceType': {type_!r}, 'id': ''" + (f", 'meta': {{'profile': [{profile!r}]}}" if profile else "") + "}"
+
+
+def _governing(around: tuple[str, ...], parent: Node) -> list[str]:
+    """What must have come from the source before a constant may be written: for list entries around it and its own."""
+    own = var_test(parent) if parent.element is not None else ""
+    return [test for test in dict.fromkeys((*around, own)) if test]

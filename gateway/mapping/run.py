@@ -25,6 +25,7 @@ from gateway.model import CareClass, Category, MappedResource, Original, Refused
 from gateway.resource import Several
 
 UNEXPECTED: Final = "a value of a kind that no line expects"
+_NO_IDENTS: Final[dict[int, str]] = {}  # read, never written to
 R4_SCHEMA: Final = "fhir-r4"  # a record of this schema is an R4 resource already: no map, the rewriter
 
 
@@ -35,9 +36,13 @@ class LoadedMap:
     plan: MapPlan
     blocks: tuple[Compiled, ...]
     leads: bool = field(init=False)  # a line of one of its blocks refers to what another block makes
+    alone: Compiled | None = field(init=False)  # its one block, where it makes one resource of a record and leads to no other
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "leads", any(block.leads for block in self.blocks))
+        leads = any(block.leads for block in self.blocks)
+        object.__setattr__(self, "leads", leads)
+        only = self.blocks[0] if len(self.blocks) == 1 and not leads and self.blocks[0].items is None else None
+        object.__setattr__(self, "alone", only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,8 @@ def map_record(maps: Maps, adapter: str, record: SourceRecord, ctx: Context, *, 
         refused = RefusedRecord(ctx.source, record.where, "no map reads this kind of record")
         return MapResult((), (refused,), _accounting(maps, adapter, record, Outcome()) if account else None)
     run = Run(ctx, maps.own_codes.get(ctx.source, maps.codes))
+    if len(found) == 1 and not account and (only := found[0].alone) is not None:
+        return _one_of_one(found[0].plan, only, record, run)
     resources: list[MappedResource] = []
     refused_records: list[RefusedRecord] = []
     outcome = Outcome() if account else None  # only the accounting asks for it
@@ -156,6 +163,19 @@ def r4_names() -> frozenset[str]:
     """Every element name of R4."""
     types = index().names()
     return frozenset(name for type_ in types for name in index().elements(type_)) | {"resourceType"}
+
+
+def _one_of_one(plan: MapPlan, block: Compiled, record: SourceRecord, run: Run) -> MapResult:
+    """The short way of nearly every record: one map with one block, which makes one resource and leads to no other."""
+    try:
+        made = _made(block, record, record.data, record.where, run, _NO_IDENTS)
+    except Unusable as error:
+        reason = located(plan, error.reason, error.__traceback__)
+    except UNREADABLE as error:
+        reason = located(plan, UNEXPECTED, error.__traceback__)
+    else:
+        return MapResult(() if made is None else (made,), (), None, run.unknown_codes)
+    return MapResult((), (RefusedRecord(run.ctx.source, record.where, reason),), None, run.unknown_codes)
 
 
 def _run_block(

@@ -64,6 +64,14 @@ def where(boxes: Any, tests: Sequence[tuple[str, str]]) -> list[Any]:
 
 def ext_one(box: Any, urls: frozenset[str]) -> Any:
     """The one extension with one of these URLs."""
+    if box.__class__ is dict and (listed := box.get("extension")).__class__ is list:  # nearly always
+        met = None
+        for part in listed:
+            if part.__class__ is dict and part.get("url") in urls:
+                if met is not None:
+                    raise Unusable(REPEATS)
+                met = part
+        return met
     found = ext_many(box, urls)
     if len(found) > 1:
         raise Unusable(REPEATS)

@@ -41,7 +41,7 @@ def zoned(value: Primitive) -> DateTime | None:
     >>> zoned(Primitive("2025-05-01T09:00:00+01:00")), zoned(Primitive("2025-05")), zoned(Primitive("2025-05-01T09:00:00"))
     ('2025-05-01T09:00:00+01:00', '2025-05', None)
     """
-    return None if without_zone(value) else dateTime(value)
+    return dateTime(value) if without_zone(value) is None else None
 
 
 def without_zone(value: Primitive) -> Code | None:
@@ -155,9 +155,9 @@ def without_instant(value: Primitive) -> Code | None:
     >>> without_instant(Primitive("2025-05-01")), without_instant(Primitive("2025-05-01T09:00:00Z"))
     ('error', None)
     """
-    if isinstance(value, str) and value.endswith("Z"):
-        return None
-    return Code("error") if isinstance(value, str) and _LESS_THAN_AN_INSTANT.fullmatch(value.strip()) else None
+    if not isinstance(value, str) or value[-1:] == "Z" or (value[10:11] == "T" and value[-6] in "+-"):
+        return None  # nearly every one there is
+    return Code("error") if _LESS_THAN_AN_INSTANT.fullmatch(value.strip()) else None
 
 
 def zoned_period(value: Period) -> Period | None:
