@@ -83,7 +83,10 @@ def _record(name: str) -> dict[str, Any]:
         ]
         return base
     if name == "Provenance":
-        base["documentation"] = "Comes with what it is about; never asked for by itself."
+        base["documentation"] = (
+            "Comes with what it is about; never asked for by itself. "
+            f"Tells what was sent of values given in another unit: target.extension {systems.AS_SENT}."
+        )
         del base["interaction"]
         return base
     base["supportedProfile"] = [systems.UK_CORE + _PROFILED + name]
