@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from gateway.disclosure.labels import labelled, labels_of, not_for_family, raised
-from gateway.disclosure.paging import Page, page_of
+from gateway.disclosure.paging import AT_A_TIME, Page, page_of
 from gateway.disclosure.provenance import provenance
 from gateway.disclosure.ready import UNKNOWN_LABEL, Paths, Ready, Work, readied, stands_for, taken_out, work_of
 from gateway.disclosure.reports import UNREAD, reports_of
@@ -39,10 +39,9 @@ from gateway.model import (
 from gateway.policy import GrainDecision, Policy, of
 from gateway.resource import Typed, encoded, name_of
 
-__all__ = ["UNREAD", "Page", "Ready", "disclose", "disclose_in_turns", "readied", "stands_for"]
+__all__ = ["AT_A_TIME", "UNREAD", "Page", "Ready", "disclose", "disclose_in_turns", "readied", "stands_for"]
 
 KEPT = 1_024  # short ways kept for one set of circumstances; past that they are made for each answer
-AT_A_TIME = 128  # resources decided before somebody may look at the clock: well under a millisecond
 TURN_S = 0.002  # others get their turn this often
 
 
@@ -146,7 +145,7 @@ def _disclosing(
     if "Provenance" in run.wanted:
         _add_provenance(run, released, identity, person)
     patient = _patient(run, identity, person)
-    chosen, next_key = page_of(patient, {key: given[1] for key, given in released.items()}, page)
+    chosen, next_key = yield from page_of(patient, released, lambda key: _leaving(*released[key]), page)
     return Disclosure(
         permit=recorded,
         identity=identity,
@@ -186,8 +185,9 @@ def _released(
             continue
         if only is not None and own_id != only:
             continue
-        if form is None and isinstance(body, Ready) and body.times:
-            if _of_ready(run, item, body, family) is not None:
+        ready = body if form is None and body.__class__ is not dict and isinstance(body, Ready) else None
+        if ready is not None and ready.times:
+            if _of_ready(run, item, ready, family) is not None:
                 run.gave.add(item.source)
             continue
         key = f"{kind}/{own_id}"
@@ -199,7 +199,7 @@ def _released(
         if out.__class__ is Mark:
             run.hold(f"mark:{out}", item.category)
             continue
-        out = out or (_of_ready(run, item, body, family) if body.__class__ is Ready else _decided(run, item, family=family))
+        out = out or (_decided(run, item, family=family) if ready is None else _of_ready(run, item, ready, family))
         if out is not None:
             released[key] = (item, out)  # type: ignore[assignment] # marks were dealt with
     return released, twice
@@ -264,7 +264,7 @@ def _alike(one: MappedResource, other: MappedResource) -> bool:
 
 
 def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | None:
-    """One resource -> as it will leave, or None when it is withheld."""
+    """One resource -> what may leave of it, or None when it is withheld."""
     category, care_class = item.category, item.care_class
     if not isinstance(category, Category) or not isinstance(care_class, CareClass):
         run.hold(UNKNOWN_LABEL, None)
@@ -283,8 +283,15 @@ def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | No
     if body is None:
         run.hold(held, category)
         return None
-    body = labelled(body, care_class, labels, ours=bool(stripped))
-    return _out(body, item.source, category, care_class, ruling.rules, stripped)
+    return Disclosed(body, item.source, category, care_class, ruling.rules, stripped)
+
+
+def _leaving(item: MappedResource, out: Disclosed) -> Disclosed:
+    """What may leave -> as it will: labelled and encoded, once it is on the page."""
+    if out.encoded:
+        return out
+    body = labelled(out.body, out.care_class, labels_of(item.body), ours=bool(out.stripped))
+    return _out(body, out.source, out.category, out.care_class, out.rules, out.stripped)
 
 
 def _of_ready(run: _Run, item: MappedResource, body: Ready, family: bool) -> Disclosed | None:

@@ -117,7 +117,7 @@ def taken_out(body: Resource, work: Iterable[tuple[Mark, Any, frozenset[str]]]) 
     stripped: tuple[Mark, ...] = ()
     left: Resource | None = body
     for mark, paths, elements in work:
-        if elements and left.__class__ is dict and elements.isdisjoint(left):
+        if elements and left.__class__ is dict and left.keys().isdisjoint(elements):
             continue
         before, left = left, None if paths is None or left is None else strip(left, paths)
         if mark is Mark.LOCATING and left is not None:
