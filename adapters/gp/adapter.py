@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import partial
 
 from adapters.gp import answer, request
-from adapters.gp.record import R4_TYPES, SCHEMAS, UNREADABLE, Split, alone, cut_out, names_a_patient, pieces, split
+from adapters.gp.kinds import R4_TYPES, SCHEMAS, UNREADABLE
+from adapters.gp.record import Split, alone, cut_out, names_a_patient, pieces, split
 from gateway.adapter import (
     Adapter,
     Manifest,

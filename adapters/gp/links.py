@@ -25,8 +25,14 @@ _UNREAD = {  # elements that hold much and of which no map reads a reference: th
     "MedicationRequest": _NEVER | {"extension"},
     "MedicationStatement": _NEVER | {"extension"},
 }
+_FAMILY = frozenset({"RelatedPerson", "Patient"})  # neither given nor named; the record's one Patient is told apart before
+_MODIFIER = "modifierExtension"
 _NAMED = frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService"})
 _NONE: Mapping[str, str] = {}
+
+
+class Modified(Exception):
+    """An extension changes what an element means: nobody may read it without that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class Leads:
 def relinked(resource: Json, leads: Leads) -> Json:
     """A resource with each reference to a `given` type leading to its key, and each to staff or a place bearing its name.
 
-    A reference that leads nowhere is left out: it must not tell that something withheld exists.
+    A reference that leads nowhere is left out: it must not tell that something withheld exists. Raises `Modified`.
     """
     made = _walk(resource, leads, _UNREAD.get(resource["resourceType"], _NEVER))
     return {} if made is _GONE else made
@@ -128,7 +134,11 @@ def _walk(value: Json, leads: Leads, never: frozenset[str] = _NEVER) -> Any:
             new = _walk(child, leads)
         elif kind is list:
             if name in never:
+                if name == "referenceRange" and any(_MODIFIER in part for part in child if part.__class__ is dict):
+                    raise Modified
                 continue
+            if name == _MODIFIER:
+                raise Modified
             new = _each(child, leads)
         else:
             continue
@@ -169,7 +179,9 @@ def _led(value: Json, said: str, leads: Leads) -> Any:
     if shown is not None:
         return value if value.get("display") else {**value, "display": shown}
     kind = said.partition("/")[0]
-    return _GONE if kind in leads.given or kind == "RelatedPerson" else value  # family: neither given nor named
+    if said.strip() == leads.patient:
+        return value
+    return _GONE if kind in leads.given or kind in _FAMILY else value
 
 
 def _person(practitioner: Json) -> str:

@@ -73,16 +73,6 @@ def area_of(listed: Json) -> str:
     return found or next((area for word, area in _AREA_OF_WORD if word in code), _ELSEWHERE)
 
 
-def ended(lists: list[Json]) -> frozenset[str]:
-    """References that the ended-allergies List names and the active one does not: one that both name counts as active."""
-    named: dict[str, set[str]] = {ENDED_ALLERGIES: set(), ALLERGIES: set()}
-    for listed in lists:
-        found = named.get(code_of(listed))
-        if found is not None:
-            found.update(reference_of(item.get("item")) for item in dicts(listed, "entry"))
-    return frozenset(named[ENDED_ALLERGIES] - named[ALLERGIES])
-
-
 def warnings(resources: list[Json]) -> tuple[tuple[str, str], ...]:
     """Every warning of a record: (category, code), each once."""
     found: set[tuple[str, str]] = set()

@@ -8,54 +8,16 @@ Source: GP Connect Access Record Structured 1.6.2, "Using the List resource", "R
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from adapters.gp import answer, lists
-from adapters.gp.links import (
-    Json,
-    Leads,
-    are_one,
-    business_identifier,
-    dicts,
-    own_id,
-    reference_of,
-    relinked,
-    staff_names,
-    text_of,
-    token,
-)
+from adapters.gp.entries import UNKNOWN, Entry, ended, entries, keyed
+from adapters.gp.kinds import DEEPEST, FRAME, GIVEN, OTHER, OTHERS, SCHEMAS, UNREADABLE
+from adapters.gp.labels import Covered, covered
+from adapters.gp.links import Json, Leads, Modified, dicts, reference_of, relinked, staff_names, token
+from adapters.gp.subject import check_subject, claim_of, is_of_a_thing, one_patient, subjects
 from gateway.adapter import Claim, SourceContractBroken, SourceFacts, SourceRecord, together, value_doubt
-
-SCHEMAS = {
-    "AllergyIntolerance": "gpc-allergyintolerance-stu3",
-    "Immunization": "gpc-immunization-stu3",
-    "Condition": "gpc-condition-stu3",
-    "MedicationRequest": "gpc-medicationrequest-stu3",
-    "MedicationStatement": "gpc-medicationstatement-stu3",
-    "Medication": "gpc-medication-stu3",
-    "DiagnosticReport": "gpc-diagnosticreport-stu3",
-    "DocumentReference": "gpc-documentreference-stu3",
-    "Encounter": "gpc-encounter-stu3",
-    "List": "gpc-list-stu3",
-    "Observation": "gpc-observation-stu3",
-    "ProcedureRequest": "gpc-procedurerequest-stu3",
-    "QuestionnaireResponse": "gpc-questionnaireresponse-stu3",
-    "ReferralRequest": "gpc-referralrequest-stu3",
-    "Specimen": "gpc-specimen-stu3",
-}
-R4_TYPES = {"ProcedureRequest": "ServiceRequest", "ReferralRequest": "ServiceRequest"}  # every other keeps its name
-OTHERS = frozenset({"HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole", "RelatedPerson"})
-OTHER = "gpc-other-stu3"  # people and places: named where they are referred to, no resources of their own
-DEEPEST = 3  # questions below questions that the map of questionnaires has lines for
-UNREADABLE = "gpc-unreadable-entry"  # no resource, or of a type not known: no map reads it, so it is refused with its place
-
-_FRAME = frozenset({"Patient", "OperationOutcome"})  # read here: whose record, which area is missing
-_NHS_NUMBER = "https://fhir.nhs.uk/Id/nhs-number"
-_UNKNOWN = "another type"  # a foreign word never becomes a locator
-_GIVEN = frozenset(SCHEMAS)
-_KNOWN = _GIVEN | _FRAME | OTHERS
-_ACT_CODE = frozenset({"http://hl7.org/fhir/v3/ActCode", "http://terminology.hl7.org/CodeSystem/v3-ActCode"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +27,6 @@ class Split:
     about: Claim
     facts: SourceFacts
     records: tuple[SourceRecord, ...]
-
-
-@dataclass(slots=True)
-class _Entry:
-    where: str
-    resource: Json
-    kind: str = UNREADABLE
-    local: str = ""  # its id in this answer
-    code: str = ""  # of a List
-    contained_in: str = ""  # code of the List that contains it, and that List's id
-    contained_by: str = ""
-    target: str = ""  # `Type/key`, once the whole record has been seen
-
-    @property
-    def name(self) -> str:
-        """What a reference to it says; its place where it has no id."""
-        return f"{self.kind}/{self.local}" if self.local else self.where
 
 
 def split(bundle: Mapping[str, Any], *, as_of: datetime | None = None) -> Split:
@@ -112,7 +57,7 @@ def alone(resource: Json) -> tuple[SourceRecord, ...]:
     Raises `SourceContractBroken` for one that a structured record gives nothing of.
     """
     kind = resource["resourceType"]
-    if kind in _FRAME:
+    if kind in FRAME:
         raise SourceContractBroken("a Patient or an OperationOutcome by itself: nothing of it is given")
     if kind not in SCHEMAS and kind not in OTHERS:
         raise SourceContractBroken("a resource by itself, of a type that a structured record does not have")
@@ -134,25 +79,20 @@ def cut_out(bundle: Json) -> tuple[SourceRecord, ...]:
     return _of_nobody(bundle, bundle["entry"])
 
 
-def _of_nobody(whole: Json, entries: list[Any]) -> tuple[SourceRecord, ...]:
+def _of_nobody(whole: Json, given: list[Any]) -> tuple[SourceRecord, ...]:
     try:
-        found = list(_entries(entries))
+        found = list(entries(given))
         resources = [entry.resource for entry in found]
-        if len({reference for each in resources for reference in _subjects(each)}) > 1:
+        if len({reference for each in resources for reference in subjects(each)}) > 1:
             raise SourceContractBroken("resources of more than one Patient, and none of them in the file")
         listed = [entry.resource for entry in found if entry.kind == "List"]
-        clinical = [entry for entry in found if entry.kind not in _FRAME]
+        clinical = [entry for entry in found if entry.kind not in FRAME]
         if not any(entry.kind in SCHEMAS or entry.kind in OTHERS for entry in clinical):
             raise SourceContractBroken("the record does not hold exactly one Patient")
-        leads = Leads({**_beside(resources), **_links(clinical)}, staff_names(resources), _GIVEN)
-        return tuple(_records(clinical, leads, lists.ended(listed), _time_of(whole, listed), Claim()))
+        leads = Leads({**_beside(resources), **keyed(clinical)}, _names(found), GIVEN)
+        return tuple(_records(clinical, leads, _covered(whole, clinical), _time_of(whole, listed), Claim()))
     except RecursionError:
         raise SourceContractBroken("the record is nested deeper than any record is") from None
-
-
-def _subjects(resource: Json) -> set[str]:
-    said = {reference_of(resource.get(name)) for name in ("patient", "subject")}
-    return {reference for reference in said if "Patient/" in reference}
 
 
 def _beside(value: Any) -> dict[str, str]:
@@ -164,101 +104,40 @@ def _beside(value: Any) -> dict[str, str]:
     said = reference_of(value)
     before, _, local = said.rpartition("/")
     kind = before.rpartition("/")[2]
-    own = {said: f"{kind}/{token(local)}"} if kind in SCHEMAS and local else {}
+    own = {said: said if kind == "Patient" else f"{kind}/{token(local)}"} if kind in {*SCHEMAS, "Patient"} and local else {}
     return own | _beside(list(value.values()))
 
 
 def _split(bundle: Mapping[str, Any], as_of: datetime | None) -> Split:
-    entries = list(_entries(bundle["entry"]))
-    patient = _one_patient(entries)
-    about = _claim(patient)
+    found = list(entries(bundle["entry"]))
+    patient = one_patient(found)
+    about = claim_of(patient)
     itself = f"Patient/{patient.get('id')}"
-    resources = [entry.resource for entry in entries]
-    listed = [entry.resource for entry in entries if entry.kind == "List"]
+    resources = [entry.resource for entry in found]
+    listed = [entry.resource for entry in found if entry.kind == "List"]
     when = as_of or _time_of(bundle, listed)
     for resource in resources:
-        _check_subject(resource, itself)
-    clinical = [entry for entry in entries if entry.kind not in _FRAME]
-    leads = Leads(_links(clinical), staff_names(resources), _GIVEN, itself)
-    records = tuple(_records(clinical, leads, lists.ended(listed), when, about))
+        check_subject(resource, itself, about)
+    clinical = [entry for entry in found if entry.kind not in FRAME]
+    leads = Leads(keyed(clinical), _names(found), GIVEN, itself)
+    records = tuple(_records(clinical, leads, _covered(bundle, clinical), when, about))
     return Split(about, SourceFacts(warnings=lists.warnings(resources), as_of=when), records)
 
 
-def _entries(listed: list[Any]) -> Iterator[_Entry]:
-    for number, item in enumerate(listed, start=1):
-        resource = item.get("resource") if isinstance(item, dict) else None
-        kind = resource.get("resourceType") if isinstance(resource, dict) else None
-        if not isinstance(resource, dict) or not isinstance(kind, str):
-            yield _Entry(f"entry {number}", {"resourceType": UNREADABLE})
-            continue
-        where = f"entry {number}, {kind if kind in _KNOWN else _UNKNOWN}"
-        if kind != "List":
-            yield _Entry(where, resource, kind, own_id(resource))
-            continue
-        code, local = lists.code_of(resource), own_id(resource)
-        yield _Entry(where, resource, kind, local, code)
-        for inner, contained in enumerate(dicts(resource, "contained"), start=1):
-            if contained.get("resourceType") == "AllergyIntolerance":
-                place = f"{where}, contained {inner}, AllergyIntolerance"
-                yield _Entry(place, contained, "AllergyIntolerance", own_id(contained), contained_in=code, contained_by=local)
+def _names(found: list[Entry]) -> dict[str, str]:
+    return staff_names([entry.resource for entry in found if entry.holder is None])
 
 
-def _one_patient(entries: list[_Entry]) -> Json:
-    patients = [entry.resource for entry in entries if entry.kind == "Patient"]
-    if len(patients) != 1:
-        raise SourceContractBroken("the record does not hold exactly one Patient")
-    return patients[0]
+def _covered(bundle: Mapping[str, Any], clinical: list[Entry]) -> Covered:
+    return covered(bundle, [(entry.name, entry.resource) for entry in clinical if _holds(entry)])
 
 
-def _claim(patient: Json) -> Claim:
-    numbers = {
-        "".join(text_of(identifier.get("value")).split())
-        for identifier in dicts(patient, "identifier")
-        if text_of(identifier.get("system")).strip().lower() == _NHS_NUMBER.lower() and identifier.get("use") != "old"
-    }
-    number = numbers.pop() if len(numbers) == 1 else None
-    if not number:
-        raise SourceContractBroken("the record's Patient does not name one NHS number")
-    born = patient.get("birthDate")
-    try:
-        return Claim(nhs_number=number, birth_date=date.fromisoformat(born.strip()) if born else None)
-    except (AttributeError, TypeError, ValueError):
-        raise SourceContractBroken("the record's Patient has a birth date that is none") from None
+def _holds(entry: Entry) -> bool:
+    return entry.kind == "List" or "contained" in entry.resource
 
 
-def _check_subject(resource: Json, itself: str) -> None:
-    for name in ("patient", "subject"):
-        said = reference_of(resource.get(name))
-        if said and said != itself and "Patient/" in said:
-            raise SourceContractBroken("a resource of the record names another Patient")
-
-
-def _links(clinical: list[_Entry]) -> dict[str, str]:
-    """What a reference to each given resource may say (or, without id, its place) -> `Type/key`.
-
-    The business identifier outlives a request, the id need not. Two different resources under one identifier keep
-    apart by their ids; two equal ones are one. Lists of one answer share ids or have none: their code tells them apart.
-    """
-    links: dict[str, str] = {}
-    owner: dict[str, Json] = {}
-    for entry in clinical:
-        kind, resource, local = entry.kind, entry.resource, entry.local
-        if kind not in SCHEMAS:
-            continue
-        business = business_identifier(resource)
-        apart = (kind,) if kind in R4_TYPES else ()  # two kinds that become one type never share a key
-        target = f"{kind}/{token(*apart, business or local or entry.code or entry.where)}"
-        first = owner.setdefault(target, resource)
-        if first is not resource and not are_one(first, resource):
-            target = f"{kind}/{token(*apart, business, local or entry.where)}"
-        links.setdefault(entry.name, target)  # an id that two resources share leads to the first
-        entry.target = target
-        if entry.contained_by:
-            links[f"List/{entry.contained_by}#{local}"] = target
-    return links
-
-
-def _records(clinical: list[_Entry], leads: Leads, ended: frozenset[str], when: datetime, about: Claim) -> Iterator[SourceRecord]:
+def _records(clinical: list[Entry], leads: Leads, labels: Covered, when: datetime, about: Claim) -> Iterator[SourceRecord]:
+    over = ended(clinical, leads.links)
     seen: set[str] = set()
     for entry in clinical:
         kind, resource, where = entry.kind, entry.resource, entry.where
@@ -267,30 +146,43 @@ def _records(clinical: list[_Entry], leads: Leads, ended: frozenset[str], when: 
             continue
         if kind not in SCHEMAS:
             known = kind in OTHERS
-            yield SourceRecord(OTHER if known else UNREADABLE, {kind if known else _UNKNOWN: resource}, where, when, about)
+            yield SourceRecord(OTHER if known else UNREADABLE, {kind if known else UNKNOWN: resource}, where, when, about)
             continue
         if entry.target in seen:
             continue  # sent twice, word for word
         seen.add(entry.target)
-        inside = _inside(resource, leads) if "contained" in resource and kind == "List" else leads
-        data: Json = {"resource": relinked(resource, inside), "key": entry.target[len(kind) + 1 :]}
-        _add_what_the_bundle_shows(data, entry, ended)
-        yield SourceRecord(SCHEMAS[kind], data, where, when, about, _is_locked(resource))
+        if is_of_a_thing(reference_of(resource.get("subject"))):
+            yield SourceRecord(UNREADABLE, {}, f"{where}, not about a person", when, about)
+            continue
+        try:
+            data: Json = {"resource": _led(entry, clinical, leads, labels), "key": entry.target[len(kind) + 1 :]}
+        except Modified:
+            yield SourceRecord(UNREADABLE, {}, f"{where}, with a modifier extension", when, about)
+            continue
+        _add_what_the_bundle_shows(data, entry, over)
+        yield SourceRecord(SCHEMAS[kind], data, where, when, about, labels.locks(entry.name, resource))
 
 
-def _inside(listed: Json, leads: Leads) -> Leads:
-    """A List names what it contains by `#id`, which means something inside that List only."""
-    names = {own_id(inner): f"{inner.get('resourceType')}/{own_id(inner)}" for inner in dicts(listed, "contained")}
-    links = leads.links
-    return replace(leads, inside={f"#{local}": links[name] for local, name in names.items() if name in links})
+def _led(entry: Entry, clinical: list[Entry], leads: Leads, labels: Covered) -> Json:
+    """The resource with its references leading where they should, the label over it, and without what it contains."""
+    resource = labels.shown(entry.name, entry.resource)
+    if "contained" not in resource:
+        return relinked(resource, leads)
+    held = [inner for inner in clinical if inner.holder is entry and inner.local]  # `#id` means something in there only
+    inside = {f"#{inner.local}": inner.target for inner in held if inner.target}
+    names = {f"#{name.partition('/')[2]}": shown for name, shown in staff_names([inner.resource for inner in held]).items()}
+    rest = {name: value for name, value in resource.items() if name != "contained"}  # what it contains is given by itself
+    return relinked(rest, replace(leads, inside=inside, names={**leads.names, **names}))
 
 
-def _add_what_the_bundle_shows(data: Json, entry: _Entry, ended: frozenset[str]) -> None:
+def _add_what_the_bundle_shows(data: Json, entry: Entry, ended: frozenset[str]) -> None:
     kind, resource = entry.kind, entry.resource
-    if entry.contained_in == lists.ENDED_ALLERGIES or (ended and entry.name in ended):
+    if ended and entry.target in ended:
         data["list"] = "ended"
     if kind == "Immunization" and not resource.get("date"):
         data["undated"] = "unknown"  # R4 wants an occurrence; the day of recording is never one
+    if kind == "Immunization" and "explanation" in resource and _was_given_and_not(resource):
+        data["doubt"] = "given-and-not"
     if kind == "Encounter" and not resource.get("class"):
         data["classless"] = "UNK"  # R4 wants a class, and GP Connect has none
     if kind == "Observation":
@@ -298,10 +190,16 @@ def _add_what_the_bundle_shows(data: Json, entry: _Entry, ended: frozenset[str])
     if kind == "QuestionnaireResponse" and (why := _not_in_r4(resource)):
         data["deeper"] = why
     if kind == "List":
-        data["resource"] = lists.cleaned(data["resource"], _GIVEN)
+        data["resource"] = lists.cleaned(data["resource"], GIVEN)
         said = lists.standard_notes(resource)
         if said:
             data["caveat"] = said
+
+
+def _was_given_and_not(resource: Json) -> bool:
+    why = resource["explanation"]
+    said = isinstance(why, dict) and (why.get("reasonNotGiven") or why.get("notGivenReason"))
+    return bool(said) and resource.get("notGiven") is False
 
 
 def _settle_value(data: Json) -> None:
@@ -332,16 +230,6 @@ def _depth(node: Any) -> int:
     below = [part for name in ("item", "answer") for part in dicts(node, name)] if isinstance(node, dict) else []
     own = 1 if isinstance(node, dict) and "linkId" in node else 0
     return own + max(map(_depth, below), default=0)
-
-
-def _is_locked(resource: Json) -> bool:
-    """A security label that we do not know is a lock. NOPAT is known: it is carried to the mark not-for-family."""
-    meta = resource.get("meta")
-    if "securityLabel" not in resource and (meta.__class__ is not dict or "security" not in meta):
-        return False  # nearly every one there is
-    labels = dicts(meta, "security")
-    labels += [coding for label in dicts(resource, "securityLabel") for coding in dicts(label, "coding")]
-    return any(text_of(label.get("system")).strip() not in _ACT_CODE or label.get("code") != "NOPAT" for label in labels)
 
 
 def _time_of(bundle: Mapping[str, Any], lists: list[Json]) -> datetime:

@@ -13,7 +13,8 @@ from fhir.resources.R4B import get_fhir_model_class
 
 import adapters.gp
 import mappings
-from adapters.gp.record import R4_TYPES, SCHEMAS, split
+from adapters.gp.kinds import R4_TYPES, SCHEMAS
+from adapters.gp.record import split
 from gateway.adapter import SourceContractBroken, SourceRecord
 from gateway.mapping import Context, MapResult, Maps, load, map_record, shape_faults
 from gateway.mapping.rewrite import encode

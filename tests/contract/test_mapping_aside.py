@@ -14,7 +14,8 @@ from policy_world import NOW, NUMBER, PERSON, facts, identity, policy, recorded,
 
 import adapters.gp
 from adapters.gp import answer
-from adapters.gp.record import SCHEMAS, pieces, split
+from adapters.gp.kinds import SCHEMAS
+from adapters.gp.record import pieces, split
 from gateway import consent, mapping, registry
 from gateway.adapter import SourceRecord
 from gateway.connectors.apart import Apart

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from adapters.gp import answer
-from adapters.gp.record import OTHER, SCHEMAS, UNREADABLE, pieces, split
+from adapters.gp.kinds import OTHER, SCHEMAS, UNREADABLE
+from adapters.gp.record import pieces, split
 from gateway.adapter import SourceContractBroken, SourceUnavailable
 from gateway.connectors.apart import Apart
 from gateway.connectors.room import Room
