@@ -13,7 +13,7 @@ from gateway.cli import crosswalk_rows, stored
 from gateway.cli.crosswalk_rows import Line
 from gateway.cli.custodian import custodian_of
 from gateway.cli.local_counts import closed, of_locks, opened
-from gateway.cli.say import fail
+from gateway.cli.staff import staff
 from gateway.flows.identify import HELD_TWICE, Custodian
 from gateway.flows.linking import OTHER_DATE, OTHER_NUMBER, Linking, Sifted, left_alone, link, sift
 from gateway.ports import NewWork
@@ -38,7 +38,8 @@ def import_(
         str | None,
         typer.Option(
             "--moved-by",
-            help="who decided that ids verified for another number or with another birth date have this file's: for the log",
+            callback=staff,
+            help="SYSTEM|ID: who decided that ids verified for another number or with another birth date have this file's",
         ),
     ] = None,
 ) -> None:
@@ -49,7 +50,7 @@ def import_(
     cannot be used.
     """
 
-    decided_by = "" if moved_by is None else _named(moved_by)
+    decided_by = moved_by or ""
 
     async def work(store: Store, held: Settings) -> bool:
         custodian, now = custodian_of(held, source), datetime.now(UTC)
@@ -78,13 +79,6 @@ def import_(
 
     if not stored.run(work):
         raise typer.Exit(1)
-
-
-def _named(text: str) -> str:
-    name = text.strip()
-    if not name or not name.isprintable():
-        fail("--moved-by needs a name: it is who decided, for the log")
-    return name
 
 
 async def _apart(store: Store, source: str, local_ids: Iterable[str], *, by: str) -> Counter[str]:

@@ -16,6 +16,7 @@ from gateway.cli.custodian import custodian_of
 from gateway.cli.local_counts import Staged, nothing, of_locks, opened, settled
 from gateway.cli.local_records import BadRow, Survey, records, survey
 from gateway.cli.say import fail
+from gateway.cli.staff import staff
 from gateway.connectors.http import PooledHttp
 from gateway.errors import TracerDown
 from gateway.flows.identify import Custodian, Matcher, Progress, identify, in_words, resolve
@@ -33,7 +34,7 @@ OUTCOMES = ("linked", "not-the-same-person", "source-corrected", "no-action")
 T = TypeVar("T")
 Ids = Annotated[str, typer.Option("--ids", help="whose ids these are: person (an authority's) or member (a centre's)")]
 Of = Annotated[str, typer.Option("--source", help="the settings name of the source whose people these are")]
-By = Annotated[str, typer.Option("--by", help="who does this: name or staff id, for the log")]
+By = Annotated[str, typer.Option("--by", callback=staff, help="SYSTEM|ID: who does this")]
 
 app = typer.Typer(help="Local people to NHS numbers, and what people must settle.", no_args_is_help=True)
 

@@ -6,6 +6,7 @@ import typer
 
 from gateway.cli import stored
 from gateway.cli.say import fail, settings
+from gateway.cli.staff import staff
 from gateway.errors import StartupRefused
 from gateway.settings import Settings
 from gateway.store import Store
@@ -13,7 +14,7 @@ from gateway.store import Store
 if TYPE_CHECKING:
     from gateway.store.key_rotation import Change
 
-By = Annotated[str, typer.Option(help="who does this: name or staff id, for the log")]
+By = Annotated[str, typer.Option(callback=staff, help="SYSTEM|ID: who does this")]
 
 app = typer.Typer(help="The gateway's own secret keys, in files outside the database.", no_args_is_help=True)
 

@@ -1,5 +1,6 @@
 """`gateway relationship`: who cares for whom, from when to when."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import typer
 from gateway import nhs_number
 from gateway.cli import stored
 from gateway.cli.say import fail
+from gateway.cli.staff import FORM, is_staff
 from gateway.cli.staff import staff as member
 from gateway.settings import Settings
 from gateway.store import Store
@@ -21,24 +23,13 @@ app = typer.Typer(help="Who cares for whom, from when to when.", no_args_is_help
 
 @app.command("import")
 def import_(file: Annotated[Path, typer.Argument(help="CSV: " + ",".join(COLUMNS))]) -> None:
-    """Read relationships from a CSV."""
+    """Read relationships from a CSV; staff is SYSTEM|ID. A file with a row that cannot be used changes nothing."""
 
     async def work(store: Store, held: Settings) -> int:
-        count = 0
-        for line, row in list(stored.rows(file, COLUMNS)):
-            if row["kind"] not in KINDS:
-                fail(f"{file.name}, line {line}: kind is one of {', '.join(KINDS)}")
-            await store.relationships.put(
-                row["kind"],
-                stored.number(file, line, row["nhs_number"], held),
-                organisation=row["organisation"],
-                staff=row["staff"] or None,
-                case_reference=row["case_reference"] or None,
-                starts=stored.start(file, line, row["starts"]) or datetime.now(UTC),
-                ends=stored.start(file, line, row["ends"]),
-            )
-            count += 1
-        return count
+        read = [_read(file, line, row, held) for line, row in stored.rows(file, COLUMNS)]
+        for put in read:
+            await put(store)
+        return len(read)
 
     typer.echo(f"{stored.run(work)} relationships are recorded.")
 
@@ -65,3 +56,26 @@ def end(
         )
 
     typer.echo(f"{stored.run(work)} relationships ended.")
+
+
+def _read(file: Path, line: int, row: Mapping[str, str], held: Settings) -> Callable[[Store], Awaitable[None]]:
+    """A row -> what puts it in, or one clear line that names the place and no value."""
+    if row["kind"] not in KINDS:
+        fail(f"{file.name}, line {line}: kind is one of {', '.join(KINDS)}")
+    if row["staff"] and not is_staff(row["staff"]):
+        fail(f"{file.name}, line {line}: staff: {FORM}")
+    number = stored.number(file, line, row["nhs_number"], held)
+    starts, ends = stored.start(file, line, row["starts"]) or datetime.now(UTC), stored.start(file, line, row["ends"])
+
+    async def put(store: Store) -> None:
+        await store.relationships.put(
+            row["kind"],
+            number,
+            organisation=row["organisation"],
+            staff=row["staff"] or None,
+            case_reference=row["case_reference"] or None,
+            starts=starts,
+            ends=ends,
+        )
+
+    return put

@@ -22,7 +22,7 @@ T = TypeVar("T")
 def run(work: Callable[[Store, Settings], Awaitable[T]], *, long: bool = False, alone: bool = False) -> T:
     """Open the store, do the work, close it; one clear line when that cannot be.
 
-    `long`: worth the faster event loop. `alone`: not beside a server (SQLite refuses; of PostgreSQL the operator sees to it).
+    `long`: worth the faster event loop. `alone`: not beside a server; on PostgreSQL not beside any command either.
     """
     held = settings()
     if long:
@@ -35,7 +35,8 @@ def run(work: Callable[[Store, Settings], Awaitable[T]], *, long: bool = False, 
             gc.freeze()  # a collection over the heap of start-up finds nothing
             gc.set_threshold(50_000, 20, 100)
         keys = Keys.load(held.keys, mode=held.mode)
-        store = await open_store(held.database(), keys, name=held.name, serve=alone, traces_per_second=held.pds.per_second)
+        url, rate = held.database(), held.pds.per_second
+        store = await open_store(url, keys, name=held.name, serve=False, alone=alone, traces_per_second=rate)
         try:
             return await work(store, held)
         finally:
@@ -90,5 +91,5 @@ def start(path: Path, line: int, text: str) -> datetime | None:
 
 async def record(store: Store, act: str, detail: Mapping[str, object], *, by: str = "") -> None:
     """What an operator did, and who it was where a command asks -> the log."""
-    entry = Entry("administration", datetime.now(UTC), "success", None, staff_name=by, detail={"act": act, **detail})
+    entry = Entry("administration", datetime.now(UTC), "success", None, staff=by, detail={"act": act, **detail})
     await store.log.append([entry])

@@ -42,6 +42,7 @@ NOT_STAGED: Final = (
     "no record of it is held: `gateway identity import` takes one in; settle the item it opens, and close this one without a link"
 )
 PROGRAM: Final = "gateway identity match"  # who verified, where nobody did by hand
+BY_PROGRAM: Final = "gateway|identity-match"  # who linked then, as the log names those who act
 CHUNK_S: Final = 10.0  # what a killed process may lose
 LARGEST_CHUNK: Final = 500
 AT_ONCE: Final = 32
@@ -111,7 +112,7 @@ async def identify(matcher: Matcher, *, told: Callable[[Progress], None]) -> Pro
     while chunk := await matcher.records.pending(source, size):
         settled = await _chunk(matcher, chunk, progress)
         if settled:
-            done, heard = await _settle(matcher, settled, by=PROGRAM)
+            done, heard = await _settle(matcher, settled, by=BY_PROGRAM)
             progress.linked += done.records
             progress.opened.update(done.opened)
             progress.protected += heard.protected

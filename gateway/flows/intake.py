@@ -108,7 +108,10 @@ async def _snapshot(parts: Parts, source: ActiveSource, delivery: Delivery, arri
     if source.manifest.feeds_protection:
         await parts.protections.assert_locks(source.settings.name, sorted_.locks, delivery.as_of, snapshot=True)
     entry = _entry(parts, source, "success", _told(delivery, sorted_))
-    await parts.shelf.replace(source.settings.name, sorted_.rows, delivery.as_of, entry)
+    if sorted_.doubts:  # before the copy that lacks them is the one held: nobody else would miss them
+        await parts.work.open([_set_aside(parts, source, doubt, delivery) for doubt in sorted(sorted_.doubts)], parts.now())
+    unread = sum(sorted_.doubts.values())
+    await parts.shelf.replace(source.settings.name, sorted_.rows, delivery.as_of, entry, unread=unread)
     await _linked_meanwhile(parts, source, sorted_.unlinked)
     delivery.done()
     return "taken"
@@ -132,7 +135,8 @@ async def _unfit(parts: Parts, source: ActiveSource, delivery: Delivery, sorted_
     """Why a snapshot may not replace what is held; None: it may.
 
     A cut or half-filtered extract looks like a good one in which most people are gone, and nobody would miss them. So one
-    that drops more than half is its owner's to explain, and `allow_shrink` of the source's options lets it in.
+    that drops more than half is its owner's to explain, and `allow_shrink` of the source's options lets it in. Where few are
+    held as well: with a row that is lost a lock may be.
     """
     if not sorted_.rows:
         return min(sorted_.doubts, default=SHRINKS)

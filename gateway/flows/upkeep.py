@@ -53,7 +53,7 @@ class Standing:
             if source.intake is not None:
                 delivered, hours = await self.shelf.delivered_at(name), source.settings.max_age_h
                 stale = hours is not None and (delivered is None or now - delivered > timedelta(hours=hours))
-                unread = source.lists_all and await self.shelf.unread(name) > 0
+                unread = await self.shelf.unread(name) > 0
                 found[name] = Delivered(delivered, stale, unread)
         self.deliveries = found
         self.checked_at = now

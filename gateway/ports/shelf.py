@@ -70,8 +70,13 @@ class ShelfStore(Protocol):
         """
         ...
 
-    async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
-        """A snapshot: what this source no longer lists is gone. An older snapshot than the one held changes nothing."""
+    async def replace(
+        self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry, *, unread: int = 0
+    ) -> int:
+        """A snapshot: what this source no longer lists is gone. An older snapshot than the one held changes nothing.
+
+        `unread`: rows of it that could not be taken; the source is marked as not whole, or no longer.
+        """
         ...
 
     async def unlisted(self, source: str, rows: Sequence[ShelfRow], at: datetime) -> tuple[int, int]:

@@ -121,23 +121,25 @@ async def open_store(
     *,
     name: str,
     serve: bool = True,
+    alone: bool = False,
     traces_per_second: float = 5.0,
     clock: Callable[[], datetime] = utc_now,
 ) -> Store:
-    """A database URL -> the store. `serve` False: a command beside a server, one short transaction at a time.
+    """A database URL -> the store. `serve` False: a command beside a server, one short transaction at a time. `alone`: nothing
+    else may have the database open, wherever it runs; of SQLite no server.
 
     An empty database gets its tables. Raises `StartupRefused` for one that is older than this program, that cannot
-    promise durable commits, that was written with other keys, or (SQLite) that another process serves.
+    promise durable commits, that was written with other keys, or that another process serves (SQLite) or has alone.
     """
     await asyncio.to_thread(check_schema, database_url)
     if database_url.startswith("sqlite:///"):
         from gateway.store.engine_sqlite import SqliteDatabase
 
-        database: Database = SqliteDatabase(Path(database_url.removeprefix("sqlite:///")), serve=serve)
+        database: Database = SqliteDatabase(Path(database_url.removeprefix("sqlite:///")), serve=serve or alone)
     elif database_url.startswith(("postgresql://", "postgres://")):
         from gateway.store.engine_postgres import open_postgres
 
-        database = await open_postgres(database_url)
+        database = await open_postgres(database_url, alone=alone)
     else:
         raise StartupRefused("GATEWAY_DATABASE_URL must begin with sqlite:/// or postgresql://")
     try:

@@ -192,7 +192,8 @@ class StoredCrosswalk:
 
     def _entry(self, act: str, number: NhsNumber, row: CrosswalkRow, by: str) -> Entry:
         detail = {"act": act, "source": row.source, "kind": row.kind, "came_from": row.came_from}
-        return Entry("administration", self._clock(), "success", number, staff_name=by or row.verified_by, detail=detail)
+        name = "" if by else row.verified_by
+        return Entry("administration", self._clock(), "success", number, staff=by, staff_name=name, detail=detail)
 
     async def _number(self, source: str, key: bytes) -> NhsNumber | None:
         rows = await self._database.read(_OF_LOCAL, {"source": source, "local_key": key})

@@ -18,7 +18,7 @@ from gateway.store.queue import job_rows
 from gateway.store.sealing import opened
 from gateway.store.subjects import family
 from gateway.store.tables import SHELF, SHELF_DELIVERY
-from gateway.store.unread_lists import MARKED, noted
+from gateway.store.unread_lists import MARKED, noted, replaced
 from gateway.store.work_rows import INSERT_WORK, work_rows
 
 _SOURCE = bindparam("source", type_=String)
@@ -126,10 +126,12 @@ class StoredShelf:
         async with self._writer.alone:
             return await self._database.write(self._put_each(sealed, owed, if_contested, listed or [None] * len(sealed)))
 
-    async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
+    async def replace(
+        self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry, *, unread: int = 0
+    ) -> int:
         """How many rows the shelf now holds of it; an older snapshot than the one held changes nothing."""
         mine = [self._row(row) for row in rows if row.source == source]
-        return await self._recorded(entry, self._replace(source, mine, micros(delivered_at)))
+        return await self._recorded(entry, self._replace(source, mine, micros(delivered_at), unread))
 
     async def unlisted(self, source: str, rows: Sequence[ShelfRow], at: datetime) -> tuple[int, int]:
         """(records held in date, how many of them `rows` does not list)."""
@@ -256,13 +258,14 @@ class StoredShelf:
         bound = bound_to(row["source"], row["sender"], row["kind"], row["business_key"], row["holder_key"], row["as_of"])
         return False, opened(self._keys, "shelf-sealing", sealed, *bound)
 
-    def _replace(self, source: str, rows: Sequence[dict[str, Any]], delivered_at: int) -> Work[int]:
+    def _replace(self, source: str, rows: Sequence[dict[str, Any]], delivered_at: int, unread: int) -> Work[int]:
         held = yield Call(_DELIVERED, {"source": source})
         if held and held[0][0] >= delivered_at:
             return 0
         yield Call(_CLEAR, {"source": source})
         yield Call(_FILL, {}, rows)
         yield Call(_DELIVERY, {"source": source, "at": delivered_at})
+        yield from replaced(source, unread=unread, until=delivered_at, at=micros(self._clock()))
         return len(rows)
 
     def _purge(self, at: int) -> Work[int]:

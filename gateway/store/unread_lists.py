@@ -38,6 +38,7 @@ _UNMARK = Statement(
     .where(SHELF_UNREAD.c.source == _SOURCE, SHELF_UNREAD.c.marked_at == _MARKED_AT)
     .returning(SHELF_UNREAD.c.source)
 )
+_CLEAR = Statement(delete(SHELF_UNREAD).where(SHELF_UNREAD.c.source == _SOURCE))
 _ASIDE = Statement(
     select(WORK_ITEM.c.id).where(WORK_ITEM.c.kind == SET_ASIDE, WORK_ITEM.c.source == _SOURCE, WORK_ITEM.c.closed_at.is_(None))
 )
@@ -58,6 +59,14 @@ def noted(one: Listed, *, listed: Set[bytes], held: Set[bytes], held_at: int | N
         return
     if rows and one.as_of is not None and micros(one.as_of) >= rows[0][1] and 2 * len(held - listed) <= len(held):
         yield Call(_UNMARK, {"source": one.source, "marked_at": rows[0][2]})
+
+
+def replaced(source: str, *, unread: int, until: int, at: int) -> Work[None]:
+    """A snapshot took the place of all that was held: whole, or without rows that could not be taken."""
+    if unread:
+        yield Call(_MARK, {"source": source, "rows": unread, "until": until, "marked_at": at})
+    else:
+        yield Call(_CLEAR, {"source": source})
 
 
 def settled(source: str) -> Work[bool]:

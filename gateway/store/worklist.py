@@ -147,7 +147,7 @@ class StoredWorkList:
         kind, source, sealed = row
         about = open_about(self._keys, item, sealed)
         detail = {"act": act, "item": item, "kind": kind, "source": source, **more}
-        entry = Entry("administration", at, "success", about.person, staff_name=by, detail=detail)
+        entry = Entry("administration", at, "success", about.person, staff=by, detail=detail)
         yield from self._writer.land([self._writer.prepare(entry)])
         return about
 

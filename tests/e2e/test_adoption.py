@@ -202,14 +202,14 @@ def test_what_a_verified_list_says_of_a_buried_id_is_linked_by_its_guardian_alon
     story: Story,
 ) -> None:
     world = story.world
-    guardian = ("--source", "authority", "--by", "Greta Guardian")
+    guardian = ("--source", "authority", "--by", "sds|300")
 
     def newest(where: str) -> str:
         """The guardian's open item whose record is found there."""
 
         async def look(store: Store) -> str:
             for item in await store.work.list(source="authority", kind="guardian"):
-                subject = await store.work.take(item.id, by="Greta Guardian", at=datetime.now(UTC))
+                subject = await store.work.take(item.id, by="sds|300", at=datetime.now(UTC))
                 if subject is not None and subject.local_ref == where:
                     return str(item.id)
             raise AssertionError(where)
@@ -219,7 +219,7 @@ def test_what_a_verified_list_says_of_a_buried_id_is_linked_by_its_guardian_alon
 
     file = world.place.folder / "verified.csv"
     file.write_text(f"local_id,nhs_number\n{CHILD.local_id},{NEW.nhs_number}\n", "utf-8")
-    refused = world.command("crosswalk", "import", str(file), "--source", "authority", "--moved-by", "Rita Records")
+    refused = world.command("crosswalk", "import", str(file), "--source", "authority", "--moved-by", "sds|200")
     assert "belongs to a number that is no longer in use" in refused.stderr
     assert "Opened on the work list: 1 guardian." in refused.stdout
     link = ("--outcome", "linked", *guardian)

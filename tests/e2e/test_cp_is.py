@@ -198,7 +198,7 @@ def test_a_row_nobody_can_read_may_be_of_anybody_so_of_nobody_there_is_nothing_t
     send(now + timedelta(seconds=2), new)
     eventually(lambda: state() == {"cp-is": "failed"}, seconds=10)
     for line in world.command("identity", "worklist", "--kind", "set-aside", "--source", "cp-is").stdout.splitlines():
-        world.command("identity", "resolve", line.split()[0], "--by", "Jo Steward", "--outcome", "source-corrected")
+        world.command("identity", "resolve", line.split()[0], "--by", "sds|200", "--outcome", "source-corrected")
     eventually(lambda: state() == {"cp-is": "nothing-to-show"}, seconds=10)
 
 

@@ -260,22 +260,22 @@ def test_a_person_settles_an_item_by_name_and_a_birth_date_that_differs_is_refus
         return str(item.id)
 
     item = asked(place, only)
-    taken = place.command("identity", "take", item, "--by", "Rita Records")
+    taken = place.command("identity", "take", item, "--by", "sds|200")
     assert taken.stdout == "LA-4\n"
     link = ("identity", "resolve", item, "--outcome", "linked", "--source", "authority", "--by")
-    assert "somebody else" in place.command(*link, "Other Person", stdin=dara.nhs_number).stderr
-    assert "birth date" in place.command(*link, "Rita Records", stdin=BY_KEY["amara"].nhs_number).stderr
+    assert "somebody else" in place.command(*link, "sds|201", stdin=dara.nhs_number).stderr
+    assert "birth date" in place.command(*link, "sds|200", stdin=BY_KEY["amara"].nhs_number).stderr
     assert linked(place, "LA-4") == {}
-    assert place.command(*link, "Rita Records", stdin=dara.nhs_number).returncode == 0
+    assert place.command(*link, "sds|200", stdin=dara.nhs_number).returncode == 0
     assert linked(place, "LA-4") == {"LA-4": dara.nhs_number}
     assert tasks(place) == []
 
     async def said(store: Store) -> list[str]:
         await store.log.sequence()
         found = await store.log.ask(LogQuestion(person=NhsNumber(dara.nhs_number)))
-        return [event.body["agent"]["name"] if "agent" in event.body else str(event.body["staff_name"]) for event in found]
+        return [event.body["agent"]["name"] if "agent" in event.body else str(event.body["staff"]) for event in found]
 
-    assert asked(place, said) == ["Rita Records"]
+    assert asked(place, said) == ["sds|200"]
 
 
 def test_one_person_held_twice_is_linked_by_their_own_numbers_and_by_nothing_else(place: Registry) -> None:

@@ -17,7 +17,7 @@ from gateway.ports import WORK_KINDS, Entry, LogQuestion, ShelfRow
 from gateway.store import Keys, Store, open_store
 
 AMARA, BEN = "9990000107", "9990001111"
-RITA = ("--moved-by", "Rita Records")
+RITA = ("--moved-by", "sds|200")
 ALIKE = "an id in characters that look like others: it may be another id's"
 HEADER = "local_id,nhs_number,birth_date,verified_on,verified_by\n"
 Import = Callable[..., Result]
@@ -97,7 +97,7 @@ def settled(tmp_path: Path) -> list[tuple[str, str, str]]:
         try:
             await store.log.sequence()
             bodies = [event.body for event in await store.log.ask(LogQuestion(kind="administration"))]
-            done = [(body["detail"], body["staff_name"]) for body in bodies if body["detail"]["act"] == "work-closed"]
+            done = [(body["detail"], body["staff"]) for body in bodies if body["detail"]["act"] == "work-closed"]
             return [(detail["kind"], detail["outcome"], name) for detail, name in done]
         finally:
             await store.close()
@@ -183,7 +183,7 @@ def test_an_id_verified_for_another_number_stays_until_somebody_says_by_name_tha
     moved = import_(f"LA-1,{BEN},,,", options=RITA)
     assert (moved.exit_code, moved.stdout.splitlines()[1:]) == (0, ["Settled on the work list: 1 match."])
     assert held(tmp_path, "LA-1") == ({"LA-1": BEN}, []), "the decision settles the task that asked for it"
-    assert settled(tmp_path) == [("match", "linked", "Rita Records")], "by name, in the log"
+    assert settled(tmp_path) == [("match", "linked", "sds|200")], "by name, in the log"
 
 
 def born(tmp_path: Path, number: str) -> list[tuple[str, str]]:
@@ -220,14 +220,14 @@ def test_another_birth_date_of_a_verified_link_is_a_contradiction_until_somebody
     decided = import_(f"LA-1,{AMARA},2024-03-15,,", options=RITA)
     assert (decided.exit_code, decided.stdout.splitlines()[1:]) == (0, ["Settled on the work list: 1 match."])
     assert (born(tmp_path, AMARA), held(tmp_path)[1]) == ([("LA-1", "2024-03-15")], [])
-    assert settled(tmp_path) == [("match", "linked", "Rita Records")]
+    assert settled(tmp_path) == [("match", "linked", "sds|200")]
 
 
-@pytest.mark.parametrize("nobody", ["", " ", "\u00a0\t", "Rita\x1b[2J", "\u200b"])
+@pytest.mark.parametrize("nobody", ["", " ", "Rita Records", "sds|\u00a0\t", "sds|2\x1b[2J", "sds|\u200b"])
 def test_nobody_decides_nothing(import_: Import, tmp_path: Path, nobody: str) -> None:
     import_(f"LA-1,{AMARA},,,")
     done = import_(f"LA-1,{BEN},,,", options=("--moved-by", nobody))
-    assert (done.exit_code, done.stderr) == (1, "gateway: --moved-by needs a name: it is who decided, for the log\n")
+    assert (done.exit_code, "write SYSTEM|ID" in done.stderr) == (2, True)
     assert held(tmp_path, "LA-1") == ({"LA-1": AMARA}, [])
 
 
@@ -249,15 +249,15 @@ def test_a_task_that_somebody_else_has_taken_stays_theirs_and_the_same_move_by_t
 ) -> None:
     import_(f"LA-1,{AMARA},,,")
     import_(f"LA-1,{BEN},,,")
-    take(tmp_path, by="Olive Officer")
+    take(tmp_path, by="sds|201")
     assert "Settled" not in import_(f"LA-1,{BEN},,,", options=RITA).stdout
     assert [kind for kind, _, _ in held(tmp_path)[1]] == ["match"]
-    again = import_(f"LA-1,{BEN},,,", options=("--moved-by", "Olive Officer"))
+    again = import_(f"LA-1,{BEN},,,", options=("--moved-by", "sds|201"))
     assert again.stdout.splitlines() == [
         "1 rows of matches.csv: 0 linked, 1 unchanged, 0 refused. Nothing new on the work list.",
         "Settled on the work list: 1 match.",
     ]
-    assert settled(tmp_path) == [("match", "linked", "Olive Officer")]
+    assert settled(tmp_path) == [("match", "linked", "sds|201")]
 
 
 def test_a_move_onto_somebody_whom_another_id_has_opens_held_twice_also_where_the_id_was_held_twice_before(
@@ -271,8 +271,8 @@ def test_a_move_onto_somebody_whom_another_id_has_opens_held_twice_also_where_th
         "Settled on the work list: 2 held-twice.",  # of each of the two that are two people's now
     ]
     assert [kind for kind, _, _ in held(tmp_path)[1]] == ["held-twice"]
-    assert take(tmp_path, by="Rita Records") == "LA-1"
-    assert settled(tmp_path) == [("held-twice", "not-the-same-person", "Rita Records")] * 2
+    assert take(tmp_path, by="sds|200") == "LA-1"
+    assert settled(tmp_path) == [("held-twice", "not-the-same-person", "sds|200")] * 2
 
 
 def test_one_person_under_two_ids_is_linked_by_both_and_somebody_is_told(import_: Import, tmp_path: Path) -> None:
@@ -380,3 +380,23 @@ def test_a_file_that_is_none_and_a_source_that_is_none_are_one_clear_line(import
     for command in ("relationship", "consent"):
         done = CliRunner().invoke(main, [command, "import", str(tmp_path / "absent.csv")])
         assert (done.exit_code, done.stderr) == (1, "gateway: absent.csv: there is no such file\n")
+
+
+@pytest.mark.parametrize("staff", ["Olive Officer", "sds|", "|1", "sds|1|2"])
+def test_a_relationship_of_staff_whom_no_token_can_name_refuses_the_file_and_nothing_of_it_is_in(
+    import_: Import, tmp_path: Path, staff: str
+) -> None:
+    header = "kind,nhs_number,organisation,staff,case_reference,starts,ends"
+
+    def run(*rows: str) -> Result:
+        (tmp_path / "who.csv").write_text("\n".join((header, *rows)) + "\n", "utf-8")
+        return CliRunner().invoke(main, ["relationship", "import", str(tmp_path / "who.csv")])
+
+    good, bad = (f"allocated-worker,{AMARA},gss:E08999901,{who},CASE-1,2026-01-01," for who in ("sds|1", staff))
+    refused = run(good, bad)
+    assert (refused.exit_code, refused.stderr.startswith("gateway: who.csv, line 3: staff: write SYSTEM|ID")) == (1, True)
+    assert "Olive" not in refused.output
+    ending = ["relationship", "end", "allocated-worker", "--organisation", "gss:E08999901"]
+    assert CliRunner().invoke(main, ending, input=AMARA).stdout == "0 relationships ended.\n"
+    assert run(good).stdout == "1 relationships are recorded.\n"
+    assert CliRunner().invoke(main, ending, input=AMARA).stdout == "1 relationships ended.\n"

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.adapter import Arrival, Claim, Loss
-from gateway.flows.intake import OLDER, SHRINKS, intake, intake_each
+from gateway.flows.intake import BIRTH_DATE, OLDER, SHRINKS, intake, intake_each
 from gateway.flows.shelving import SourceShelf, shelved
 from gateway.model import NotUsable
 from gateway.nhs_number import NhsNumber
@@ -36,6 +36,7 @@ class Shelf:
     held_at: datetime | None = None
     locks: Any = None
     listed: list[Listed | None] = field(default_factory=list)
+    unread: int = 0
 
     async def delivered_at(self, source: str) -> datetime | None:
         return self.held_at
@@ -60,13 +61,19 @@ class Shelf:
         self.if_contested += if_contested
         return [len(rows) for rows, _ in deliveries]
 
-    async def replace(self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry) -> int:
-        self.replaced_at = delivered_at
+    async def replace(
+        self, source: str, rows: Sequence[ShelfRow], delivered_at: datetime, entry: Entry, *, unread: int = 0
+    ) -> int:
+        self.replaced_at, self.unread = delivered_at, unread
         return (await self.put_each([(rows, entry)], ()))[0]
 
     async def append(self, entries: Sequence[Entry], owed: Sequence[NewWork]) -> None:
         self.entries += entries
         self.owed += owed
+
+    async def open(self, items: Sequence[NewWork], at: datetime) -> int:
+        self.owed += items
+        return len(items)
 
     async def assert_locks(self, source: str, locks: Any, at: datetime, *, snapshot: bool) -> None:
         self.order.append("locks")
@@ -118,7 +125,7 @@ class Told:
 
 def parts(shelf: Shelf) -> Any:
     return SimpleNamespace(
-        log=shelf, shelf=shelf, protections=shelf, suppressions=Told(shelf), crosswalk=shelf, identity=Tracer(),
+        log=shelf, shelf=shelf, work=shelf, protections=shelf, suppressions=Told(shelf), crosswalk=shelf, identity=Tracer(),
         now=lambda: fakes.NOW,
         allow_test_numbers=True, policy=SimpleNamespace(hash="hash"),
     )  # fmt: skip
@@ -215,6 +222,12 @@ async def test_a_snapshot_that_drops_more_than_half_of_the_shelf_is_for_its_owne
         assert (shelf.entries[0].outcome, shelf.entries[0].detail["reason"]) == ("failure", SHRINKS)
     else:
         assert shelf.order == ["locks", "shelf"]
+
+
+async def test_of_a_snapshot_too_its_owner_is_told_what_was_set_aside_and_it_is_not_whole():
+    wrong_day = arrival(Claim(nhs_number=fakes.AMARA.value, birth_date=date(2020, 1, 1)))
+    shelf, _, did = await take(arrival(), wrong_day, delivery=Delivery(snapshot=True))
+    assert (did, [item.reason for item in shelf.owed], shelf.unread) == ("taken", [BIRTH_DATE], 1)
 
 
 async def test_a_snapshot_that_shrinks_is_let_in_where_its_owner_has_explained_it():

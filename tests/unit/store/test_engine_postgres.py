@@ -11,7 +11,7 @@ from store_world import CHILD, NOW, OTHER, entry
 
 from gateway.errors import AuditDown, StartupRefused, StoreDown
 from gateway.ports import LogQuestion
-from gateway.store import Keys, Store, open_store
+from gateway.store import Keys, Store, engine_postgres, open_store
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -104,6 +104,46 @@ async def test_disclosures_and_changes_of_the_same_people_neither_deadlock_nor_p
         assert await stores[0].verify() == []
     finally:
         await _close(stores)
+
+
+async def test_whoever_changes_the_keys_has_the_database_alone_and_nothing_starts_beside_it(
+    running_postgres: str, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_postgres, "_LOCK_WAIT", "50ms")
+    stores, url = await _workers(running_postgres, keys, "alone"), running_postgres.rsplit("/", 1)[0] + "/alone"
+    with pytest.raises(StartupRefused, match="stop every one"):
+        await open_store(url, keys, name="rotate", serve=False, alone=True)
+    await _close(stores)
+    rotating = await open_store(url, keys, name="rotate", serve=False, alone=True)
+    for serve in (True, False):
+        with pytest.raises(StartupRefused, match="are being changed"):
+            await open_store(url, keys, name="t", serve=serve)
+    await rotating.close()
+    await _close([await open_store(url, keys, name="t")])
+
+
+async def test_a_server_whose_connections_were_cut_takes_its_hold_again_or_serves_no_more(
+    running_postgres: str, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_postgres, "_LOCK_WAIT", "50ms")
+    monkeypatch.setattr(engine_postgres, "_LOOKED_AFTER_S", 0.2)
+    (store, *others), url = await _workers(running_postgres, keys, "cut", count=1), running_postgres.rsplit("/", 1)[0] + "/cut"
+    outside = await asyncpg.connect(url)
+    cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND mode = 'ShareLock'"
+    try:
+        assert (others, await outside.fetchval(cut)) == ([], 1)
+        await asyncio.sleep(0.6)
+        assert await outside.fetchval(held) == 1
+        assert await store.log.append([entry()]) is not None
+        await outside.fetchval(cut)
+        await outside.execute(f"SELECT pg_advisory_lock({engine_postgres._KEYS_LOCK})")  # somebody changes the keys
+        await asyncio.sleep(0.6)
+        with pytest.raises(AuditDown):
+            await store.log.append([entry()])
+    finally:
+        await outside.close()
+        await store.close()
 
 
 async def test_a_released_disclosure_was_decided_on_facts_that_held_when_it_was_committed(

@@ -154,17 +154,17 @@ def said(*arguments: str, stdin: str = "") -> tuple[int, str]:
 def test_a_key_is_replaced_and_forgotten_by_command_and_the_log_says_who(place: Path, keys: Keys) -> None:
     old = keys.seal_cursor(b"c", b"")
     for use in key_rotation.REPLACEABLE:
-        assert said("keys", "rotate", use, "--by", "Olive Operator")[0] == 0
+        assert said("keys", "rotate", use, "--by", "sds|100")[0] == 0
     assert (place / "keys" / "cursor.json").stat().st_mode & 0o777 == 0o600
     after = Keys.load(place / "keys", mode="sandbox")
     assert after.open_cursor(old, b"") == b"c"
     assert keys.token_signing.id in after.token_signing.previous
-    assert said("keys", "forget", "token-signing", "--by", "Olive Operator")[0] == 0
+    assert said("keys", "forget", "token-signing", "--by", "sds|100")[0] == 0
     assert Keys.load(place / "keys", mode="sandbox").token_signing.previous == {}
-    assert said("keys", "forget", "token-signing", "--by", "Olive Operator") == (1, "gateway: token-signing has no older key\n")
+    assert said("keys", "forget", "token-signing", "--by", "sds|100") == (1, "gateway: token-signing has no older key\n")
     for refused in (("rotate", "number-hash"), ("rotate", "x"), ("forget", "receipt-signing")):
-        assert said("keys", *refused, "--by", "Olive Operator")[0] == 1
-    forgotten = [("key-rotated", "Olive Operator")] * len(key_rotation.REPLACEABLE) + [("keys-forgotten", "Olive Operator")]
+        assert said("keys", *refused, "--by", "sds|100")[0] == 1
+    forgotten = [("key-rotated", "sds|100")] * len(key_rotation.REPLACEABLE) + [("keys-forgotten", "sds|100")]
     assert asyncio.run(_acts(place)) == forgotten
 
 
@@ -172,14 +172,14 @@ def test_keys_change_only_while_nothing_serves_and_forgetting_waits_for_sealing_
     asyncio.run(_filled(place, keys))
     with asyncio.Runner() as loop:
         serving = loop.run(open_store(f"sqlite:///{place / 'g.db'}", keys, name="t"))
-        code, output = said("keys", "rotate", "number-sealing", "--by", "Olive Operator")
+        code, output = said("keys", "rotate", "number-sealing", "--by", "sds|100")
         assert (code, "already serves" in output) == (1, True)
         loop.run(serving.close())
-    assert said("keys", "rotate", "number-sealing", "--by", "Olive Operator")[0] == 0
-    code, output = said("keys", "forget", "number-sealing", "--by", "Olive Operator")
+    assert said("keys", "rotate", "number-sealing", "--by", "sds|100")[0] == 0
+    code, output = said("keys", "forget", "number-sealing", "--by", "sds|100")
     assert (code, "6 values are still sealed" in output) == (1, True)
-    assert "6 values are sealed anew" in said("keys", "reseal", "--by", "Olive Operator")[1]
-    assert said("keys", "forget", "number-sealing", "--by", "Olive Operator")[0] == 0
+    assert "6 values are sealed anew" in said("keys", "reseal", "--by", "sds|100")[1]
+    assert said("keys", "forget", "number-sealing", "--by", "sds|100")[0] == 0
     assert len(asyncio.run(_acts(place))) > 4, "it opens with the one key that is left"
 
 
@@ -193,4 +193,4 @@ async def _acts(place: Path) -> list[tuple[str, str]]:
     store = await open_store(f"sqlite:///{place / 'g.db'}", Keys.load(place / "keys", mode="sandbox"), name="t")
     events = await store.log.ask(LogQuestion(kind="administration"))
     await store.close()
-    return [(event.body["detail"]["act"], event.body["staff_name"]) for event in events][::-1]
+    return [(event.body["detail"]["act"], event.body["staff"]) for event in events][::-1]

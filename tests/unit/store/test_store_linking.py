@@ -202,10 +202,10 @@ async def test_who_is_linked_while_their_delivery_is_taken_is_protected_all_the_
         def __getattr__(self, name: str) -> Any:
             return getattr(store.shelf, name)
 
-        async def replace(self, *arguments: Any) -> int:
+        async def replace(self, *arguments: Any, **named: Any) -> int:
             await deliver(store, arrival("LA-2"))
             assert await linking.link(given(store), [row("LA-1")]) == (1, Heard())
-            return await store.shelf.replace(*arguments)
+            return await store.shelf.replace(*arguments, **named)
 
     parts: Any = SimpleNamespace(
         log=store.log, shelf=Meanwhile(), protections=store.protections, crosswalk=store.crosswalk, now=lambda: NOW,

@@ -234,6 +234,13 @@ async def test_a_list_with_a_row_nobody_could_read_marks_its_source_until_a_newe
     assert await store.shelf.unread("authority") == 0
 
 
+async def test_a_snapshot_without_rows_that_could_not_be_taken_marks_its_source_too_until_the_next(store: Store) -> None:
+    for hour, unread in ((1, 2), (2, 0), (3, 1), (1, 0)):  # the last is older than what is held, and changes nothing
+        at = NOW + timedelta(hours=hour)
+        await store.shelf.replace("child-health", rows_of("a", at=at), at, entry(kind="intake"), unread=unread)
+        assert await store.shelf.unread("child-health") == (unread or int(hour == 1))
+
+
 async def test_a_mark_ends_when_a_person_has_settled_all_that_was_set_aside(store: Store) -> None:
     other = NewWork("set-aside", "a birth date that cannot be read", "child-health", "o", NOW, "another")
     await store.work.open([other, replace(other, source="authority", key="elsewhere")], NOW)

@@ -41,16 +41,16 @@ async def test_only_who_took_an_item_learns_whom_it_is_about_and_may_close_it(st
     await store.work.open([ITEM], NOW)
     (item,) = await store.work.list()
     assert "LA-1" not in repr(item)
-    subject = await store.work.take(item.id, by="Rita Records", at=NOW)
+    subject = await store.work.take(item.id, by="sds|200", at=NOW)
     assert subject is not None
     assert (subject.person, subject.local_ref) == (CHILD, "LA-1")
     assert await store.work.take(item.id, by="Somebody Else", at=NOW) is None
     assert not await store.work.close(item.id, by="Somebody Else", outcome="no-action", at=NOW)
-    assert await store.work.close(item.id, by="Rita Records", outcome="not-the-same-person", at=NOW)
-    assert not await store.work.close(item.id, by="Rita Records", outcome="no-action", at=NOW)
+    assert await store.work.close(item.id, by="sds|200", outcome="not-the-same-person", at=NOW)
+    assert not await store.work.close(item.id, by="sds|200", outcome="no-action", at=NOW)
     assert await store.work.list() == []
     (closed,) = await store.work.list(closed=True)
-    assert (closed.outcome, closed.closed_at, closed.taken_by) == ("not-the-same-person", NOW, "Rita Records")
+    assert (closed.outcome, closed.closed_at, closed.taken_by) == ("not-the-same-person", NOW, "sds|200")
     assert await store.work.open([ITEM], NOW) == 1, "a matter that comes up again is a new item"
 
 
