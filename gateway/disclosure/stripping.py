@@ -4,6 +4,7 @@ The marks name paths; for a person whose whereabouts are protected that is not t
 says where somebody lives, is cared for or goes to school is swept out of every resource as well.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -12,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from gateway.disclosure.required import NOTE_NEEDS, REQUIRED, REQUIRED_INSIDE, complete, has
-from gateway.model import Mark, Resource
+from gateway.model import Mark, Resource, Unless
 from gateway.resource import Typed, probe
 
 WHOLE = ("*",)
@@ -47,6 +48,15 @@ _SWEPT = frozenset(
 _SWEPT_AT_TOP = _SWEPT | {"text", "contained", "identifier", "location", "facility"}
 _SWEPT_IN_META = _SWEPT | {"source", "tag"}
 _ONLY_NAMED = frozenset({"display", "identifier", "type"})
+_DISPLAY = frozenset({"display"})
+# What a code is called is the terminology's word in these systems. In any other somebody typed it, and it may name a place.
+_TERMINOLOGY = re.compile(
+    r"http://(?:snomed\.info/sct|loinc\.org|unitsofmeasure\.org|read\.info/(?:readv2|ctv3))"
+    r"|https://dmd\.nhs\.uk"
+    r"|http://(?:terminology\.hl7\.org/CodeSystem|hl7\.org/fhir)/[A-Za-z0-9/._-]+"
+    r"|https://fhir\.(?:nhs|hl7\.org)\.uk/(?:[A-Za-z0-9]+/)?(?:CodeSystem|ValueSet)/[A-Za-z0-9._-]+"
+    r"|urn:shared-care-gateway:[A-Za-z0-9:._-]+"
+)
 
 
 def strip(body: Resource, paths: Iterable[tuple[str, ...]]) -> Resource | None:
@@ -61,7 +71,7 @@ def strip(body: Resource, paths: Iterable[tuple[str, ...]]) -> Resource | None:
             return None
         for name in (path[0], f"_{path[0]}"):
             element = (body if left is None else left).get(name)
-            if element is None:
+            if element is None or (path[0].__class__ is Unless and _is_own(element, path[0])):
                 continue
             inside = _without(element, path[1:]) if len(path) > 1 else None
             if inside is element:
@@ -104,7 +114,13 @@ def _strip_typed(body: Typed, paths: tuple[tuple[str, ...], ...]) -> Resource | 
 def fields_of(form: type[msgspec.Struct], paths: tuple[tuple[str, ...], ...]) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
     """Paths as one struct has them: whether all of it goes, the fields that go, the fields that something inside may go from."""
     known = form.__struct_fields__
-    names = [(name, len(path) > 1) for path in paths if path for name in (path[0], f"_{path[0]}") if name in known]
+    names = [
+        (name, len(path) > 1 or path[0].__class__ is Unless)
+        for path in paths
+        if path
+        for name in (path[0], f"_{path[0]}")
+        if name in known
+    ]
     whole = any(path in ((), WHOLE) for path in paths)
     return whole, tuple(name for name, inner in names if not inner), tuple(name for name, inner in names if inner)
 
@@ -158,7 +174,7 @@ def _without(element: Any, path: tuple[str, ...]) -> Any:
         return element
     left: dict[str, Any] | None = None
     for name in (path[0], f"_{path[0]}"):
-        if name not in element:
+        if name not in element or (path[0].__class__ is Unless and _is_own(element[name], path[0])):
             continue
         inside = _without(element[name], path[1:]) if len(path) > 1 else None
         if inside is not element[name]:
@@ -167,6 +183,13 @@ def _without(element: Any, path: tuple[str, ...]) -> Any:
             if inside is not None:
                 left[name] = inside
     return element if left is None else left or None
+
+
+def _is_own(element: Any, last: str) -> bool:
+    """Whether what stands at the end of a path is the map's own words alone."""
+    said = element if isinstance(element, list | tuple) else (element,)
+    words = last.words if isinstance(last, Unless) else frozenset()
+    return all(isinstance(each, str) and each in words for each in said)
 
 
 def _without_item(element: list[Any] | tuple[Any, ...], index: int, rest: tuple[str, ...]) -> Any:
@@ -188,6 +211,8 @@ def _swept(element: Any, name: str, *, top: bool = False) -> Any:
     if name != "coding" and _names_a_place(element):
         return None
     gone = _SWEPT_AT_TOP if top else _SWEPT_IN_META if name == "meta" else _SWEPT
+    if "display" in element and not _is_named_by_terminology(element):
+        gone = gone | _DISPLAY
     if isinstance(element.get("reference"), str):  # the link stays; a name beside it can be of a place
         gone = gone | _ONLY_NAMED
     left = {}
@@ -195,6 +220,12 @@ def _swept(element: Any, name: str, *, top: bool = False) -> Any:
         if key.lstrip("_") not in gone and (inside := _swept(value, key)) is not None:
             left[key] = inside
     return None if not left or (name == "extension" and left.keys() == {"url"}) else left
+
+
+def _is_named_by_terminology(element: Mapping[str, Any]) -> bool:
+    """A coding in a terminology we know. Anything else with a display is a name."""
+    system, code = element.get("system"), element.get("code")
+    return isinstance(system, str) and isinstance(code, str) and _TERMINOLOGY.fullmatch(system) is not None
 
 
 def _names_a_place(element: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """A mapping file's tree -> its plan, every line checked against R4, UK Core, the field dictionary and the code maps."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from gateway.mapping.codes import CodeMap
@@ -16,7 +16,7 @@ from gateway.mapping.reach import check_reach
 from gateway.mapping.slices import slice_faults
 from gateway.mapping.source import CLASS_ORDER, Schema
 from gateway.mapping.tree import Bad, Block, Fault, MapFile, Part, Pos
-from gateway.model import CareClass, Category, Mark
+from gateway.model import CareClass, Category, Mark, Unless
 
 NOT_YOURS = frozenset({"resourceType", "id", "text", "contained", "implicitRules", "language"})
 
@@ -119,7 +119,7 @@ class Checker:
             for pos, message in loose_constants(root):
                 self.warnings.append(Fault(self.source.file, pos.line, pos.column, message))
         care_class = max(work.classes, key=lambda word: CLASS_ORDER[word], default=CareClass.OPERATIONAL)
-        paths = {mark: tuple(sorted(found)) for mark, found in work.paths.items()}
+        paths = {mark: tuple(work.but_own(path, mark) for path in sorted(found)) for mark, found in work.paths.items()}
         return BlockPlan(block, Category(block.category), each, when, keys, profile, root, care_class, paths)
 
 
@@ -136,6 +136,7 @@ class _BlockWork(Placing):
         self.narrowing = narrowing
         self.classes: set[CareClass] = set()
         self.paths: dict[Mark, set[tuple[str, ...]]] = {}
+        self.own: dict[tuple[str, ...], set[str]] = {}  # words that the map itself may write at a path
 
     def fault(self, pos: Pos, message: str) -> None:
         """A fault of the file."""
@@ -153,6 +154,9 @@ class _BlockWork(Placing):
     def worded(self, node: Node, stream: Stream) -> None:
         """What somebody typed beside a code may name a place; what the map itself says, or a function of it, does not."""
         here = _names(node.path)
+        own = {word for one in (stream, *stream.options) for word in _own_words(one)}
+        if own:
+            self.own.setdefault(here, set()).update(own)
         if stream.is_constant:
             return
         found = {(*here, *path) for path in words_below(self.index, node.type)}
@@ -160,6 +164,11 @@ class _BlockWork(Placing):
             found.add(here)
         if found:
             self.paths.setdefault(Mark.LOCATING, set()).update(found)
+
+    def but_own(self, path: tuple[str, ...], mark: Mark) -> tuple[str, ...]:
+        """A path at which the map's own words stay; of what locates alone, since words in two marks are nobody's to free."""
+        own = self.own.get(path)
+        return path if not own or mark is not Mark.LOCATING else (*path[:-1], Unless(path[-1], frozenset(own)))
 
     def fills(self, node: Node) -> bool:
         """An element with parts of its own."""
@@ -270,6 +279,14 @@ def _flat(codes: Mapping[str, frozenset[str]] | None, *, system: bool) -> Mappin
     if codes is None:
         return None
     return {"": frozenset(codes) if system else frozenset().union(*codes.values())}
+
+
+def _own_words(stream: Stream) -> Iterator[str]:
+    """What a stream writes of the map itself: a constant, or what a function is known to say."""
+    if stream.is_constant and isinstance(stream.constant, str):
+        yield stream.constant
+    for use in stream.uses[-1:]:
+        yield from getattr(use.function.call, "words", ())
 
 
 def _names(path: str) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ from gateway.model.words import (
     SourceState,
     SourceTerms,
     Staff,
+    Unless,
 )
 
 __all__ = [
@@ -102,4 +103,5 @@ __all__ = [
     "SourceTerms",
     "Staff",
     "Submission",
+    "Unless",
 ]

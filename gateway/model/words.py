@@ -68,6 +68,18 @@ class Mark(StrEnum):
     NOT_FOR_FAMILY = "not-for-family"
 
 
+class Unless(str):
+    """The last name of a marked path at which a map can also write words of its own: those stay, whatever else is there goes."""
+
+    words: frozenset[str]
+
+    def __new__(cls, name: str, words: frozenset[str] = frozenset()) -> "Unless":
+        """Equal to its name: a path is the same path with it."""
+        made = super().__new__(cls, name)
+        made.words = words
+        return made
+
+
 class Category(StrEnum):
     """What agreements and permits speak of: the smallest thing a governance lead decides about."""
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from gateway.mapping.context import Unusable
+from gateway.mapping.free_text import says
 from gateway.mapping.functions import (
     Annotation,
     Boolean,
@@ -32,6 +33,34 @@ _NOT_HAD: Final[Mapping[str, str]] = {
     "4": "Cancelled by the provider",
     "7": "Attended late and not seen",
 }
+# The questions of the published Digital Child Health forms. Any other is what somebody typed, and may name a place.
+_QUESTIONS: Final = frozenset(
+    (
+        "Accessible Information - Communication Support",
+        "Alcohol use",
+        "Areas of concern",
+        "Communication and language",
+        "Communication support",
+        "Drug/substance use",
+        "Employment status (care giver 1)",
+        "Feeding Status of the baby",
+        "Feeding method",
+        "Feeding status of the baby",
+        "First Milk Feed",
+        "Household smoking status",
+        "Individual Needs Person Indicator",
+        "Introduction of Solids",
+        "Lifestyle",
+        "Parental consent to share information",
+        "Personal, social and emotional development",
+        "Physical development",
+        "Smoking Status",
+        "Smoking Status - Details",
+        "Smoking status",
+        "Social Circumstances",
+        "Support requested or provided",
+    )
+)
 _VERIFIED: Final = {
     "confirmed": "final",
     "provisional": "preliminary",
@@ -47,6 +76,16 @@ def given_status(value: Boolean) -> Code:
     ('not-done', 'completed')
     """
     return Code("not-done" if value else "completed")
+
+
+@says(_QUESTIONS)
+def asked(value: Text) -> Text:
+    """A question of a form, in its own words. Of a protected person only a question of the reviewed list stays.
+
+    >>> asked(Text("Feeding method"))
+    'Feeding method'
+    """
+    return value
 
 
 def too_deep(value: Text) -> Code:

@@ -23,6 +23,7 @@ from gateway.model import (
     RefusedRecord,
     SourceReport,
     SourceState,
+    Unless,
 )
 
 WIDE = Page(500, 1_000_000)
@@ -387,7 +388,7 @@ def test_every_locating_fact_of_a_protected_person_goes_marked_or_not():
                 {"actor": {"reference": "Organization/o1", "display": "Meadowvale"}},
                 {"actor": {"display": "Dr Near"}},
             ],
-            "site": {"coding": [{"display": "left arm"}], "text": "left arm"},
+            "site": {"coding": [{"code": "LA", "display": "left arm"}], "text": "left arm"},
             "note": [
                 {"text": "no reaction", "authorReference": {"reference": "https://x/Practitioner/p"}},
                 {"time": "2025-01-01"},
@@ -411,10 +412,42 @@ def test_every_locating_fact_of_a_protected_person_goes_marked_or_not():
         "vaccineCode": {"text": "MMR"},
         "patient": SUBJECT,
         "occurrenceDateTime": "2025-03-01",
-        "site": {"coding": [{"display": "left arm"}], "text": "left arm"},
+        "site": {"coding": [{"code": "LA"}], "text": "left arm"},
         "note": [{"text": "no reaction"}],
         "extension": [{"url": "urn:procedure", "valueCodeableConcept": {"text": "MMR vaccination"}}],
     }
+
+
+@pytest.mark.parametrize(
+    ("coding", "left"),
+    [
+        ({"system": "http://snomed.info/sct", "code": "1", "display": "MMR"}, True),
+        ({"system": "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ReasonNotGiven-1", "code": "3", "display": "MMR"}, True),
+        ({"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "NA", "display": "MMR"}, True),
+        ({"system": "https://willow.example/codes", "code": "1", "display": "Willow refuge"}, False),
+        ({"system": "http://snomed.info/sct/willow", "code": "1", "display": "Willow refuge"}, False),
+        ({"system": "https://fhir.nhs.uk/Id/ods-organization-code", "code": "1", "display": "Willow refuge"}, False),
+        ({"system": "http://snomed.info/sct", "display": "Willow refuge"}, False),
+        ({"code": "1", "display": "Willow refuge"}, False),
+    ],
+)
+def test_what_a_code_is_called_goes_for_a_protected_person_unless_a_terminology_calls_it_so(coding, left):
+    item = jab(elements={"vaccineCode": {"coding": [coding, {"system": "http://snomed.info/sct", "code": "2"}]}})
+    made = disclosed([item], under=permit(protected=True))
+    first = body(made, "Immunization")["vaccineCode"]["coding"][0]
+    assert first == (coding if left else {name: value for name, value in coding.items() if name != "display"})
+    assert body(disclosed([item]), "Immunization")["vaccineCode"]["coding"][0] == coding
+
+
+def test_words_that_a_map_says_itself_stay_for_a_protected_person_and_a_sources_do_not():
+    for said, left in (("Registered with a centre", True), ("Registered with Willow Centre", False)):
+        item = jab(
+            elements={"vaccineCode": {"coding": [{"system": "http://snomed.info/sct", "code": "1"}], "text": said}},
+            paths={Mark.LOCATING: (("vaccineCode", Unless("text", frozenset({"Registered with a centre"}))),)},
+        )
+        shown = body(disclosed([item], under=permit(protected=True)), "Immunization")
+        assert ("text" in shown["vaccineCode"]) is left
+        assert body(disclosed([item]), "Immunization")["vaccineCode"]["text"] == said
 
 
 def test_a_name_beside_a_link_goes_for_a_protected_person_and_the_link_stays():

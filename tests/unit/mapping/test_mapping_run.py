@@ -10,7 +10,7 @@ import pytest
 
 from gateway.mapping import Context, MapResult, Maps, Unusable, encode, map_record, shape_faults
 from gateway.mapping.context import Run
-from gateway.model import CareClass, Category, Mark
+from gateway.model import CareClass, Category, Mark, Unless
 
 Mapped = Callable[..., MapResult]
 FINDINGS = "clinic/findings.yaml"
@@ -59,6 +59,17 @@ def test_labels_come_from_the_fields_that_the_lines_read(mapped: Mapped, finding
     assert (weight.category, weight.care_class) == (Category.CHILD_HEALTH_REVIEWS, CareClass.HEALTH)
     assert weight.paths == {Mark.LOCATING: (("performer",),)}
     assert (allergy.mapping, allergy.where, allergy.source) == ("clinic/findings@1.0.0", "row 1", "clinic")
+
+
+def test_the_maps_own_words_are_no_sources_words(loaded: Callable[..., Maps]):
+    maps = loaded((FINDINGS, "      note[0].text: remark\n", "      note[0].text: first(remark, = 'Nothing was said')\n"))
+    block = maps.plans("clinic")[0].blocks[0]
+    found = {path: path[-1] for path in block.paths[Mark.LOCATING]}
+    last = found["note", "text"]
+    assert isinstance(last, Unless)
+    assert last.words == {"Nothing was said"}
+    assert not isinstance(found["code", "text"], Unless)
+    assert not any(isinstance(path[-1], Unless) for path in block.paths[Mark.THIRD_PARTY])
 
 
 def test_what_adapters_give_is_known_without_data(clinic: Maps):
