@@ -15,6 +15,7 @@ from gateway.settings import Settings
 from gateway.store import Store
 
 KINDS = ("death", "stillbirth", "pregnancy-loss", "child-loss", "outcome-unknown")
+OF_THE_PERSON = frozenset(("death", "stillbirth"))  # the tracer knows of these; of a mother's loss it says nothing
 REASONS = ("told-in-error", "of-another-person", "taken-back-and-traced-again", "the-family-asked")
 
 app = typer.Typer(help="Deaths and losses that stop contact; nothing but a person's decision ends one.", no_args_is_help=True)
@@ -42,7 +43,11 @@ def resume(
     reason: Annotated[str, typer.Option(help="why contact may go on: " + ", ".join(REASONS))],
     by: Annotated[str, typer.Option(callback=staff, help="SYSTEM|ID: who decided")],
 ) -> None:
-    """Let contact go on about the person whose NHS number is read from standard input. Only newer news stops it again."""
+    """Let contact go on about the person whose NHS number is read from standard input. Only newer news stops it again.
+
+    A death or a stillbirth ends only when the tracer was asked after its source last spoke of it, and says that the person lives:
+    look the person up first.
+    """
     if kind not in KINDS:
         fail(f"kind is one of {', '.join(KINDS)}")
     if reason not in REASONS:
@@ -51,12 +56,26 @@ def resume(
 
     async def work(store: Store, held: Settings) -> int:
         number = _number(text, held)
+        if kind in OF_THE_PERSON:
+            await _lives(store, number, kind)
         return await store.suppressions.resume(number, kind, _entry("suppression-resumed", number, by, {"reason": reason}))
 
     ended = stored.run(work)
     if not ended:
         fail(f"no {kind} is in force for this person")
     typer.echo(f"{ended} facts ended; the decision is in the log.")
+
+
+async def _lives(store: Store, number: NhsNumber, kind: str) -> None:
+    """A notice taken back may be the mistake: the tracer decides, and a person after it. Source: NEMS PDS Death Notification."""
+    told = await store.suppressions.told_at(number, kind)
+    row = await store.persons.by_number(number)
+    if told is None:
+        return  # nothing is in force, and that is what the answer says
+    if row is None or row.trace is None or row.traced_at is None or row.expired or row.traced_at <= told:
+        fail("the tracer was not asked since the source last spoke of it: look the person up, then decide")
+    if row.trace.deceased:
+        fail("the tracer says that this person has died")
 
 
 def _number(text: str, held: Settings) -> NhsNumber:

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, String, and_, bindparam, null, or_, select, u
 
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry, Suppression
-from gateway.store.database import Call, Database, Statement, Work, insert, micros
+from gateway.store.database import Call, Database, Statement, Work, insert, micros, moment
 from gateway.store.keys import Keys
 from gateway.store.log import Writer
 from gateway.store.subjects import family, raise_version
@@ -42,6 +42,11 @@ _IN_FORCE = and_(
 )
 _OF = Statement(select(SUPPRESSION.c.kind).where(_IN_FORCE))
 _TAKEN_BACK_OF = Statement(select(SUPPRESSION.c.kind).where(_IN_FORCE, SUPPRESSION.c.taken_back_at >= SUPPRESSION.c.as_of))
+_TOLD_AT = Statement(
+    select(SUPPRESSION.c.as_of, SUPPRESSION.c.taken_back_at).where(
+        _IN_FORCE, SUPPRESSION.c.kind == bindparam("of_kind", type_=String)
+    )
+)
 _RESUME = Statement(
     update(SUPPRESSION)
     .where(_IN_FORCE, SUPPRESSION.c.kind == bindparam("of_kind", type_=String))
@@ -67,6 +72,11 @@ class StoredSuppressions:
         """Kinds in force that a source has since taken back."""
         rows = await self._database.read(_TAKEN_BACK_OF, {"number_key": self._keys.number_key(number)})
         return frozenset(row[0] for row in rows)
+
+    async def told_at(self, number: NhsNumber, kind: str) -> datetime | None:
+        """When a source last spoke of a fact in force, to tell of it or to take it back; None: none is."""
+        rows = await self._database.read(_TOLD_AT, {"number_key": self._keys.number_key(number), "of_kind": kind})
+        return moment(max(at for row in rows for at in row if at is not None)) if rows else None
 
     async def put(self, told: Sequence[Suppression]) -> int:
         """How many facts were new, or newer than one that a person had ended."""

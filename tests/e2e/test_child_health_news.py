@@ -100,8 +100,11 @@ def test_a_death_told_by_a_message_stops_contact_until_a_person_says_otherwise(w
     assert resources(world.search(VISITOR, "Immunization", mia.nhs_number), "Immunization")  # reading stays lawful
     deliver(world, "child-health", undone_json=json.dumps(death(mia, "U")).encode())
     eventually(lambda: "taken back" in facts(world, mia.nhs_number))
-    assert "overdue" not in states(programme(world, VISITOR, "mia")).values()  # nothing resumes by itself
     resumed = ("suppression", "resume", "death", "--by", "test|1", "--reason")
+    early = world.command(*resumed, "taken-back-and-traced-again", stdin=mia.nhs_number + "\n")
+    assert early.returncode != 0
+    assert "the tracer was not asked" in early.stderr
+    assert "overdue" not in states(programme(world, VISITOR, "mia")).values()  # nothing resumes by itself
     assert world.command(*resumed, "because", stdin=mia.nhs_number + "\n").returncode != 0
     done = world.command(*resumed, "taken-back-and-traced-again", stdin=mia.nhs_number + "\n")
     assert done.returncode == 0, done.stderr

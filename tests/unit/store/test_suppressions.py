@@ -70,6 +70,17 @@ async def test_a_person_ends_it_with_an_event_and_only_newer_news_brings_it_back
     assert await store.verify() == []
 
 
+async def test_it_is_known_when_a_source_last_spoke_of_a_fact_in_force(store: Store) -> None:
+    assert await store.suppressions.told_at(CHILD, "death") is None
+    await store.suppressions.put([DEATH])
+    assert await store.suppressions.told_at(CHILD, "death") == DEATH.as_of
+    await store.suppressions.put([BACK])
+    assert await store.suppressions.told_at(CHILD, "death") == BACK.as_of
+    assert await store.suppressions.told_at(CHILD, "stillbirth") is None
+    await store.suppressions.resume(CHILD, "death", RESUMED)
+    assert await store.suppressions.told_at(CHILD, "death") is None
+
+
 async def test_two_pregnancies_of_one_woman_are_two_facts(store: Store) -> None:
     first = Suppression(CHILD, "pregnancy-loss", "child-health", NOW, episode="birth-1")
     await store.suppressions.put([first])
