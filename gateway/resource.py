@@ -4,6 +4,7 @@ It is encoded from the struct, in the one form resources leave in: compact UTF-8
 decimals with the digits they came with. A digest over those bytes proves a copy in any order of keys.
 """
 
+import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 TOGETHER: Final = "together"  # the schema of a record whose data is `Packed`
 Record = TypeVar("Record", bound="DataclassInstance")  # `gateway.adapter.SourceRecord`
 _AT_ONCE: Final = 1_000
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8  # a byte -> the letter of its last five bits
 _PLACES = tuple(f"entry {place}" for place in range(256))  # nearly every place there is
 Probe: TypeAlias = Callable[[Any], Any]  # a tuple
 
@@ -172,6 +174,34 @@ def name_of(resource: Mapping[str, Any]) -> tuple[str, str]:
     if resource.__class__ is Typed:
         return resource.kind, resource.form.id
     return resource["resourceType"], resource["id"]
+
+
+def keyed(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
+    """HMAC-SHA-256 (RFC 2104) with the key taken in: its inner and outer hash, to be copied for each message."""
+    padded = key.ljust(hashlib.sha256().block_size, b"\0")
+    return hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)), hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+
+
+def own_ids(key: "tuple[hashlib._Hash, hashlib._Hash]", person: str, source: str, kind: str) -> Callable[[str, str], str]:
+    """(type, a source's own key) -> the id we give out: see `gateway.store.keys.Keys.resource_ids`, which holds the key."""
+    inner, outer = key
+    begun = inner.copy()
+    begun.update(f"{person}\0{source}\0".encode("utf-8", "surrogatepass"))
+    start, outer_copy, letters = begun.copy, outer.copy, _LETTERS
+    prefix = f"{person}.{kind}."
+
+    def mint(resource_type: str, key: str) -> str:
+        message, whole = start(), outer_copy()
+        message.update(f"{resource_type}\0{key}".encode("utf-8", "surrogatepass"))
+        whole.update(message.digest())
+        return prefix + whole.digest()[:20].translate(letters).decode()
+
+    return mint
+
+
+def own_ids_apart(key: bytes, person: str, source: str, kind: str) -> Callable[[str, str], str]:
+    """The same from the key itself: for another process of ours, which need not know of the store."""
+    return own_ids(keyed(key), person, source, kind)
 
 
 def encoded(resource: Mapping[str, Any]) -> bytes:

@@ -33,7 +33,7 @@ from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFou
 from gateway.fetch import Fetch
 from gateway.flows import programme
 from gateway.flows.accounts import Accounts
-from gateway.flows.aside import Aside, hold
+from gateway.flows.aside import Aside, hold, maps_in
 from gateway.flows.parts import Parts
 from gateway.flows.shelving import SourceLocalIds, SourceShelf
 from gateway.flows.upkeep import Standing
@@ -80,7 +80,7 @@ async def opened(settings: Settings, *, ahead_s: float | None = None) -> AsyncIt
             closing.push_async_callback(sds.close)
         jwks = Jwks(live=settings.mode == "live")
         closing.push_async_callback(jwks.close)
-        apart = Apart(room, partial(hold, partial(_maps_in, settings.mappings, _own_codes(settings))))
+        apart = Apart(room, partial(hold, partial(maps_in, settings.mappings, _own_codes(settings))))
         closing.push_async_callback(apart.close)
         if ahead_s is not None:
             closing.callback(asyncio.get_running_loop().call_later(ahead_s, apart.start).cancel)
@@ -142,7 +142,7 @@ def _parts(
         page_count=settings.page_count,
         empty_bucket_s=settings.empty_bucket_ms / 1000,
         allow_test_numbers=settings.mode == "sandbox",
-        aside=Aside(apart, partial(_maps_in, settings.mappings, _own_codes(settings)), keys.resource_ids_apart),
+        aside=Aside(apart, partial(maps_in, settings.mappings, _own_codes(settings)), keys.resource_ids_apart),
         holding=room.holding,
     )
 
@@ -204,7 +204,7 @@ def _maps(settings: Settings) -> mapping.Maps:
     for name, place in own.items():
         if not place.is_dir():
             raise StartupRefused(f"sources.{name}.options.code_maps is not a folder: name one that holds NAME.csv code maps")
-    return _maps_in(settings.mappings, own)
+    return maps_in(settings.mappings, own)
 
 
 def _own_codes(settings: Settings) -> Mapping[str, Path]:
@@ -215,12 +215,6 @@ def _programme(chosen: Path | None) -> programme.Programme:
     """A site's own mappings seldom bring a programme of their own: without one the shipped one holds."""
     own = chosen is not None and (chosen / programme.FILE).is_file()
     return programme.load_programme(chosen if own and chosen is not None else files("mappings"))
-
-
-def _maps_in(chosen: Path | None, own: Mapping[str, Path]) -> mapping.Maps:
-    """Also of the process that maps apart, which loads them itself."""
-    folder = chosen or files("mappings")
-    return mapping.with_code_maps(mapping.load(folder), folder, own)
 
 
 def terms(source: registry.ActiveSource, maps: mapping.Maps) -> SourceTerms:

@@ -23,7 +23,7 @@ from gateway.settings import Settings
 from gateway.worker import Worker
 
 _log = structlog.get_logger()
-_AHEAD_S = 1.0  # first the server answers, then the process for large bodies makes itself ready beside it
+_AHEAD_S = 30.0  # the process for large bodies makes itself ready; a server that lives shorter has it with the first of them
 
 
 def serve(settings: Settings) -> None:

@@ -1,41 +1,47 @@
 """Large bodies are read, and their records mapped, in a process of their own, which gives way to every other.
 
-Once it is ready it runs at a lower priority, so that a small read keeps its time whatever the other does. What was made comes
-back in pieces, and between two pieces everybody else has a turn. How many bytes may be here at once is the room's to say.
-See docs/architecture.md, "Large bodies, apart".
+It is started when the first large body is announced, or ahead of it (`start`), and runs at a lower priority once it is ready,
+so that a small read keeps its time whatever the other does. What was made comes back in pieces, and between two pieces everybody
+else has a turn. How many bytes may be here at once is the room's to say. See docs/architecture.md, "Large bodies, apart".
 """
 
 import asyncio
+import contextlib
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from gateway.adapter import SourceUnavailable
-from gateway.connectors.room import Held, Room, large_blocks_go_back
+from gateway.adapter import SourceError, SourceUnavailable
+from gateway.connectors.apart_there import receive, send
+from gateway.connectors.room import Held, Room
 
 _GIVES_WAY: Final = 10  # about a tenth of a core that others want as well; at 19 it would get next to nothing
-_PIECE: Final = 100  # records: about a millisecond of work
-_PIECES: Final = 40
-_TASKS: Final = 640  # bodies that one process reads before another takes its place, so that no memory stays taken
+_BODIES: Final = 640  # that one process reads before another takes its place, so that no memory stays taken
+_PIPE_BYTES: Final = 1_000_000
+_RUN: Final = "from gateway.connectors.apart_there import main; main()"
 
 
 class Apart:
-    """`gateway.adapter.ReadApart` over one process, started ahead (`start`), else with the first large body."""
+    """`gateway.adapter.ReadApart` over one process."""
 
     def __init__(self, room: Room, ready: Callable[[], object] = tuple) -> None:
         """`ready` is what each new process does first, at full priority. It can be pickled."""
         self._room = room
         self._ready = ready
-        self._pool: ProcessPoolExecutor | None = None
+        self._line: ThreadPoolExecutor | None = None  # one thread: one body at a time
+        self._process: subprocess.Popen[bytes] | None = None
+        self._bodies = 0
+        room.when_large(self.start)
 
     async def __call__(self, read: Callable[[bytes], Iterable[Any]], body: bytes) -> AsyncIterator[Any]:
         """What `read` makes of the body, one at a time. `read` and what it makes can be pickled.
 
-        Raises whatever `read` raises; `SourceUnavailable` when the process was lost.
+        Raises the `SourceError` that `read` raises, and `SourceContractBroken` for whatever else it trips over;
+        `SourceUnavailable` when the process was lost.
         """
         request, alone = self._room.held(), self._room.holding()  # `alone`: for this body, where no request holds it
         try:
@@ -44,7 +50,10 @@ class Apart:
             pieces = await self._read(read, body, request or alone)
             pieces.reverse()
             while pieces:
-                for item in pickle.loads(pieces.pop()):  # noqa: S301 - made by our own process from our own classes
+                made = pickle.loads(pieces.pop())  # noqa: S301 - made by our own process from our own classes
+                if isinstance(made, SourceError):
+                    raise made
+                for item in made:
                     yield item
                 await asyncio.sleep(0)
         finally:
@@ -52,53 +61,73 @@ class Apart:
 
     def start(self) -> None:
         """The process, in the background: the first large body then need not wait for it."""
-        if self._pool is None:
-            self._process().submit(_nothing)
+        if self._line is None:
+            self._thread().submit(self._started)
 
     async def close(self) -> None:
-        """Let the process go."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+        """Let the process go, whatever it does just now."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.shutdown(wait=False, cancel_futures=True)
+            if self._process is not None:
+                self._process.kill()  # whoever waits for it hears of its end
+            await asyncio.to_thread(line.shutdown)
+            self._let_go()
 
     async def _read(self, read: Callable[[bytes], Iterable[Any]], body: bytes, held: Held) -> list[bytes]:
+        work = self._thread().submit(self._asked, pickle.dumps(read), body)
+        held.stays_until(work)  # whoever gives up waiting does not end it, and it has the bytes
+        return await asyncio.wrap_future(work)
+
+    def _thread(self) -> ThreadPoolExecutor:
+        if self._line is None:
+            self._line = ThreadPoolExecutor(1, "apart")
+        return self._line
+
+    def _asked(self, order: bytes, body: bytes) -> list[bytes]:
+        """In the thread: one body there, and what was made of it back. Raises `SourceUnavailable`."""
         try:
-            work = self._process().submit(_in_pieces, read, body)
-            held.stays_until(work)  # whoever gives up waiting does not end it, and it has the bytes
-            return await asyncio.wrap_future(work)
-        except BrokenProcessPool:
-            await self.close()
+            process = self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            send(process.stdin, order, body)
+            pieces = [receive(process.stdout) for _ in range(int.from_bytes(receive(process.stdout)))]
+        except (EOFError, OSError):
+            self._let_go()
             raise SourceUnavailable("the process that reads large bodies was lost") from None
+        self._bodies += 1
+        if self._bodies >= _BODIES:
+            self._let_go()
+            with contextlib.suppress(OSError):  # then with the next body
+                self._started()
+        return pieces
 
-    def _process(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                1,
-                mp_context=get_context("spawn"),
-                max_tasks_per_child=_TASKS,
-                initializer=_begin,
-                initargs=(self._ready, _give_way),
+    def _started(self) -> subprocess.Popen[bytes]:
+        """In the thread: the process, which gets ready by itself."""
+        if self._process is None:
+            places = os.pathsep.join(place for place in sys.path if place)
+            self._process = subprocess.Popen(  # noqa: S603 - ourselves
+                [sys.executable, "-P", "-c", _RUN],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": places},
+                pipesize=_PIPE_BYTES,
             )
-        return self._pool
+            assert self._process.stdin is not None
+            send(self._process.stdin, pickle.dumps((self._ready, _give_way)))
+        return self._process
 
-
-def _in_pieces(read: Callable[[bytes], Iterable[Any]], body: bytes) -> list[bytes]:
-    """In the other process: what `read` makes, pickled in pieces."""
-    made = list(read(body))
-    size = min(_PIECE, max(1, len(made) // _PIECES))  # of few, each may be large
-    return [pickle.dumps(made[start : start + size], pickle.HIGHEST_PROTOCOL) for start in range(0, len(made), size)]
-
-
-def _begin(ready: Callable[[], object], give_way: Callable[[], None]) -> None:
-    """In the other process, before all else. It gives way only once it is ready: a body may be waiting for it."""
-    large_blocks_go_back()
-    ready()
-    give_way()
+    def _let_go(self) -> None:
+        process, self._process, self._bodies = self._process, None, 0
+        if process is not None:
+            process.kill()
+            for line in (process.stdin, process.stdout):
+                if line is not None:
+                    with contextlib.suppress(OSError):
+                        line.close()
+            process.wait()
 
 
 def _give_way() -> None:
     os.nice(_GIVES_WAY)
-
-
-def _nothing() -> None:
-    """In the other process: no more than that it is there."""

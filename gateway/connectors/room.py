@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ctypes
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import ContextVar, Token
 from types import TracebackType
@@ -65,7 +66,12 @@ class Room:
 
     def __init__(self, most: int = IN_FLIGHT_BYTES) -> None:
         self._most, self.free = most, most
+        self._announced: Callable[[], object] = tuple
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def when_large(self, announced: Callable[[], object]) -> None:
+        """What is called as soon as a large answer is on its way."""
+        self._announced = announced
 
     def holding(self) -> Held:
         """For one request."""
@@ -80,6 +86,7 @@ class Room:
         """Waits until there is room for a large answer to this request. Outside a request, or for a small one: not at all."""
         held = _HELD.get()
         if held is not None and size_bytes >= LARGE_BYTES:
+            self._announced()
             await self.let_in(held, size_bytes)
 
     async def let_in(self, held: Held, size_bytes: int) -> None:

@@ -6,15 +6,18 @@ process never maps by other rules. See docs/architecture.md, "Large bodies, apar
 
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from gateway.adapter import ReadApart, SourceRecord, SourceUnavailable
 from gateway.disclosure import Ready, readied
 from gateway.flows.accounts import REFUSED, SAMPLE, Accounts
 from gateway.flows.one_page import Asked, Made, OnePage, Others, hashes, narrowed
-from gateway.mapping import Accounting, Context, MapResult, Maps, map_record, remade
+from gateway.mapping import Accounting, Context, MapResult, Maps, map_record, remade, with_code_maps
+from gateway.mapping import load as loaded
 from gateway.model import MappedResource, Mark, Permit, RefusedRecord
 from gateway.registry import ActiveSource
 from gateway.resource import Packed, name_of
@@ -159,6 +162,12 @@ def _of_one(maps: Maps, order: _Order, record: SourceRecord, context: Context, *
             (), (*result.refused, RefusedRecord(context.source, record.where, REFUSED)), accounting, result.unknown_codes
         )
     return MapResult(result.resources, result.refused, accounting, result.unknown_codes)
+
+
+def maps_in(chosen: Path | None, own: Mapping[str, Path]) -> Maps:
+    """A site's mappings or the shipped ones, with the code maps that its sources bring."""
+    folder = chosen or files("mappings")
+    return with_code_maps(loaded(folder), folder, own)
 
 
 def hold(load: Callable[[], Maps]) -> None:

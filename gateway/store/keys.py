@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gateway.errors import StartupRefused
 from gateway.nhs_number import NhsNumber
+from gateway.resource import keyed, own_ids, own_ids_apart
 
 USES = (
     "number-hash",
@@ -41,7 +42,6 @@ _SEALING_ROWS = ("number-sealing", "shelf-sealing")
 _NONCE_BYTES = 12
 SealingUse = Literal["number-sealing", "shelf-sealing", "file-sealing"]
 _KEY_ID_BYTES = 4
-_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8  # a byte -> the letter of its last five bits
 
 
 class NotOpened(Exception):
@@ -67,7 +67,7 @@ class Keys:
     def __init__(self, files: Mapping[str, Mapping[str, object]]) -> None:
         raw = {use: _raw(files[use]) for use in USES}
         self._hash = {use: next(iter(raw[use].values())) for use in HASHING}
-        self._resource_id = _keyed(self._hash["resource-id"])
+        self._resource_id = keyed(self._hash["resource-id"])
         self._seal_id = {use: bytes.fromhex(next(iter(raw[use]))) for use in _SEALING}
         self._aes = {use: {bytes.fromhex(key_id): AESGCM(key) for key_id, key in raw[use].items()} for use in _SEALING}
         self.checks = _checks(raw)
@@ -124,11 +124,11 @@ class Keys:
         An HMAC-SHA-256 of person, source, type and key, 5 bits of each of its first 20 bytes: another person, another hash.
         The source's own name is hashed in and never shown: of a protected person it could tell the place.
         """
-        return _mint(self._resource_id, person, source, kind)
+        return own_ids(self._resource_id, person, source, kind)
 
     def resource_ids_apart(self, person: str, source: str, kind: str) -> Callable[[], Callable[[str, str], str]]:
         """What makes the same in another process of ours: it can be pickled, and carries the key."""
-        return partial(_mint_apart, self._hash["resource-id"], person, source, kind)
+        return partial(own_ids_apart, self._hash["resource-id"], person, source, kind)
 
     # ------------------------------------------------------------------------------------------------- sealing
 
@@ -165,32 +165,6 @@ class Keys:
             return key.decrypt(sealed[_KEY_ID_BYTES:start], sealed[start:], aad)
         except InvalidTag:
             raise NotOpened from None
-
-
-def _keyed(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
-    """HMAC-SHA-256 (RFC 2104) with the key taken in: its inner and outer hash, to be copied for each message."""
-    padded = key.ljust(hashlib.sha256().block_size, b"\0")
-    return hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)), hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
-
-
-def _mint(keyed: "tuple[hashlib._Hash, hashlib._Hash]", person: str, source: str, kind: str) -> Callable[[str, str], str]:
-    inner, outer = keyed
-    begun = inner.copy()
-    begun.update(_bytes(f"{person}\0{source}\0"))
-    start, outer_copy, letters = begun.copy, outer.copy, _LETTERS
-    prefix = f"{person}.{kind}."
-
-    def mint(resource_type: str, key: str) -> str:
-        message, whole = start(), outer_copy()
-        message.update(f"{resource_type}\0{key}".encode("utf-8", "surrogatepass"))
-        whole.update(message.digest())
-        return prefix + whole.digest()[:20].translate(letters).decode()
-
-    return mint
-
-
-def _mint_apart(key: bytes, person: str, source: str, kind: str) -> Callable[[str, str], str]:
-    return _mint(_keyed(key), person, source, kind)
 
 
 def new_key() -> dict[str, str]:

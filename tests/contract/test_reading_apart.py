@@ -16,7 +16,8 @@ from adapters.gp.kinds import OTHER, SCHEMAS, UNREADABLE
 from adapters.gp.record import pieces, split
 from gateway.adapter import SourceContractBroken, SourceUnavailable
 from gateway.connectors.apart import Apart
-from gateway.connectors.room import Room
+from gateway.connectors.apart_there import UNREADABLE as COULD_NOT
+from gateway.connectors.room import LARGE_BYTES, Room
 from gateway.resource import TOGETHER
 from tests.perf.gp_record import structured
 
@@ -61,6 +62,20 @@ def priority(_: bytes) -> Iterable[int]:
 
 def lost(_: bytes) -> Iterable[int]:
     os._exit(9)
+
+
+def trips(body: bytes) -> Iterable[int]:
+    return [int(body)]
+
+
+def for_ever(_: bytes) -> Iterable[int]:
+    while True:
+        time.sleep(1)
+
+
+def chatters(_: bytes) -> Iterable[str]:
+    print("said to nobody")
+    return ["heard"]
 
 
 async def all_of(reader: Apart, read: object, body: bytes) -> list:
@@ -117,6 +132,66 @@ async def test_what_is_wrong_with_a_body_is_heard_and_a_lost_process_is_replaced
     with pytest.raises(SourceUnavailable):
         await all_of(apart, lost, b"")
     assert await all_of(apart, words, b"still here") == ["still", "here"]
+
+
+async def test_what_a_body_trips_is_the_sources_fault_and_says_nothing_of_the_body(apart: Apart) -> None:
+    with pytest.raises(SourceContractBroken) as raised:
+        await all_of(apart, trips, b"Amara")
+    assert str(raised.value) == COULD_NOT
+    assert raised.value.__cause__ is None
+    assert await all_of(apart, trips, b"7") == [7]
+    assert await all_of(apart, chatters, b"") == ["heard"]
+
+
+async def test_the_process_starts_as_soon_as_a_large_answer_is_announced_and_not_before() -> None:
+    room = Room()
+    reader = Apart(room)
+    try:
+        async with room.holding():
+            await room.take(LARGE_BYTES - 1)
+            assert reader._process is None
+            await room.take(LARGE_BYTES)
+            for _ in range(500):
+                if reader._process is not None:
+                    break
+                await asyncio.sleep(0.02)
+            assert reader._process is not None
+            pid = reader._process.pid
+        assert await all_of(reader, whose, b"") == [pid]
+    finally:
+        await reader.close()
+
+
+async def test_after_so_many_bodies_another_process_is_there_and_none_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.connectors.apart._BODIES", 2)
+    reader = Apart(Room())
+    pids = [(await all_of(reader, whose, b""))[0] for _ in range(4)]
+    await reader.close()
+    assert (pids[0], pids[2]) == (pids[1], pids[3])
+    assert pids[0] != pids[2]
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+async def test_a_process_that_nobody_sends_to_any_more_ends_by_itself() -> None:
+    reader = Apart(Room())
+    await all_of(reader, whose, b"")
+    process = reader._process
+    assert process is not None
+    assert process.stdin is not None
+    process.stdin.close()  # as when the gateway is killed
+    assert await asyncio.to_thread(process.wait, 30) == 0
+    await reader.close()
+
+
+async def test_a_gateway_that_closes_does_not_wait_for_a_body(apart: Apart) -> None:
+    await all_of(apart, whose, b"")
+    reading = asyncio.create_task(all_of(apart, for_ever, b""))
+    await asyncio.sleep(0.2)
+    await apart.close()
+    with pytest.raises(SourceUnavailable):
+        await reading
 
 
 async def test_a_structured_record_read_apart_is_the_same_record(apart: Apart) -> None:

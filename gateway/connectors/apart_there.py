@@ -1,0 +1,76 @@
+"""The other process of `gateway.connectors.apart`: it reads one body after another until nobody sends any more.
+
+It begins with nothing of the gateway: what it is sent to do names the modules that it needs. It ends with the process that
+started it, whatever that one died of.
+"""
+
+import gc
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from typing import IO, Any, Final
+
+from gateway.adapter import SourceContractBroken, SourceError
+from gateway.connectors.room import large_blocks_go_back
+
+UNREADABLE: Final = "the process that reads large bodies could not read this one"
+_UNFORESEEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+_PIECE: Final = 100  # records: about a millisecond of work
+_PIECES: Final = 40
+_LENGTH: Final = 8  # bytes, before each frame
+
+
+def send(line: IO[bytes], *frames: bytes) -> None:
+    """Each with its length before it."""
+    for frame in frames:
+        line.write(len(frame).to_bytes(_LENGTH))
+        line.write(frame)
+    line.flush()
+
+
+def receive(line: IO[bytes]) -> bytes:
+    """The next frame. Raises `EOFError` when nothing more comes."""
+    length = line.read(_LENGTH)
+    frame = line.read(int.from_bytes(length))
+    if len(length) < _LENGTH or len(frame) < int.from_bytes(length):
+        raise EOFError
+    return frame
+
+
+def main() -> None:
+    """Get ready at full priority, give way, then read what comes."""
+    orders, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints does not speak to the gateway
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's is for the gateway, which finishes what it began
+    large_blocks_go_back()
+    ready, give_way = pickle.loads(receive(orders))  # noqa: S301 - sent by the process that started us
+    ready()
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # of a large body there are a million parts, and looking through them took a quarter of the time
+    give_way()
+    try:
+        while True:
+            pieces = _read(receive(orders), orders)
+            send(answers, len(pieces).to_bytes(_LENGTH), *pieces)
+            del pieces
+            gc.collect()
+    except (EOFError, BrokenPipeError):
+        return
+
+
+def _read(order: bytes, orders: IO[bytes]) -> list[bytes]:
+    """What the order makes of the body after it, pickled in pieces; what is wrong with it, in the first."""
+    body = receive(orders)
+    try:
+        read: Callable[[bytes], Iterable[Any]] = pickle.loads(order)  # noqa: S301 - sent by the process that started us
+        made = list(read(body))
+    except SourceError as error:
+        return [pickle.dumps(error)]
+    except _UNFORESEEN:  # nothing of what it tripped over goes on
+        return [pickle.dumps(SourceContractBroken(UNREADABLE))]
+    size = min(_PIECE, max(1, len(made) // _PIECES))  # of few, each may be large
+    slices = (made[start : start + size] for start in range(0, len(made), size))
+    return [pickle.dumps(some, pickle.HIGHEST_PROTOCOL) for some in slices]
