@@ -180,6 +180,7 @@ class Delivery(Protocol):
     as_of: datetime
     fault: str | None  # set when its reader could not use it: comes with no arrivals, and is refused for this reason
     doubts: Mapping[str, int]  # rows that its reader refused: reason -> how many
+    rows: Sequence[tuple[str, str]]  # (place, reason) of each of them; the flow adds those it could not take
 
     def done(self) -> None:
         """Taken: never delivered again."""

@@ -7,7 +7,7 @@ the digest of its content, here and in the folders, and the sender's own name go
 
     drop/            what senders leave
     drop/taken/      being read; goes back by itself when a reader died or could not record it
-    drop/done/       taken; NAME.rows names the rows of it that were refused, by their place
+    drop/done/       taken; NAME.rows names the rows of it that were refused or set aside, by their place
     drop/refused/    not usable; NAME.reason says why and its owner acts
 
 What a delivery holds is recorded before it is moved, so a crash between the two brings it once more, and the same again
@@ -92,16 +92,14 @@ class DropFile:
         if self.fault is not None:
             self.refuse(self.fault)
             return
-        if self.rows:
-            named = "".join(f"{where}: {reason}\n" for where, reason in self.rows[:_ROWS_NAMED])
-            left = len(self.rows) - _ROWS_NAMED
-            self._note("done", ".rows", named + (f"and {left} more\n" if left > 0 else ""))
+        self._name_rows("done")
         self._keep("done")
 
     def refuse(self, reason: str) -> None:
         """Keeps it in refused/ with the reason beside it. `reason` is a constant, never a value of the file."""
         if self._path.exists():
             self._note("refused", ".reason", f"{reason}\nrefused at {self._now().isoformat()}\n")
+            self._name_rows("refused")
         self._keep("refused")
 
     def _keep(self, folder: str) -> None:
@@ -114,6 +112,13 @@ class DropFile:
             os.replace(self._path, target.with_suffix(""))
             return
         _stamp(target, self._now())
+
+    def _name_rows(self, folder: str) -> None:
+        if not self.rows:
+            return
+        named = "".join(f"{where}: {reason}\n" for where, reason in self.rows[:_ROWS_NAMED])
+        left = len(self.rows) - _ROWS_NAMED
+        self._note(folder, ".rows", named + (f"and {left} more\n" if left > 0 else ""))
 
     def _note(self, folder: str, suffix: str, text: str) -> None:
         note = self._folder(folder) / (self.name + suffix)

@@ -42,6 +42,7 @@ class Taken:
     name: str = "database"
     snapshot: bool = True
     doubts: Mapping[str, int] = field(default_factory=dict)
+    rows: Sequence[tuple[str, str]] = ()
 
     def done(self) -> None:
         """Taken: read again when it is due."""

@@ -33,6 +33,12 @@ class _Sorted:
     expired: int = 0  # traces that may not be used again
     losses: list[Suppression] = field(default_factory=list)
     unlinked: list[Arrival] = field(default_factory=list)  # with locks, of a local id that nobody had linked
+    aside: list[tuple[str, str]] = field(default_factory=list)  # (place, reason) of what could not be taken
+
+    def set_aside(self, arrival: Arrival, doubt: str) -> None:
+        """Counted, and named by its place in the delivery: the owner has to find it again."""
+        self.doubts[doubt] = self.doubts.get(doubt, 0) + 1
+        self.aside.append((arrival.record.where if arrival.record is not None else f"{arrival.kind}, without a record", doubt))
 
 
 async def intake(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals: Sequence[Arrival]) -> str:
@@ -66,6 +72,7 @@ async def intake_each(parts: Parts, source: ActiveSource, taken: Sequence[Taken]
             listed.append(_listed(source, (), 1))
             continue
         sorted_ = await _sort(parts, source, delivery, arrivals)
+        _name(delivery, sorted_)
         losses += sorted_.losses
         unlinked += sorted_.unlinked
         for number, kinds in sorted_.locks.items():
@@ -88,6 +95,12 @@ async def intake_each(parts: Parts, source: ActiveSource, taken: Sequence[Taken]
     return await asyncio.gather(*moves)
 
 
+def _name(delivery: Delivery, sorted_: _Sorted) -> None:
+    """What could not be taken, beside what its reader refused: a file keeps the places of both."""
+    if sorted_.aside:
+        delivery.rows = [*delivery.rows, *sorted_.aside]
+
+
 def _ended(delivery: Delivery, reason: str | None) -> str:
     """`reason` None: taken; "": its reader refused it."""
     if reason:
@@ -99,6 +112,7 @@ def _ended(delivery: Delivery, reason: str | None) -> str:
 
 async def _snapshot(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals: Sequence[Arrival]) -> str:
     sorted_ = await _sort(parts, source, delivery, arrivals)
+    _name(delivery, sorted_)
     unfit = await _unfit(parts, source, delivery, sorted_)
     if unfit is not None:
         refusal: dict[str, object] = {"reason": unfit, "doubtful": sorted_.doubts, "delivery": delivery.name}
@@ -163,9 +177,12 @@ async def _sort(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals
         if number is None and arrival.protected and holder is not None:
             sorted_.unlinked.append(arrival)
         if doubt not in ("sender", BIRTH_DATE):  # of somebody not traced too: in doubt nobody is invited
-            sorted_.losses += _losses(parts, source, arrival)
+            told = _losses(parts, source, arrival)
+            sorted_.losses += told
+            for loss in told:
+                await parts.identity.persons.expire(loss.number)  # a trace of before the death says nothing of it
         if holder is None:
-            sorted_.doubts[doubt] = sorted_.doubts.get(doubt, 0) + 1
+            sorted_.set_aside(arrival, doubt)
             continue
         sorted_.rows.append(
             ShelfRow(
@@ -188,8 +205,7 @@ async def _expire(parts: Parts, source: ActiveSource, arrival: Arrival, senders:
     doubt = "sender" if arrival.sender not in senders else ""
     number = _number(parts, arrival.about.nhs_number)
     if doubt or number is None:
-        doubt = doubt or "nhs-number"
-        sorted_.doubts[doubt] = sorted_.doubts.get(doubt, 0) + 1
+        sorted_.set_aside(arrival, doubt or "nhs-number")
         return
     await parts.identity.persons.expire(number)
     sorted_.expired += 1

@@ -91,6 +91,7 @@ class Delivery:
     fault: str | None = None
     became: str = ""
     doubts: dict[str, int] = field(default_factory=dict)
+    rows: Sequence[tuple[str, str]] = ()
 
     def done(self) -> None:
         self.became = "refused" if self.fault else "done"
@@ -268,6 +269,17 @@ async def test_rows_that_the_reader_refused_are_counted_beside_the_doubtful_ones
     assert (became, delivery.became) == ("quarantined", "refused: a bad row")
 
 
+async def test_what_the_person_check_sets_aside_is_named_by_its_place_beside_what_the_reader_refused():
+    about = Claim(nhs_number=fakes.AMARA.value, birth_date=date(2020, 1, 1))
+    wrong_day = arrival(about, record=replace(fakes.record(about), where="row 7"))
+    gone = arrival(Claim(nhs_number=OTHER), record=None)
+    delivery = Delivery(doubts={"a bad row": 1}, rows=[("row 2", "a bad row")])
+    _, delivery, became = await take(wrong_day, gone, arrival(), delivery=delivery)
+    assert became == "taken"
+    rows = [("row 2", "a bad row"), ("row 7", "birth-date-differs"), ("k, without a record", "not-traced")]
+    assert delivery.rows == rows
+
+
 async def news(*arrivals: Arrival) -> tuple[Any, Delivery, str]:
     """Arrivals that only say a person changed, taken in."""
     built, delivery = parts(Shelf()), Delivery()
@@ -310,6 +322,7 @@ async def test_a_death_is_known_before_the_copy_that_tells_of_it_can_be_read():
     assert built.suppressions.told == [AS_TOLD]
     assert built.shelf.entries[0].detail["losses"] == 1
     assert built.shelf.owed == []
+    assert built.identity.expired == [fakes.AMARA]  # a trace of before it would say that the child lives
 
 
 async def test_a_death_of_somebody_not_traced_stops_contact_all_the_same():

@@ -293,6 +293,17 @@ async def test_rows_that_were_refused_are_named_beside_the_kept_file(tmp_path: P
     assert note.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.anyio
+async def test_of_a_file_set_aside_as_a_whole_every_row_is_named_too(tmp_path: Path, clock: Clock) -> None:
+    leave(tmp_path, "a.xml")
+    opened = Opened(None, [NOBODY], [("row 2", "a bad row")])
+    [(delivery, _)] = [each async for each in open_drop(tmp_path, clock).arrivals(lambda body: opened)]
+    delivery.rows = [*delivery.rows, ("row 3", "not-traced")]
+    delivery.refuse("a bad row")
+    [note] = (tmp_path / "refused").glob("*.rows")
+    assert note.read_text("utf-8") == "row 2: a bad row\nrow 3: not-traced\n"
+
+
 def test_a_file_that_may_not_be_read_is_refused_and_lies_as_it_came(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "taken.xml"
     path.write_bytes(b"<a/>")
