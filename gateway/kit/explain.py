@@ -15,7 +15,8 @@ from gateway.adapter import SourceRecord
 from gateway.kit.lines import MapLine, flow_text, lines, path_text
 from gateway.mapping.cases import Case, context
 from gateway.mapping.codes import CodeRow
-from gateway.mapping.loading import remaker
+from gateway.mapping.compile import compile_map
+from gateway.mapping.loading import UNITS, remaker
 from gateway.mapping.plan import MapPlan
 from gateway.mapping.run import LoadedMap, Maps, map_record
 from gateway.mapping.tree import Call, FirstOf, Flow, FromContext, Group, Line, MapFile, flow_paths
@@ -79,11 +80,16 @@ class _Work:
                 if place[0] in OURS and place[:2] != ("meta", "security"):
                     yield Origin(said, shown(value), ("the gateway itself, no line",))
                     continue
+                sent = self.sent(record, body, wanted) if self.plan.units is not None else None
+                table = () if sent is None or (place, value) in sent else (f"{self.plan.adapter}/{UNITS}",)
+                if sent is not None and place not in [there for there, _ in sent]:  # no line made anything here
+                    yield Origin(said, shown(value), table)
+                    continue
                 causes = self.causes(record, body, place, value)
                 if not causes:
                     yield Origin(said, shown(value), ("more than one line together",))
                 for line in causes:
-                    yield Origin(said, shown(value), tuple(self.came(line, record, body, place, value)))
+                    yield Origin(said, shown(value), (*table, *self.came(line, record, body, place, value)))
 
     def made(self, maps: Maps, record: SourceRecord) -> list[Resource]:
         """What this map alone makes of a record, of the type asked about."""
@@ -91,6 +97,14 @@ class _Work:
         return [
             made.body for made in result.resources if made.body["resourceType"] == self.type and made.mapping == self.plan.title
         ]
+
+    def sent(
+        self, record: SourceRecord, body: Resource, wanted: Sequence[tuple[str, int | None]]
+    ) -> list[tuple[tuple[str, ...], Any]]:
+        """The values that the lines alone give, before the table of units is looked at."""
+        lines_alone = replace(self.plan, units=None)
+        maps = _swapped(self.maps, self.plan, LoadedMap(lines_alone, compile_map(lines_alone)))
+        return [found for other in self.made(maps, record) if other["id"] == body["id"] for found in values_at(other, wanted)]
 
     def causes(self, record: SourceRecord, body: Resource, place: tuple[str, ...], value: Any) -> list[MapLine]:
         """The lines that wrote a value: of those that could, the ones without which it would not be there."""

@@ -52,6 +52,18 @@ def test_an_item_of_a_list_comes_from_its_group(maps: Maps):
     assert found == ['"On both arms" <- line 64 <- text in note in resource.reaction of entry 4, AllergyIntolerance']
 
 
+def test_what_the_table_of_units_gave_names_it_before_the_line_it_was_read_by(maps: Maps):
+    case = ("child_health/review", "measurements-in-every-unit")
+    values = told(maps, *case, "Observation.valueQuantity.value")
+    assert values[0].startswith('"3.450" <- child_health/units.yaml <- line ')
+    assert values[1].startswith('"3.450" <- line ')
+    assert "277 <- child_health/units.yaml" in values  # of weeks and days in words: no line makes a number of them
+    assert set(told(maps, *case, "Observation.interpretation.coding.code")) == {
+        '"unit-unclear" <- child_health/units.yaml',
+        '"outside-plausible-range" <- child_health/units.yaml',
+    }
+
+
 def test_an_id_is_the_gateways_own(maps: Maps):
     assert told(maps, "childrens_centre/attendance", "attended", "Encounter.id")[0].endswith("<- the gateway itself, no line")
 
