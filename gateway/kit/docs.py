@@ -16,7 +16,25 @@ def told_lines(plan: MapPlan) -> dict[str, Any]:
         labels = [one.care_class or "", *sorted(one.marks)]
         rows.append(told_line(one.place, flow_text(one.line.flow), one.type, when, labels, one.line.pos.line))
     ignored = [{"field": path_text(path), "why": reason} for path, reason in plan.source.ignore]
-    return {"map": plan.title, "reads": plan.source.reads, "because": plan.source.because, "lines": rows, "ignored": ignored}
+    told = {"map": plan.title, "reads": plan.source.reads, "because": plan.source.because, "lines": rows, "ignored": ignored}
+    return {**told, "units": units} if (units := told_units(plan)) else told
+
+
+def told_units(plan: MapPlan) -> list[dict[str, Any]]:
+    """In which unit each kind of measurement is given, from which others, and within which range; none where none is made."""
+    if plan.units is None or not any(block.root.type == "Observation" for block in plan.blocks):
+        return []
+    return [
+        {
+            "kind": kind.name,
+            "codes": [f"{system}|{code}" for (system, code), place in plan.units.places.items() if place == number],
+            "given": kind.gives,
+            "from": {unit: f"{factor:f}" for unit, factor in kind.factors.items()},
+            "least": str(kind.least),
+            "most": str(kind.most),
+        }
+        for number, kind in enumerate(plan.units.kinds)
+    ]
 
 
 def tables(plan: MapPlan) -> str:
@@ -37,6 +55,12 @@ def tables(plan: MapPlan) -> str:
             out += ["", f"{written.label}: {each}{only} (line {written.pos.line})."]
     out += ["", "| field | why not passed on |", "|---|---|"]
     out += [row(code(path_text(path)), reason) for path, reason in source.ignore]
+    units = told_units(plan)
+    if units:
+        out += ["", "| measured | codes | given in | converted from | can be true from | to |", "|---|---|---|---|---|---|"]
+    for one in units:
+        others = ", ".join(f"{unit or 'a number alone'} (times {factor})" for unit, factor in one["from"].items())
+        out.append(row(one["kind"], " ".join(one["codes"]), one["given"] or "a number alone", others, one["least"], one["most"]))
     return "\n".join(out) + "\n"
 
 

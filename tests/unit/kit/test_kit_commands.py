@@ -145,6 +145,19 @@ def test_docs_gives_an_object_a_map_for_machines(folder: Path):
     }
 
 
+def test_docs_says_in_which_unit_a_measurement_is_given_of_a_map_that_makes_measurements_alone():
+    (told,) = said(run("docs", "child_health/review", "--json"))
+    gestation = next(one for one in told["units"] if one["kind"] == "gestation")  # type: ignore[attr-defined]
+    codes = ["http://snomed.info/sct|412726003"]
+    assert gestation == {
+        **{"kind": "gestation", "codes": codes, "given": "d", "from": {"d": "1", "wk": "7"}, "least": "140", "most": "315"}
+    }
+    page = run("docs", "child_health/review").stdout
+    assert "| gestation | http://snomed.info/sct\\|412726003 | d | d (times 1), wk (times 7) | 140 | 315 |" in page
+    (told,) = said(run("docs", "child_health/contact", "--json"))
+    assert "units" not in told
+
+
 def test_new_gives_an_object_for_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("sample.csv").write_text("Ref,Seen\nR-1,2026-01-01\n", "utf-8")
