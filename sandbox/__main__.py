@@ -10,7 +10,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
-from sandbox import app, authority, authority_plans, centre, child_health
+from sandbox import app, authority, authority_plans, centre, child_health, child_publisher
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def write(var: Path, drops: Path | None) -> None:
     authority.write_crosswalk(var / "crosswalk.csv")
     print(f"centre database and crosswalk written in {var}", flush=True)
     if drops is not None:
-        count = child_health.write(drops / "child-health", now)
+        count = child_publisher.publish(drops / "child-health", child_publisher.published(child_health.delivered(now), {}))
         authority.write_extract(drops / "authority", now)
         authority_plans.write_plans(drops / "cp-is", now)
         print(f"{count} child health messages and the authority's extract delivered in {drops}", flush=True)

@@ -2,14 +2,15 @@
 
     python -m sandbox.child_publisher FOLDER --count 1000 --fault duplicate=0.1 --fault truncated=0.01 --per-second 50
 
-A fault is a kind and the share of messages that have it. The same seed publishes the same files.
+A fault is a kind and the share of messages that have it. The same seed publishes the same files. What the publisher delivers over is a
+folder, so it is slow by writing a file under its own name piece by piece (`drip`), and breaks off by leaving one unfinished (`reset`).
 """
 
 import argparse
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,20 @@ from sandbox.child_health import Letter
 from sandbox.families import BY_KEY, Person
 from sandbox.folders import put
 
-FAULTS = ("duplicate", "out-of-order", "truncated", "malformed", "wrong-patient", "huge", "unknown-event")
+FAULTS = ("duplicate", "out-of-order", "truncated", "malformed", "wrong-patient", "huge", "unknown-event", "drip", "reset")
+DRIPS = "drip-"  # begins the name of a file that is written piece by piece
+LEFT = ".part"  # ends the name of one that was never finished
+DRIP_S = 0.3
 HUGE_BYTES = 1_100_000  # more than the gateway takes of one message
 WHO = ("amara", "ben", "hugo", "grace", "mia", "noor", "oscar")
 
 
-def vaccinations(count: int) -> Iterator[Letter]:
-    """As many messages, each of a vaccination of its own, a minute apart."""
+def vaccinations(count: int, who: Sequence[str] = WHO, *, change: str = "new", hours: int = 0) -> Iterator[Letter]:
+    """As many messages, each of a vaccination of its own; with `change` "delete" and later `hours`, those that take them back."""
     for number in range(count):
-        person = BY_KEY[WHO[number % len(WHO)]]
-        bundle = child_health._vaccination(person, child_health._JABS[0], lot=f"LOT{number:05}", key=f"-{number}")
+        person = BY_KEY[who[number % len(who)]]
+        lot, key = f"LOT{number:05}", f"-{number}-{change}"
+        bundle = child_health._vaccination(person, child_health._JABS[0], lot=lot, change=change, hours=hours, key=key)
         yield Letter(f"{number:06}{'.xml' if number % 2 else '.json'}", _own(bundle, number))
 
 
@@ -43,7 +48,7 @@ def published(letters: Iterator[Letter], faults: Mapping[str, float], *, seed: i
         kind = next(
             (name for name in FAULTS if chance.random() < faults.get(name, 0) and name not in ("duplicate", "out-of-order")), ""
         )
-        files.append((letter.name, _spoilt(letter, kind, chance)))
+        files.append((_called(letter.name, kind), _spoilt(letter, kind, chance)))
         if not kind and chance.random() < faults.get("duplicate", 0):
             files.append((f"again-{letter.name}", letter.body()))
     moved = [place for place in range(len(files)) if chance.random() < faults.get("out-of-order", 0)]
@@ -52,12 +57,29 @@ def published(letters: Iterator[Letter], faults: Mapping[str, float], *, seed: i
     return files
 
 
-def publish(folder: Path, files: list[tuple[str, bytes]], *, per_second: float = 0) -> None:
-    """Each file whole into the folder, so many a second (0: as fast as can be)."""
+def publish(folder: Path, files: list[tuple[str, bytes]], *, per_second: float = 0) -> int:
+    """Each file whole into the folder, so many a second (0: as fast as can be); how many. One that drips comes in pieces."""
     for name, body in files:
-        put(folder / name, body)
+        if name.startswith(DRIPS):
+            _drip(folder / name, body)
+        else:
+            put(folder / name, body)
         if per_second:
             time.sleep(1 / per_second)
+    return len(files)
+
+
+def _drip(path: Path, body: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for start in range(0, len(body), len(body) // 3 + 1):
+            file.write(body[start : start + len(body) // 3 + 1])
+            file.flush()
+            time.sleep(DRIP_S)
+
+
+def _called(name: str, kind: str) -> str:
+    return f"{DRIPS}{name}" if kind == "drip" else f"{name}{LEFT}" if kind == "reset" else name
 
 
 def _own(bundle: dict[str, Any], number: int) -> dict[str, Any]:
@@ -68,7 +90,7 @@ def _own(bundle: dict[str, Any], number: int) -> dict[str, Any]:
 
 def _spoilt(letter: Letter, kind: str, chance: random.Random) -> bytes:
     body = letter.body()
-    if kind == "truncated":
+    if kind in ("truncated", "reset"):
         return body[: chance.randrange(1, len(body))]
     if kind == "malformed":
         return body.replace(b"Bundle", b"Bundle<{", 1)

@@ -5,6 +5,7 @@ Both take a key once: the same key again is 409 with the name it was given first
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lxml import etree
@@ -66,21 +67,16 @@ class FrontDoor:
 
     async def _access(self, request: Request) -> Response:
         """A look at what CP-IS holds, as JSON."""
-        key, body = request.headers.get("idempotency-key", ""), await request.body()
-        if request.headers.get("x-api-key") != FRONT_DOOR_KEY:
-            return Response(b"", 401)
-        fault = self.accesses.come(key)
-        if fault and fault not in _AFTER_TAKING:
-            return Spoiled(fault, _DOWN, _DOWN)
-        try:
-            notice = json.loads(body)
-        except ValueError:
-            return JSONResponse({"error": "not JSON"}, 400)
-        if not key or notice.get("Reference") != key or not notice.get("NHSNumber") or not notice.get("Role"):
-            return JSONResponse({"error": "not a notice under its key"}, 422)
-        name, new = self.accesses.take(key, body)
-        good = JSONResponse({"reference": name}, 201 if new else 409)
-        return Spoiled(fault, good, _DOWN) if fault else good
+
+        def wrong(key: str, body: bytes) -> Response | None:
+            try:
+                notice = json.loads(body)
+            except ValueError:
+                return JSONResponse({"error": "not JSON"}, 400)
+            fits = key and notice.get("Reference") == key and notice.get("NHSNumber") and notice.get("Role")
+            return None if fits else JSONResponse({"error": "not a notice under its key"}, 422)
+
+        return await _taken(request, self.accesses, _is_front_door(request), wrong, _named)
 
     async def _referral(self, request: Request) -> Response:
         return await self._document(request, "FrontDoorReferral")
@@ -89,21 +85,15 @@ class FrontDoor:
         return await self._document(request, "FrontDoorRecall")
 
     async def _document(self, request: Request, root: str) -> Response:
-        key, body = request.headers.get("idempotency-key", ""), await request.body()
-        if request.headers.get("x-api-key") != FRONT_DOOR_KEY:
-            return Response(b"", 401)
-        fault = self.taker.come(key)
-        if fault and fault not in _AFTER_TAKING:
-            return Spoiled(fault, _DOWN, _DOWN)
-        try:
-            document = etree.fromstring(body, etree.XMLParser(resolve_entities=False, no_network=True))
-        except etree.XMLSyntaxError:
-            return JSONResponse({"error": "not XML"}, 400)
-        if document.tag != root or not key or document.findtext("Reference") != key:
-            return JSONResponse({"error": "not what it should be under its key"}, 422)
-        name, new = self.taker.take(key, body)
-        good = JSONResponse({"reference": name}, 201 if new else 409)
-        return Spoiled(fault, good, _DOWN) if fault else good
+        def wrong(key: str, body: bytes) -> Response | None:
+            try:
+                document = etree.fromstring(body, etree.XMLParser(resolve_entities=False, no_network=True))
+            except etree.XMLSyntaxError:
+                return JSONResponse({"error": "not XML"}, 400)
+            fits = key and document.tag == root and document.findtext("Reference") == key
+            return None if fits else JSONResponse({"error": "not what it should be under its key"}, 422)
+
+        return await _taken(request, self.taker, _is_front_door(request), wrong, _named)
 
 
 class PracticeInbox:
@@ -116,20 +106,47 @@ class PracticeInbox:
         return [Route("/inbox/Task", self._task, methods=["POST"])]
 
     async def _task(self, request: Request) -> Response:
-        key, body = request.headers.get("idempotency-key", ""), await request.body()
-        if request.headers.get("authorization") != f"Bearer {INBOX_TOKEN}":
-            return Response(b"", 401)
-        fault = self.taker.come(key)
-        if fault and fault not in _AFTER_TAKING:
-            return Spoiled(fault, _DOWN, _DOWN)
-        try:
-            task = json.loads(body)
-        except ValueError:
-            return JSONResponse({"resourceType": "OperationOutcome"}, 400)
-        keys = [one.get("value") for one in task.get("identifier", [])]
-        about = "focus" if task.get("code") == {"text": "Recall"} else "for"  # a recall names a task, and nobody
-        if task.get("resourceType") != "Task" or key not in keys or "identifier" not in task.get(about, {}):
-            return JSONResponse({"resourceType": "OperationOutcome"}, 422)
-        name, new = self.taker.take(key, body)
-        good = Response(b"{}", 201 if new else 409, {"location": f"/inbox/Task/{name}"}, "application/fhir+json")
-        return Spoiled(fault, good, _DOWN) if fault else good
+        def wrong(key: str, body: bytes) -> Response | None:
+            try:
+                task = json.loads(body)
+            except ValueError:
+                return JSONResponse({"resourceType": "OperationOutcome"}, 400)
+            keys = [one.get("value") for one in task.get("identifier", [])]
+            about = "focus" if task.get("code") == {"text": "Recall"} else "for"  # a recall names a task, and nobody
+            fits = task.get("resourceType") == "Task" and key in keys and "identifier" in task.get(about, {})
+            return None if fits else JSONResponse({"resourceType": "OperationOutcome"}, 422)
+
+        def placed(name: str, status: int) -> Response:
+            return Response(b"{}", status, {"location": f"/inbox/Task/{name}"}, "application/fhir+json")
+
+        return await _taken(request, self.taker, request.headers.get("authorization") == f"Bearer {INBOX_TOKEN}", wrong, placed)
+
+
+async def _taken(
+    request: Request,
+    taker: Taker,
+    known: bool,
+    wrong: Callable[[str, bytes], Response | None],
+    said: Callable[[str, int], Response],
+) -> Response:
+    """One thing handed over: who it is, today's fault, what is wrong with it; then taken under its key, once."""
+    key, body = request.headers.get("idempotency-key", ""), await request.body()
+    if not known:
+        return Response(b"", 401)
+    fault = taker.come(key)
+    if fault and fault not in _AFTER_TAKING:
+        return Spoiled(fault, _DOWN, _DOWN)
+    refusal = wrong(key, body)
+    if refusal is not None:
+        return refusal
+    name, new = taker.take(key, body)
+    good = said(name, 201 if new else 409)
+    return Spoiled(fault, good, _DOWN) if fault else good
+
+
+def _is_front_door(request: Request) -> bool:
+    return request.headers.get("x-api-key") == FRONT_DOOR_KEY
+
+
+def _named(name: str, status: int) -> Response:
+    return JSONResponse({"reference": name}, status)

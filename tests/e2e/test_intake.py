@@ -11,7 +11,7 @@ import pytest
 from lxml import etree
 from whole_place import World, eventually, holds_a_number, resources, states, told
 
-from sandbox import authority, child_health
+from sandbox import authority, child_health, child_publisher
 from sandbox.demo import GP, VISITOR
 from sandbox.families import BY_KEY
 from sandbox.folders import put
@@ -104,6 +104,29 @@ def test_messages_in_any_order_and_twice_leave_the_newest_and_doubtful_ones_noth
     assert not {"LATE77", "BORN77", "NOBO77"} & lots(world, "hugo")
     assert len(refused(world, "child-health")) == before + 5
     assert {"birth-date-differs", "not-traced"} <= set(refused(world, "child-health").values())
+
+
+def test_a_publisher_with_every_fault_loses_no_good_message_and_gets_no_bad_one_in(world: World) -> None:
+    folder, before = drop(world, "child-health"), refused(world, "child-health")
+    faults = dict.fromkeys(child_publisher.FAULTS, 0.12) | {"duplicate": 0.5, "out-of-order": 1.0}
+    files = child_publisher.published(child_publisher.vaccinations(30, ("petra",)), faults, seed=7)
+    whole = {letter.name: letter.body() for letter in child_publisher.vaccinations(30, ("petra",))}
+    named = {name: name.removeprefix("again-").removeprefix(child_publisher.DRIPS) for name, _ in files}
+    good = {named[name] for name, body in files if whole.get(named[name]) == body}
+    bad = [name for name, body in files if named[name] not in good and not name.endswith(child_publisher.LEFT)]
+    assert len(bad) >= 5
+    assert any(name.startswith(child_publisher.DRIPS) for name, _ in files)
+    child_publisher.publish(folder, files)
+    waiting = lambda: [path for path in folder.glob("[!.]*.*") if path.suffix != child_publisher.LEFT]  # noqa: E731
+    eventually(lambda: not [*waiting(), *(path for path in (folder / "taken").glob("*"))], seconds=30)
+    shown = {f"{number:06}" for number in range(30) if f"LOT{number:05}" in lots(world, "petra")}
+    assert shown == {name.partition(".")[0] for name in good}
+    assert len(refused(world, "child-health")) == len(before) + len(bad)
+    for left in folder.glob(f"*{child_publisher.LEFT}"):
+        left.unlink()
+    taken_back = child_publisher.vaccinations(30, ("petra",), change="delete", hours=1)
+    child_publisher.publish(folder, child_publisher.published(taken_back, {}))
+    eventually(lambda: not [lot for lot in lots(world, "petra") if lot.startswith("LOT0")], seconds=30)
 
 
 def test_a_deleted_vaccination_is_gone(world: World) -> None:
