@@ -4,7 +4,7 @@ Source: GP Connect Access Record Structured 1.6.2, "Using the List resource".
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.gp import lists
@@ -26,13 +26,11 @@ class Entry:
     code: str = ""  # of a List
     holder: "Entry | None" = None  # the resource that contains it
     target: str = ""  # `Type/key`, once the whole record has been seen
+    name: str = field(init=False)  # what a reference to it says; its place where it has no id
 
-    @property
-    def name(self) -> str:
-        """What a reference to it says; its place where it has no id."""
-        if not self.local:
-            return self.where
-        return f"{self.kind}/{self.local}" if self.holder is None else f"{self.holder.name}#{self.local}"
+    def __post_init__(self) -> None:
+        around = f"{self.kind}/" if self.holder is None else f"{self.holder.name}#"
+        self.name = around + self.local if self.local else self.where
 
 
 def entries(listed: list[Any]) -> Iterator[Entry]:
@@ -82,11 +80,8 @@ def keyed(clinical: list[Entry]) -> dict[str, str]:
         business = business_identifier(resource)
         apart = (kind,) if kind in R4_TYPES else ()  # two kinds that become one type never share a key
         target = f"{kind}/{token(*apart, business or local or entry.code or entry.where)}"
-        for more in ((business, local or entry.where), (business, local, entry.where)):
-            first = owner.setdefault(target, resource)
-            if first is resource or are_one(first, resource):
-                break
-            target = f"{kind}/{token(*apart, *more)}"
+        if owner.setdefault(target, resource) is not resource:
+            target = _told_apart(entry, target, owner, business, apart)
         entry.target = target
         if links.setdefault(entry.name, target) != target:
             shared.add(entry.name)
@@ -96,6 +91,16 @@ def keyed(clinical: list[Entry]) -> dict[str, str]:
             if links.setdefault(name, entry.target) != entry.target:
                 shared.add(name)
     return {name: target for name, target in links.items() if name not in shared} if shared else links
+
+
+def _told_apart(entry: Entry, target: str, owner: dict[str, Json], business: str, apart: tuple[str, ...]) -> str:
+    """The key of a resource whose first choice of one somebody has already."""
+    for more in ((business, entry.local or entry.where), (business, entry.local, entry.where)):
+        first = owner.setdefault(target, entry.resource)
+        if first is entry.resource or are_one(first, entry.resource):
+            break
+        target = f"{entry.kind}/{token(*apart, *more)}"
+    return target
 
 
 def ended(clinical: list[Entry], links: Mapping[str, str]) -> frozenset[str]:

@@ -126,12 +126,14 @@ def _walk(value: Json, leads: Leads, never: frozenset[str] = _NEVER) -> Any:
     if said.__class__ is str:
         return _led(value, said, leads)
     changed: Json | None = None
+    itself = leads.patient
     for name, child in value.items():
         kind = child.__class__
         if kind is dict:
             if name in never:
                 continue
-            new = _walk(child, leads)
+            said = child.get("reference")
+            new = _walk(child, leads) if said.__class__ is not str else child if said == itself else _led(child, said, leads)
         elif kind is list:
             if name in never:
                 if name == "referenceRange" and any(_MODIFIER in part for part in child if part.__class__ is dict):

@@ -40,6 +40,7 @@ WARNING: Final = frozenset(
         "https://fhir.hl7.org.uk/stu3/structuredefinition/extension-careconnect-listwarningcode-1",
     }
 )
+SPEAKING: Final = frozenset({"AllergyIntolerance", "Condition", "List", "OperationOutcome"})  # what `warnings` looks at
 _WARNING_CODES = frozenset({"confidential-items", "data-in-transit", "data-awaiting-filing"})
 _NOTHING_RECORDED = "no-content-recorded"
 _DISABLED = re.compile(r"items? (have|has) been (disabled|switched off)", re.I)
@@ -104,7 +105,10 @@ def standard_notes(listed: Json) -> list[str]:
 
 def cleaned(listed: Json, given: frozenset[str]) -> Json:
     """A List whose references were relinked, without entries that lead nowhere and say nothing, and without its caveats."""
+    whole = listed.get("entry")
     entries = [entry for entry in dicts(listed, "entry") if _says(entry.get("item"), given)]
+    if entries and len(entries) == len(whole or ()) and "note" not in listed and "contained" not in listed:
+        return listed  # nearly every one
     notes = [note for note in dicts(listed, "note") if not _STANDARD_NOTE.fullmatch(text_of(note.get("text")).strip() or "-")]
     rest = {name: value for name, value in listed.items() if name not in ("entry", "note", "contained")}
     return rest | ({"entry": entries} if entries else {}) | ({"note": notes} if notes else {})

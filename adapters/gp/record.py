@@ -121,7 +121,8 @@ def _split(bundle: Mapping[str, Any], as_of: datetime | None) -> Split:
     clinical = [entry for entry in found if entry.kind not in FRAME]
     leads = Leads(keyed(clinical), _names(found), GIVEN, itself)
     records = tuple(_records(clinical, leads, _covered(bundle, clinical), when, about))
-    return Split(about, SourceFacts(warnings=lists.warnings(resources), as_of=when), records)
+    speaking = [entry.resource for entry in found if entry.kind in lists.SPEAKING]
+    return Split(about, SourceFacts(warnings=lists.warnings(speaking), as_of=when), records)
 
 
 def _names(found: list[Entry]) -> dict[str, str]:
@@ -151,7 +152,8 @@ def _records(clinical: list[Entry], leads: Leads, labels: Covered, when: datetim
         if entry.target in seen:
             continue  # sent twice, word for word
         seen.add(entry.target)
-        if is_of_a_thing(reference_of(resource.get("subject"))):
+        about_whom = reference_of(resource.get("subject"))
+        if about_whom != leads.patient and is_of_a_thing(about_whom):
             yield SourceRecord(UNREADABLE, {}, f"{where}, not about a person", when, about)
             continue
         try:

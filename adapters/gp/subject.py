@@ -49,6 +49,8 @@ def check_subject(resource: Json, itself: str, about: Claim) -> None:
     """Raises `SourceContractBroken` for a resource about anybody but `itself`, by reference or by number."""
     for name in ("patient", "subject"):
         whole = resource.get(name)
+        if whole is None:
+            continue
         said = reference_of(whole)
         if said and said != itself and said.strip() != itself and not is_of_a_thing(said):
             raise SourceContractBroken("a resource of the record names another Patient")
