@@ -1,6 +1,8 @@
 """Step 7, plan: a recorded permit -> which sources to ask, for which types, for how long."""
 
-from gateway.model import Ask, FetchPlan, PatientIdentity, Permit, Recorded
+from collections.abc import Collection
+
+from gateway.model import Ask, Category, FetchPlan, PatientIdentity, Permit, Recorded
 from gateway.registry import REGISTERED_PRACTICE, ActiveSource, Registry
 
 
@@ -12,14 +14,18 @@ def plan(permit: Recorded[Permit], identity: PatientIdentity, registry: Registry
     """
     asks: list[Ask] = []
     not_asked: dict[str, str] = {}
+    allowed, request = permit.value.allowed, permit.value.facts.request
+    in_scope = request.caller.may_ask_for
+    wanted = request.query.types if "*" in in_scope else request.query.types & in_scope
     for name in sorted(permit.value.sources):
         source = registry.sources[name]
         reason = _why_not(source, permit.value, identity)
-        types = frozenset() if reason else _types(source, permit.value)
+        types = frozenset() if reason else _types(source, allowed, wanted)
         if reason or not types:
             not_asked[name] = reason or "not-permitted"
             continue
-        categories = frozenset(category for category in permit.value.allowed if category in set(source.manifest.gives.values()))
+        given = frozenset(source.manifest.gives.values())
+        categories = frozenset(category for category in allowed if category in given)
         asks.append(Ask(name, types, categories, source.settings.budget_s))
     return FetchPlan(permit, identity, tuple(asks), not_asked)
 
@@ -33,11 +39,5 @@ def _why_not(source: ActiveSource, permit: Permit, identity: PatientIdentity) ->
     return ""
 
 
-def _types(source: ActiveSource, permit: Permit) -> frozenset[str]:
-    request = permit.facts.request
-    in_scope = request.caller.may_ask_for
-    return frozenset(
-        name
-        for name, category in source.manifest.gives.items()
-        if category in permit.allowed and name in request.query.types and ("*" in in_scope or name in in_scope)
-    )
+def _types(source: ActiveSource, allowed: Collection[Category], wanted: frozenset[str]) -> frozenset[str]:
+    return frozenset(name for name, category in source.manifest.gives.items() if category in allowed and name in wanted)

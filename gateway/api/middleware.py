@@ -84,12 +84,18 @@ class Straight:
 
 def _ids(scope: Scope) -> tuple[str, str]:
     """The caller's ids where they are safe to keep, else new ones. A request id that is not one is replaced, never echoed."""
-    found = {name: value for name, value in scope["headers"] if name in (b"x-request-id", b"x-correlation-id")}
-    request_id, correlation_id = (_kept(found.get(name, b"")) for name in (b"x-request-id", b"x-correlation-id"))
-    return request_id, correlation_id
+    request_id = correlation_id = b""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            request_id = value
+        elif name == b"x-correlation-id":
+            correlation_id = value
+    return _kept(request_id), _kept(correlation_id)
 
 
 def _kept(value: bytes) -> str:
+    if not value:
+        return str(uuid.uuid4())
     holds_ten_digits = re.search(rb"[0-9]{10}", value.replace(b"-", b"")) is not None and not _uuid(value)
     return value.decode() if _SAFE_ID.fullmatch(value) and not holds_ten_digits else str(uuid.uuid4())
 

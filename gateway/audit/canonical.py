@@ -96,14 +96,14 @@ def signed_bytes(*, event: str, commitment_text: str, writer: str, recorded_at: 
     return "\n".join(lines).encode()
 
 
-def bytes_digest(salt: bytes, encoded: bytes) -> str:
-    """A disclosed resource as it leaves -> its salted SHA-256 in hex. What leaves has its keys sorted at every depth."""
-    return hashlib.sha256(salt + encoded).hexdigest()
+def digesting(salt: bytes) -> "hashlib._Hash":
+    """The salted SHA-256 of a resource, begun: of the bytes it leaves as, which have their keys sorted at every depth."""
+    return hashlib.sha256(salt)
 
 
 def body_digest(salt: bytes, body: Mapping[str, Any]) -> str:
-    """The same of a copy, in whatever order its keys are: proves or disproves it."""
-    return bytes_digest(salt, _encode(body))
+    """The same in hex of a copy, in whatever order its keys are: proves or disproves it."""
+    return hashlib.sha256(salt + _encode(body)).hexdigest()
 
 
 def _entry_bytes(entry: Entry, person_key: bytes | None) -> bytes:

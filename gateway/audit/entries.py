@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from gateway.audit.canonical import bytes_digest
+from gateway.audit.canonical import digesting
 from gateway.errors import GatewayError
 from gateway.model import AccessRequest, Caller, Deny, Disclosed, Disclosure, Facts, PatientIdentity, Permit, Query, RuleUse
 from gateway.nhs_number import NhsNumber
@@ -73,7 +73,7 @@ def failure_entry(error: GatewayError, caller: Caller, *, request_id: str, corre
     """What a known caller is refused before or instead of a decision."""
     detail: dict[str, Any] = {"error": type(error).__name__, "status": error.status, "reason": error.reason}
     detail["expression"] = error.expression
-    return _of_caller(caller, "failure", "failure", None, detail, now, request_id, correlation_id)
+    return of_caller(caller, "failure", "failure", None, detail, now, request_id, correlation_id)
 
 
 def audit_read_entry(
@@ -87,10 +87,10 @@ def audit_read_entry(
 def _of_request(
     request: AccessRequest, kind: str, outcome: str, person: NhsNumber | None, detail: Mapping[str, Any], now: datetime
 ) -> Entry:
-    return _of_caller(request.caller, kind, outcome, person, detail, now, request.request_id, request.correlation_id)
+    return of_caller(request.caller, kind, outcome, person, detail, now, request.request_id, request.correlation_id)
 
 
-def _of_caller(
+def of_caller(
     caller: Caller,
     kind: str,
     outcome: str,
@@ -100,6 +100,7 @@ def _of_caller(
     request_id: str,
     correlation_id: str,
 ) -> Entry:
+    """What a caller did -> its event, with who they are and in which role, as of every caller."""
     return Entry(
         kind=kind,
         at=now,
@@ -155,6 +156,7 @@ def _items(resources: Sequence[Disclosed], salt: bytes) -> list[dict[str, Any]]:
     """Resources of one type and source with the same labels and rules are one row, and in it each by id and digest."""
     rows: dict[tuple[Any, ...], list[tuple[str, str]]] = {}
     firsts: dict[tuple[Any, ...], Disclosed] = {}
+    begun = digesting(salt).copy
     for item in resources:
         body = item.body
         if body.__class__ is Typed:
@@ -168,7 +170,9 @@ def _items(resources: Sequence[Disclosed], salt: bytes) -> list[dict[str, Any]]:
         row = rows.get(key)
         if row is None:
             row, firsts[key] = rows.setdefault(key, []), item
-        row.append((own_id, bytes_digest(salt, item.encoded or encoded(body))))
+        digest = begun()
+        digest.update(item.encoded or encoded(body))
+        row.append((own_id, digest.hexdigest()))
     return [
         {
             "type": key[0],

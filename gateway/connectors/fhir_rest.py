@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from time import monotonic
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from urllib.parse import quote_plus, urlencode, urljoin, urlsplit
 
 import msgspec
@@ -41,7 +41,6 @@ from gateway.errors import StartupRefused
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
 from gateway.resource import Several, Typed, instant
 
-Records: TypeAlias = tuple[Sequence[SourceRecord], bool]  # and whether the source added an OperationOutcome
 CAP_BYTES: Final = 8_000_000  # of all pages of one search
 PAGES: Final = 20
 NOT_A_BUNDLE: Final = "not a FHIR Bundle in JSON"
@@ -96,31 +95,27 @@ class FhirRest:
 
     async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
         """The person's resources, each with whose it says it is. Raises the four `SourceError`s."""
-        ends = monotonic() + self._budget_s
-        warned = False
+        ends, number, warned = monotonic() + self._budget_s, patient.number.value, False
+        headers = {**_HEADERS, "X-Correlation-ID": want.correlation_id}
         for search in self._searches:
             if "*" not in want.types and not search.types & want.types:
                 continue
-            async for records, outcome in self._pages(search, patient, want, ends):
+            left = CAP_BYTES
+            form = search.body.replace(_NUMBER_ENCODED, number.encode())
+            answer = await self._ask("POST", f"{self._base_url}{search.type}/_search", headers, form, ends, left)
+            for _ in range(PAGES):
+                left -= len(answer.body)
+                records, outcome, links = self._read(answer.body)
                 warned = warned or outcome
                 for record in records:
                     yield record
+                following = _next(links)
+                if following is None:
+                    break
+                answer = await self._ask("GET", self._followed(following, number), headers, None, ends, left)
+            else:
+                raise SourceContractBroken("more pages than one person's record can fill")
         yield SourceFacts(warnings=(("", "source-outcome"),) if warned else ())
-
-    async def _pages(self, search: Search, patient: PatientIdentity, want: Want, ends: float) -> AsyncIterator[Records]:
-        number, left = patient.number.value, CAP_BYTES
-        headers = {**_HEADERS, "X-Correlation-ID": want.correlation_id}
-        form = search.body.replace(_NUMBER_ENCODED, number.encode())
-        answer = await self._ask("POST", f"{self._base_url}{search.type}/_search", headers, form, ends, left)
-        for _ in range(PAGES):
-            left -= len(answer.body)
-            records, outcome, links = self._read(answer.body)
-            yield records, outcome
-            following = _next(links)
-            if following is None:
-                return
-            answer = await self._ask("GET", self._followed(following, number), headers, None, ends, left)
-        raise SourceContractBroken("more pages than one person's record can fill")
 
     def _read(self, body: bytes) -> tuple[Sequence[SourceRecord], bool, Any]:
         """An answer -> its records, whether it warns, its links. Raises `SourceContractBroken`."""

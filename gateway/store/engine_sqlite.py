@@ -45,7 +45,8 @@ class SqliteDatabase:
         self._loop = asyncio.get_running_loop()
         self._writer = _connect(path, serve=serve)
         _insist_on_durability(self._writer)
-        self._reader = _connect(path, serve=serve, read_only=True)
+        # not mapped: SQLite lets go of the whole mapping with the first read after each commit of another connection
+        self._reader = _connect(path, serve=serve, read_only=True, mapped=False)
         self._slow = _connect(path, serve=serve, read_only=True)
         self._slow_thread = ThreadPoolExecutor(1, thread_name_prefix="store-slow")
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -115,8 +116,12 @@ class SqliteDatabase:
     def _commit(self, group: list[_Waiting]) -> None:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            for waiting in group:
-                self._unit(waiting)
+            if len(group) > 1:
+                for waiting in group:
+                    self._unit(waiting)
+            elif not self._done(group[0]):  # by itself it needs no savepoint, which would copy each page before it is written
+                self._writer.execute("ROLLBACK")
+                return
             self._writer.execute("COMMIT")
         except sqlite3.Error:
             if self._writer.in_transaction:
@@ -126,17 +131,18 @@ class SqliteDatabase:
 
     def _unit(self, waiting: _Waiting) -> None:
         self._writer.execute("SAVEPOINT unit")
+        if not self._done(waiting):
+            self._writer.execute("ROLLBACK TO unit")  # fails when SQLite gave up the whole transaction: then the group fails
+        self._writer.execute("RELEASE unit")
+
+    def _done(self, waiting: _Waiting) -> bool:
         try:
             waiting.value = _drive(self._writer, waiting.work)
         except _REFUSED:
             waiting.error = StoreDown(reason="the database refused a write")
         except BaseException as error:  # noqa: BLE001  (handed to its own waiter, who alone can act on it)
             waiting.error = error
-        else:
-            self._writer.execute("RELEASE unit")
-            return
-        self._writer.execute("ROLLBACK TO unit")  # fails when SQLite gave up the whole transaction: then the group fails
-        self._writer.execute("RELEASE unit")
+        return waiting.error is None
 
 
 def _drive(connection: sqlite3.Connection, work: Work[R]) -> R:
@@ -167,7 +173,7 @@ def _release(group: list[_Waiting]) -> None:
             waiting.answer.set_exception(waiting.error)
 
 
-def _connect(path: Path, *, serve: bool, read_only: bool = False) -> sqlite3.Connection:
+def _connect(path: Path, *, serve: bool, read_only: bool = False, mapped: bool = True) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}{'?mode=ro' if read_only else ''}",
@@ -182,7 +188,7 @@ def _connect(path: Path, *, serve: bool, read_only: bool = False) -> sqlite3.Con
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages: hot pages are copied back less often
             connection.execute(f"PRAGMA cache_size=-{65_536 if serve else 16_384}")  # KiB
-        if serve:  # a command is over soon: it holds less, however large the file
+        if serve and mapped:  # a command is over soon: it holds less, however large the file
             connection.execute("PRAGMA mmap_size=268435456")
     except sqlite3.Error:
         raise StartupRefused(

@@ -67,7 +67,7 @@ class Keys:
     def __init__(self, files: Mapping[str, Mapping[str, object]]) -> None:
         raw = {use: _raw(files[use]) for use in USES}
         self._hash = {use: next(iter(raw[use].values())) for use in HASHING}
-        self._resource_id = keyed(self._hash["resource-id"])
+        self._keyed = {use: keyed(key) for use, key in self._hash.items()}
         self._seal_id = {use: bytes.fromhex(next(iter(raw[use]))) for use in _SEALING}
         self._aes = {use: {bytes.fromhex(key_id): AESGCM(key) for key_id, key in raw[use].items()} for use in _SEALING}
         self.checks = _checks(raw)
@@ -104,19 +104,19 @@ class Keys:
 
     def number_key(self, number: NhsNumber) -> bytes:
         """The column by which a number is found."""
-        return hmac.digest(self._hash["number-hash"], b"nhs-number\0" + number.value.encode(), "sha256")
+        return self._hmac("number-hash", b"nhs-number\0" + number.value.encode())
 
     def word_key(self, what: str, *words: str) -> bytes:
         """The column by which a local id, staff id, case reference or business id is found."""
-        return hmac.digest(self._hash["number-hash"], _bytes("\0".join((what, *words))), "sha256")
+        return self._hmac("number-hash", _bytes("\0".join((what, *words))))
 
     def audit_person(self, number: NhsNumber) -> bytes:
         """The log's own index of a person: another key, so that the log and the store do not join without both."""
-        return hmac.digest(self._hash["audit-index"], b"person\0" + number.value.encode(), "sha256")
+        return self._hmac("audit-index", b"person\0" + number.value.encode())
 
     def audit_agent(self, staff: str) -> bytes:
         """The log's index of a member of staff, given as "<system>|<id>"."""
-        return hmac.digest(self._hash["audit-index"], b"agent\0" + _bytes(staff), "sha256")
+        return self._hmac("audit-index", b"agent\0" + _bytes(staff))
 
     def resource_ids(self, person: str, source: str, kind: str) -> Callable[[str, str], str]:
         """(type, a source's own key) -> the id we give out: `<person>.<kind of source>.<20 letters of base32>`.
@@ -124,11 +124,19 @@ class Keys:
         An HMAC-SHA-256 of person, source, type and key, 5 bits of each of its first 20 bytes: another person, another hash.
         The source's own name is hashed in and never shown: of a protected person it could tell the place.
         """
-        return own_ids(self._resource_id, person, source, kind)
+        return own_ids(self._keyed["resource-id"], person, source, kind)
 
     def resource_ids_apart(self, person: str, source: str, kind: str) -> Callable[[], Callable[[str, str], str]]:
         """What makes the same in another process of ours: it can be pickled, and carries the key."""
         return partial(own_ids_apart, self._hash["resource-id"], person, source, kind)
+
+    def _hmac(self, use: str, message: bytes) -> bytes:
+        """With the key taken in already: a look-up of the algorithm for each message costs more than the hash."""
+        inner, outer = self._keyed[use]
+        begun, whole = inner.copy(), outer.copy()
+        begun.update(message)
+        whole.update(begun.digest())
+        return whole.digest()
 
     # ------------------------------------------------------------------------------------------------- sealing
 

@@ -79,6 +79,20 @@ async def test_a_failing_unit_rolls_back_alone_and_tells_its_own_waiter_only(pat
         await database.close()
 
 
+async def test_a_unit_that_fails_by_itself_leaves_nothing_and_the_next_is_written(path: Path) -> None:
+    database = SqliteDatabase(path, serve=True)
+    try:
+        with pytest.raises(LookupError):
+            await database.write(put(1, then=LookupError("mine")))
+        assert await database.write(put(2)) == 2
+        with pytest.raises(StoreDown):
+            await database.write(put(2))
+        assert await database.write(put(3)) == 3
+        assert {row[1] for row in await database.read(ALL, {})} == {2, 3}
+    finally:
+        await database.close()
+
+
 async def test_waiting_units_share_a_commit(path: Path) -> None:
     database = SqliteDatabase(path, serve=True)
     groups: list[int] = []
