@@ -29,7 +29,7 @@ from sandbox.families import BY_KEY, PEOPLE
 from tests import fakes
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
-SENDER = "ods:RXX99"
+SENDER, NEIGHBOUR = "ods:RXX99", "ods:RYY99"
 BEN, OSCAR = BY_KEY["ben"], BY_KEY["oscar"]
 SIX, MMR = service._JABS
 EVENT = "https://fhir.nhs.uk/STU3/CodeSystem/EventType-1"
@@ -77,6 +77,13 @@ def gone_by_another_number() -> dict[str, Any]:
     return bundle
 
 
+def of_the_neighbour(bundle: dict[str, Any]) -> dict[str, Any]:
+    """The same message as another service sends it: of a record of its own, though both are called alike."""
+    told = json.loads(json.dumps(bundle).replace(SENDER.removeprefix("ods:"), NEIGHBOUR.removeprefix("ods:")))
+    told["entry"][0]["resource"]["id"] += "-next-door"
+    return dict(told)
+
+
 def died(person: Any, status: str, hours: int) -> dict[str, Any]:
     """A notice of a death, or of one taken back."""
     told = {"resourceType": "Communication", "id": "told", "status": "completed"}
@@ -122,6 +129,9 @@ DAY = [
     service._told(OSCAR, lambda person, at: early_years(person, at, consent="N")),
     later(service._told(OSCAR, lambda person, at: early_years(person, at, consent="Y")), 1),  # a parent said yes an hour later
     gone_by_another_number(),
+    of_the_neighbour(service._vaccination(BEN, SIX, lot="NEXT-DOOR", change="update", hours=1, key="2")),
+    of_the_neighbour(without_patient(service._vaccination(BEN, MMR, change="delete", hours=1, key="6"))),  # never of the first's
+    service._vaccination(OSCAR, MMR, lot="AGAIN", change="new", hours=2, key="11"),  # before its deletion, whenever it comes
     died(OSCAR, "1", 50),
     died(OSCAR, "U", 51),  # taken back: a person decides, whatever came first
 ]
@@ -176,7 +186,7 @@ class Place:
             path.write_bytes(letter)
             os.utime(path, times=(NOW.timestamp() - 900 + place,) * 2)
         active = fakes.active(name, fakes.FakeSource(), custodian=SENDER)
-        source = replace(active.settings, name=name, keep_days=7, options={"drop": str(drop)})
+        source = replace(active.settings, name=name, keep_days=7, options={"drop": str(drop), "senders": [NEIGHBOUR]})
         tools: Any = SimpleNamespace(var=drop, now=lambda: NOW, seal=bytes, shelf=None)
         adapter: Any = message_drop.build(load_manifest(adapters.child_health), source, tools)
         told = Told()
@@ -192,7 +202,7 @@ class Place:
             for person in (BEN, OSCAR)
             for row in await self.store.shelf.newest(name, NhsNumber(person.nhs_number), NOW)
         ]
-        shelf = {(key, row.kind, row.business_id): (row.as_of, json.loads(row.body)["data"]) for key, row in held}
+        shelf = {(key, row.kind, row.sender, row.business_id): (row.as_of, json.loads(row.body)["data"]) for key, row in held}
         return shelf, {*parts.identity.expired, *told.facts}
 
 
@@ -215,7 +225,9 @@ def test_a_day_in_order_leaves_the_newest_of_each_and_nothing_that_was_deleted(
     in_order: tuple[dict[tuple[str, ...], Any], set[str]],
 ) -> None:
     shelf, expired = in_order
-    assert sorted((key, kind) for key, kind, _ in shelf) == [
+    theirs = [held for (_, _, sender, _), (_, held) in shelf.items() if sender == NEIGHBOUR]
+    assert [each["immunizations"][0]["lotNumber"] for each in theirs] == ["NEXT-DOOR"]
+    assert sorted((key, kind) for key, kind, sender, _ in shelf if sender == SENDER) == [
         ("ben", "CH003"),
         ("ben", "CH019"),
         ("ben", "blood-spot-test-outcome-1"),
@@ -228,7 +240,7 @@ def test_a_day_in_order_leaves_the_newest_of_each_and_nothing_that_was_deleted(
         ("oscar", "professional-contacts-1"),
         ("oscar", "vaccinations-1"),
     ]
-    data = {(key, kind): held for (key, kind, _), (_, held) in shelf.items()}
+    data = {(key, kind): held for (key, kind, sender, _), (_, held) in shelf.items() if sender == SENDER}
     assert data["ben", "vaccinations-1"]["immunizations"][0]["lotNumber"] == "NEWEST"
     assert len(data["ben", "blood-spot-test-outcome-1"]["procedures"]) == 1
     assert data["ben", "immunisation"]["BATCH_NUMBER"] == "update"
