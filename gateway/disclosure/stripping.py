@@ -47,6 +47,7 @@ _SWEPT = frozenset(
 )  # wherever they stand
 _SWEPT_AT_TOP = _SWEPT | {"text", "contained", "identifier", "location", "facility"}
 _SWEPT_IN_META = _SWEPT | {"source", "tag"}
+_GONE = object()  # an item of a list of which nothing is left
 _ONLY_NAMED = frozenset({"display", "identifier", "type"})
 _DISPLAY = frozenset({"display"})
 # What a code is called is the terminology's word in these systems. In any other somebody typed it, and it may name a place.
@@ -61,7 +62,7 @@ _TERMINOLOGY = re.compile(
 
 def strip(body: Resource, paths: Iterable[tuple[str, ...]]) -> Resource | None:
     """A resource without the elements at `paths`; itself when nothing is there, None when what is left is not whole."""
-    if isinstance(body, Typed):
+    if body.__class__ is not dict and isinstance(body, Typed):
         return _strip_typed(body, tuple(paths))
     kind = body["resourceType"]
     left: dict[str, Any] | None = None
@@ -166,11 +167,14 @@ def _without(element: Any, path: tuple[str, ...]) -> Any:
     if isinstance(element, list | tuple):
         if path[0].isdigit():
             return _without_item(element, int(path[0]), path[1:])
-        items = [_without(item, path) for item in element]
-        if all(left is item for left, item in zip(items, element, strict=True)):
-            return element
-        return [left for left, item in zip(items, element, strict=True) if left is not None or item is None] or None
-    if not isinstance(element, Mapping):
+        items: list[Any] | None = None
+        for place, item in enumerate(element):
+            inside = _without(item, path)
+            if inside is not item:
+                items = [*element] if items is None else items
+                items[place] = _GONE if inside is None else inside
+        return element if items is None else [item for item in items if item is not _GONE] or None
+    if element.__class__ is not dict and not isinstance(element, Mapping):
         return element
     left: dict[str, Any] | None = None
     for name in (path[0], f"_{path[0]}"):
