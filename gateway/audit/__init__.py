@@ -8,7 +8,14 @@ from datetime import datetime
 from typing import overload
 
 from gateway.audit.canonical import body_digest, commitment, signed_bytes
-from gateway.audit.entries import audit_read_entry, decision_entry, disclosed_items, disclosure_entry, failure_entry
+from gateway.audit.entries import (
+    audit_read_entry,
+    decision_entry,
+    disclosed_items,
+    disclosure_entry,
+    failure_entry,
+    of_caller,
+)
 from gateway.errors import AuditDown, GatewayError
 from gateway.model import AccessRequest, Caller, Deny, Disclosure, Permit, Receipt, Recorded
 from gateway.nhs_number import NhsNumber
@@ -18,6 +25,7 @@ __all__ = [
     "body_digest",
     "commitment",
     "disclosed_items",
+    "of_caller",
     "record_audit_read",
     "record_decision",
     "record_disclosure",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.folders import Adapters, Mappings
 from gateway.cli.say import fail, settings
 
 app = typer.Typer(help="Adapters: a new one from a sample; can a source be reached.", no_args_is_help=True)
@@ -91,12 +92,8 @@ def readme(
     name: Annotated[str, typer.Argument(help="an installed adapter, or one under development")],
     write: Annotated[bool, typer.Option("--write", help="write it into the adapter's README.md")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object, for machines")] = False,
-    adapters: Annotated[
-        Path | None, typer.Option(envvar="GATEWAY_ADAPTERS", help="a folder of adapter packages under development")
-    ] = None,
-    mappings: Annotated[
-        Path | None, typer.Option(envvar="GATEWAY_MAPPINGS", help="a mappings folder; default: the shipped one")
-    ] = None,
+    adapters: Adapters = None,
+    mappings: Mappings = None,
 ) -> None:
     """The part of an adapter's README that is made of manifest, maps and cases.
 

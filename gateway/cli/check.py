@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.cli.folders import Adapters, Mappings
 from gateway.cli.say import fail
 
 if TYPE_CHECKING:
@@ -25,12 +26,8 @@ def command(
     name: Annotated[str | None, typer.Argument(help="one adapter, with its tier; default: everything")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="check again after each change, until stopped")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object, for machines")] = False,
-    adapters: Annotated[
-        Path | None, typer.Option(envvar="GATEWAY_ADAPTERS", help="a folder of adapter packages under development")
-    ] = None,
-    mappings: Annotated[
-        Path | None, typer.Option(envvar="GATEWAY_MAPPINGS", help="a mappings folder; default: the shipped one")
-    ] = None,
+    adapters: Adapters = None,
+    mappings: Mappings = None,
 ) -> None:
     """Check manifests, mappings and policy, and openapi/ and the data-flow matrix where they are; of one adapter: its rules.
 

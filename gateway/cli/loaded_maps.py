@@ -9,15 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from gateway import mapping
+from gateway.cli.folders import Mappings
 from gateway.cli.say import fail
 from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.plan import MapPlan
 
 UNUSABLE = 2
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line, for machines")]
-Folder = Annotated[
-    Path | None, typer.Option("--mappings", envvar="GATEWAY_MAPPINGS", help="a mappings folder; default: the shipped one")
-]
+Folder = Mappings
 
 
 def folder_of(given: Path | None) -> Path:

@@ -14,6 +14,7 @@ import typer
 
 from gateway import mapping, registry
 from gateway.adapter import Claim, Manifest, SourceContractBroken, SourceRecord
+from gateway.cli.folders import Adapters
 from gateway.cli.loaded_maps import UNUSABLE, Folder, load_maps
 from gateway.cli.say import fail
 from gateway.connectors import CONNECTORS
@@ -42,9 +43,7 @@ def run(
     crosswalk: Annotated[
         Path | None, typer.Option(help="CSV: local_id,nhs_number and optionally birth_date,verified_on,verified_by")
     ] = None,
-    adapters: Annotated[
-        Path | None, typer.Option(envvar="GATEWAY_ADAPTERS", help="a folder of adapter packages under development")
-    ] = None,
+    adapters: Adapters = None,
     code_maps: Annotated[
         Path | None, typer.Option(help="a folder of the source's own code maps, as its option `code_maps` names one")
     ] = None,

@@ -17,7 +17,7 @@ the last good one stands, until it is older than `max_age_h` and counts as stale
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -35,6 +35,7 @@ from gateway.adapter import (
     Want,
 )
 from gateway.connectors.drop import NO_DATE, NO_RECORDS, Opened, opened_drop
+from gateway.connectors.from_shelf import LOCKS, from_shelf, lock_of
 from gateway.connectors.xml_tree import Element, below, parse, text_at, tree_of
 from gateway.errors import StartupRefused
 
@@ -45,9 +46,6 @@ NO_IDENTITY: Final = "a record without its identity"
 TWICE: Final = "one identity listed twice"
 WRONG_SENDER: Final = "the extract of another sender"
 BAD_BIRTH_DATE: Final = "a birth date that cannot be read"
-
-_LOCKS = frozenset(("address-lock", "refuge", "placement", "adoption"))
-_OTHER_LOCK = "disclosure-lock"  # a kind we do not know, or none given: a lock all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +76,8 @@ class XmlDrop:
     """One source: `Adapter` over its shelf, `Intake` over its folder."""
 
     def __init__(self, manifest: Manifest, source: SourceSettings, tools: Tools) -> None:
+        self._manifest, self._source, self._tools = manifest, source, tools
         self._shape = read_shape(manifest)
-        self._source = source
-        self._tools = tools
-        self._max_age = timedelta(hours=source.max_age_h or MAX_AGE_H)
         self._drop = opened_drop(source, tools, suffixes=frozenset((".xml",)), cap_bytes=CAP_BYTES, snapshot=True)
 
     async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
@@ -90,19 +86,10 @@ class XmlDrop:
         Past its age a record says so in `_stale`, so that a map can keep from calling anything active. Raises
         `SourceContractBroken` for a record whose birth date cannot be read, since the person check would pass it unread.
         """
-        delivered = await self._tools.shelf.delivered_at()
-        stale = delivered is None or self._tools.now() - delivered > self._max_age
-        protected: frozenset[str] = frozenset()
-        for claim in await self._tools.local_ids.of(patient):
-            if claim.local_id is None:
-                continue
-            for kept in await self._tools.shelf.newest(claim.local_id):
-                if kept.about.birth_date is None and _in_tree(kept.data, self._shape.birth_date):
-                    raise SourceContractBroken(BAD_BIRTH_DATE)
-                protected |= frozenset(kept.data.get("_locks", ()))
-                data = {**kept.data, "_stale": True} if stale else kept.data
-                yield SourceRecord(kept.schema, data, kept.where, kept.as_of, kept.about, kept.locked)
-        yield SourceFacts(protected=protected, as_of=delivered, stale=stale)
+        async for item in from_shelf(self._manifest, self._source, self._tools, patient, want, max_age_h=MAX_AGE_H):
+            if isinstance(item, SourceRecord) and item.about.birth_date is None and _in_tree(item.data, self._shape.birth_date):
+                raise SourceContractBroken(BAD_BIRTH_DATE)
+            yield item
 
     def arrivals(self) -> AsyncIterator[tuple[Delivery, Sequence[Arrival]]]:
         """Each waiting extract with everyone in it; one that is not usable comes with nobody and ends in refused/."""
@@ -187,7 +174,7 @@ def _arrival(shape: Shape, element: Element, where: str, as_of: datetime, sender
     tree = tree_of(element)
     data = tree if isinstance(tree, dict) else {}
     if locks:
-        data["_locks"] = sorted(locks)
+        data[LOCKS] = sorted(locks)
     if sender:
         data["_sender"] = sender.partition(":")[2]
     record = SourceRecord(shape.schema, data, where, as_of, about)
@@ -217,7 +204,7 @@ def _day(text: str | None) -> date | None:
 def _locks(element: Element, path: str) -> frozenset[str]:
     found = below(element, path.split("/")) if path else []
     kinds = ((lock.get("kind") or lock.text or "").strip() for lock in found)
-    return frozenset(kind if kind in _LOCKS else _OTHER_LOCK for kind in kinds)
+    return frozenset(lock_of(kind) for kind in kinds)
 
 
 def _in_tree(data: Any, path: str) -> Any:

@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from gateway import bundle
+from gateway.audit import of_caller
 from gateway.errors import AuditDown, NotAuthenticated, NotFound, Refused
 from gateway.flows.parts import Parts
 from gateway.flows.read import look
 from gateway.model import Because, Caller, Parcel
-from gateway.ports import Entry
 
 
 async def parcel_state(parts: Parts, caller: Caller, parcel_id: str, *, request_id: str, correlation_id: str) -> bundle.Answer:
@@ -45,22 +45,7 @@ async def shown(
     recipient = parts.policy.organisation(mandate.organisation) if mandate is not None else None
     if recipient is None:
         raise NotFound(reason="recipient-not-known")
-    entry = Entry(
-        kind,
-        now,
-        "success",
-        None,
-        organisation=caller.organisation.code,
-        system=caller.system,
-        staff=f"{caller.staff.system}|{caller.staff.id}",
-        staff_name=caller.staff.name,
-        role=f"{caller.role.system}|{caller.role.code}",
-        purpose=caller.purpose,
-        request_id=request_id,
-        correlation_id=correlation_id,
-        address=caller.address,
-        detail={"parcel": parcel.id},
-    )
+    entry = of_caller(caller, kind, "success", None, {"parcel": parcel.id}, now, request_id, correlation_id)
     receipts = await parts.log.append([entry])
     if receipts is None:
         raise AuditDown(reason="the log did not write an event")

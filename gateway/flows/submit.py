@@ -9,7 +9,7 @@ import secrets
 from datetime import datetime, timedelta
 
 from gateway import bundle
-from gateway.audit import record_decision
+from gateway.audit import of_caller, record_decision
 from gateway.consent import decide_sending
 from gateway.errors import AlreadySent, AuditDown, NoSuchDelivery, PolicyNotActive
 from gateway.facts import gather
@@ -33,7 +33,7 @@ from gateway.model import (
     Permit,
     Submission,
 )
-from gateway.ports import Entry, NewWork
+from gateway.ports import NewWork
 from gateway.registry import Route
 
 PARCEL = "parcel-"  # how the id of a parcel begins: no person's id does
@@ -90,29 +90,16 @@ async def _accepted(
 ) -> bundle.Answer:
     """The answer is alike whatever became of the parcel; what is doubtful is somebody's task at once."""
     now, caller, parcel = parts.now(), request.caller, accepted.parcel
-    entry = Entry(
-        "submission",
-        now,
-        "success",
-        submission.content.number,
-        organisation=caller.organisation.code,
-        system=caller.system,
-        staff=f"{caller.staff.system}|{caller.staff.id}",
-        staff_name=caller.staff.name,
-        role=f"{caller.role.system}|{caller.role.code}",
-        purpose=caller.purpose,
-        request_id=request.request_id,
-        correlation_id=request.correlation_id,
-        address=caller.address,
-        detail={
-            "decision": decision,
-            "parcel": parcel.id,
-            "delivery": route.name,
-            "recipient": recipient.code,
-            "new": accepted.new,
-            "state": parcel.state,
-        },
-    )
+    detail = {
+        "decision": decision,
+        "parcel": parcel.id,
+        "delivery": route.name,
+        "recipient": recipient.code,
+        "new": accepted.new,
+        "state": parcel.state,
+    }
+    ids = request.request_id, request.correlation_id
+    entry = of_caller(caller, "submission", "success", submission.content.number, detail, now, *ids)
     doubts = [work_of(parcel, route, "parcel-held", parcel.reason, now + DOUBT_DUE)] if parcel.state is ParcelState.HELD else []
     receipts = await parts.log.append([entry], doubts)
     if receipts is None:
