@@ -31,6 +31,15 @@ _NOT_SCREENED_SCT: Final = frozenset(
     )
 )
 _SAYS_NOT_SCREENED: Final = re.compile(r"\b(?:declined|not screened|screening incomplete|not done|not performed)\b", re.I)
+# One test is made for each ear, and only its outcome says for which: clear and no clear response, AABR and AOAE.
+_EARS: Final[Mapping[str, tuple[str, str]]] = {
+    **dict.fromkeys(
+        ("1085431000000105", "1085461000000100", "1085491000000106", "1085511000000103"), ("89644007", "Structure of left ear")
+    ),
+    **dict.fromkeys(
+        ("1085451000000103", "1085471000000107", "1085501000000100", "1085521000000109"), ("25577004", "Structure of right ear")
+    ),
+}
 _STANDS: Final = frozenset(
     ("registered", "preliminary", "final", "amended", "corrected", "unknown", "active", "onhold", "suspended")
 )
@@ -183,6 +192,21 @@ def why_not_screened(value: CodeableConcept) -> CodeableConcept | None:
     if any(_is_no_outcome(coding) for coding in codings):
         return value
     return value if any(isinstance(each, str) and _SAYS_NOT_SCREENED.search(each) for each in words) else None
+
+
+def ear(value: CodeableConcept) -> CodeableConcept | None:
+    """The outcome of a hearing test -> the ear it was of, by a table of codes; None where no code of the table says it.
+
+    >>> ear(CodeableConcept({"coding": [{"code": "1085471000000107"}]}))["coding"][0]["display"]
+    'Structure of right ear'
+    """
+    codings = value.get("coding") if isinstance(value, dict) else None
+    found = {_EARS.get(str(one.get("code")).strip()) for one in codings or () if isinstance(one, dict)} - {None}
+    sides = [side for side in found if side is not None]
+    if len(sides) != 1:  # none, or both at once: nobody can say which
+        return None
+    code, display = sides[0]
+    return CodeableConcept({"coding": [{"system": _SNOMED, "code": code, "display": display}]})
 
 
 def _is_no_outcome(coding: Mapping[str, Any]) -> bool:
