@@ -10,7 +10,7 @@ refused with its reason, waits in the drop's refused/ folder and is its owner's 
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from gateway.adapter import (
@@ -36,6 +36,7 @@ from gateway.connectors.message_consent import is_agreed, is_of_child
 from gateway.connectors.message_csds import GIVES, contacts_of, extract_of, read_extract
 from gateway.connectors.message_losses import DEATH, death_told, screening_says_died
 from gateway.connectors.stu3 import read_stu3
+from gateway.errors import StartupRefused
 
 NOT_MAPPED: Final = "an event that is known but not mapped yet"
 OWNERS_WORK: Final = "a failsafe message: work for the service it names, by the day it names"
@@ -63,7 +64,10 @@ class Event:
 
 
 def build(manifest: Manifest, source: SourceSettings, tools: Tools) -> Adapter:
-    """A manifest and a source -> its adapter, which is its intake too."""
+    """A manifest and a source -> its adapter, its intake too. Raises `StartupRefused` for options that cannot be used."""
+    since = source.options.get("tells_since")
+    if since is not None and not _is_day(str(since)):
+        raise StartupRefused(f"sources.{source.name}.options.tells_since is a day: 2024-04-01")
     return MessageDrop(manifest, source, tools)
 
 
@@ -212,6 +216,13 @@ def _record(event: Event, message: Message) -> SourceRecord:
 
 def _may_go_on(event: Event, message: Message) -> bool:
     return event.consent == "" or is_agreed(message.resources.get("QuestionnaireResponse", ()), event.consent)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _events(manifest: Manifest) -> dict[str, Event]:

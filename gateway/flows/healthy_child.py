@@ -5,12 +5,13 @@ that were disclosed and recorded, by a pure function of them and of today. Nothi
 or about whom contact has stopped, what was done is still said, and nothing is called due.
 """
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any, Final
 
 from gateway import bundle, systems
 from gateway.disclosure import Page
+from gateway.flows.intake import SHELF_DAYS
 from gateway.flows.parts import Parts
 from gateway.flows.programme import Item, doses_of, reviews_of
 from gateway.flows.read import look, released
@@ -19,7 +20,8 @@ from gateway.model import AccessRequest, Category, Disclosure, Recorded, Resourc
 MADE: Final = "Worked out when it was asked for, from what this answer's sources show. This is no clinical record."
 ON_MOTHER: Final = "Recorded with the mother, if at all: no record of the child says whether it was made."
 CANNOT_SAY: Final = (
-    "A source that would know is missing, out of date or shows nothing by this route, or a record says in no code what it is of."
+    "A source that would know is missing, out of date, shows nothing by this route or does not tell of so long ago, "
+    "or a record says in no code what it is of."
 )
 WHOLE: Final = Page(count=10_000, max_bytes=16_000_000)  # more than one child has; a view of half a record would be wrong
 
@@ -57,8 +59,9 @@ def _view(parts: Parts, recorded: Recorded[Disclosure], on: date, *, prompts: bo
     scores = [body for body in reviewed if body["resourceType"] == "Observation"]
     given = [body for body in bodies if body["resourceType"] == "Immunization"]
     knows = {kind: whole and _can_say(parts, shown, *kind) for kind in _KINDS}
-    reviews = reviews_of(programme, born, on, visits, scores, can_say=knows[_KINDS[0]])
-    doses = doses_of(programme, born, on, given, can_say=knows[_KINDS[1]])
+    since = {kind: _since(parts, shown, *kind, on) for kind in _KINDS}
+    reviews = reviews_of(programme, born, on, visits, scores, can_say=knows[_KINDS[0]], since=since[_KINDS[0]])
+    doses = doses_of(programme, born, on, given, can_say=knows[_KINDS[1]], since=since[_KINDS[1]])
     if not prompts:
         reviews, doses = ([item for item in items if item.state not in _PROMPTS] for items in (reviews, doses))
     person = {"reference": f"Patient/{patient['id']}"}
@@ -78,6 +81,28 @@ def _can_say(parts: Parts, shown: Disclosure, type_: str, category: Category) ->
     fresh = not any(one is not None and (one.stale or one.unread) for one in delivered)
     fit = all(report.state in (SourceState.ANSWERED, SourceState.NOTHING) for report in knowing)
     return fresh and fit and any(report.state is SourceState.ANSWERED for report in knowing)
+
+
+def _since(parts: Parts, shown: Disclosure, type_: str, category: Category, on: date) -> date:
+    """Since when what was done would be shown: the earliest day for which one of the sources that answered stands.
+
+    One that is asked has what it has. One that pushes began at some day, which its settings say (`tells_since`; unsaid, its
+    silence says nothing), and its shelf forgets what nobody has sent again for `shelf_days`.
+    """
+    days = [date.max]
+    for report in shown.reports:
+        if report.state is SourceState.ANSWERED and (type_, category) in parts.terms[report.source].types:
+            source = parts.registry.sources[report.source]
+            days.append(date.min if source.intake is None else _told_since(source.settings.options, on))
+    return min(days)
+
+
+def _told_since(options: Mapping[str, Any], on: date) -> date:
+    try:
+        began = date.fromisoformat(str(options.get("tells_since")))
+    except ValueError:
+        return date.max
+    return max(began, on - timedelta(days=options.get("shelf_days", SHELF_DAYS)))
 
 
 def _plan(items: Sequence[Item], person: Resource, on: date, version: str) -> Resource | None:

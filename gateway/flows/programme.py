@@ -140,9 +140,17 @@ def at_age(born: date, age: str) -> date:
 
 
 def reviews_of(
-    programme: Programme, born: date, on: date, visits: Sequence[Resource], scores: Sequence[Resource] = (), *, can_say: bool
+    programme: Programme,
+    born: date,
+    on: date,
+    visits: Sequence[Resource],
+    scores: Sequence[Resource] = (),
+    *,
+    can_say: bool,
+    since: date = date.min,
 ) -> list[Item]:
-    """Each mandated review of a child as of a day. `can_say` False: a source that would know is missing.
+    """Each mandated review of a child as of a day. `can_say` False: a source that would know is missing. Of what was due before
+    `since` those who know may not tell, or no longer.
 
     A score that is made at one review alone says that it was made, whatever its visit says. A finished visit whose type is no
     code at all could be any review that was due by then: nothing is called missing for it. Nor is a visit done that has not
@@ -167,13 +175,15 @@ def reviews_of(
         elif missed:
             state = "not-attended" if absent else "cancelled"
         else:
-            state = _awaited(on, due, by, can_say=can_say and not _some_since(due, unnamed, _began))
+            state = _awaited(on, due, by, can_say=can_say and due >= since and not _some_since(due, unnamed, _began))
         items.append(Item(review.id, review.title, 0, state, due, by, _names(done or absent or missed)))
     return items
 
 
-def doses_of(programme: Programme, born: date, on: date, given: Sequence[Resource], *, can_say: bool) -> list[Item]:
-    """Each dose of the schedule that holds for a child, as of a day.
+def doses_of(
+    programme: Programme, born: date, on: date, given: Sequence[Resource], *, can_say: bool, since: date = date.min
+) -> list[Item]:
+    """Each dose of the schedule that holds for a child, as of a day; `can_say` and `since` as of reviews.
 
     A vaccine told in words alone, or under a code that is in no list here, could be any that was due by then: nothing is called
     missing for it. One not given because somebody else gave it leaves open which day that was.
@@ -197,7 +207,8 @@ def doses_of(programme: Programme, born: date, on: date, given: Sequence[Resourc
         elif refused and on >= due:
             state, evidence = "not-given", refused
         else:
-            state = _awaited(on, due, by, can_say=can_say and said is None and not _some_since(due - GRACE, unnamed, _day))
+            known = can_say and due >= since and said is None and not _some_since(due - GRACE, unnamed, _day)
+            state = _awaited(on, due, by, can_say=known)
         items.append(Item(dose.vaccine.id, dose.vaccine.title, dose.number, state, due, by, _names(evidence)))
     return sorted(items, key=lambda item: (item.due, item.id, item.dose))
 

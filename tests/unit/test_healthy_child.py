@@ -1,5 +1,6 @@
 """The view of the Healthy Child Programme is as honest as the answer it is made of."""
 
+from collections.abc import Mapping
 from datetime import date
 from importlib.resources import files
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from gateway.model import Category, SourceReport, SourceState
 
 ON = date(2026, 3, 1)
 BOTH = (Category.CHILD_HEALTH_REVIEWS, Category.IMMUNISATIONS)
+TELLS = {"tells_since": "2020-01-01", "shelf_days": 2200}
 PATIENT = {"resourceType": "Patient", "id": "p", "birthDate": "2025-01-09"}
 DONE = {
     "resourceType": "Encounter", "id": "p.e", "status": "finished",
@@ -30,11 +32,19 @@ def view(
     prompts: bool = True,
     next_key: str | None = None,
     category: Category = BOTH[0],
+    options: Mapping[str, Any] = TELLS,
 ) -> list[Any]:
     gives = SimpleNamespace(types=frozenset({("Encounter", BOTH[0]), ("Immunization", BOTH[1])}))
     centre = SimpleNamespace(types=frozenset({("Encounter", Category.CENTRE_ATTENDANCE)}))
     parts: Any = SimpleNamespace(
         programme=load_programme(files("mappings")),
+        registry=SimpleNamespace(
+            sources={
+                "child-health": SimpleNamespace(intake=object(), settings=SimpleNamespace(options=options)),
+                "gp": SimpleNamespace(intake=None, settings=SimpleNamespace(options={})),
+                "centre": SimpleNamespace(intake=None, settings=SimpleNamespace(options={})),
+            }
+        ),
         terms={"child-health": gives, "gp": gives, "centre": centre},
         standing=SimpleNamespace(deliveries={"child-health": Delivered(None, stale), "centre": Delivered(None, True)}),
     )
@@ -87,6 +97,32 @@ def test_where_what_would_know_is_missing_nothing_is_called_overdue(changes: dic
 def test_another_source_that_is_stale_or_silent_takes_nothing_from_those_who_know() -> None:
     both = (("child-health", SourceState.ANSWERED), ("gp", SourceState.NOTHING), ("centre", SourceState.FAILED))
     assert states_of(view(PATIENT, states=both))["6 to 8 week review"] == "overdue"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ("cannot-say", "cannot-say")),
+        ({"tells_since": "some day"}, ("cannot-say", "cannot-say")),
+        ({"tells_since": "2025-01-20", "shelf_days": 2200}, ("cannot-say", "overdue")),  # born on the 9th
+        ({"tells_since": "2020-01-01", "shelf_days": 400}, ("cannot-say", "overdue")),  # forgotten since the 25th
+        ({"tells_since": "2020-01-01", "shelf_days": 300}, ("cannot-say", "cannot-say")),
+        (TELLS, ("overdue", "overdue")),
+    ],
+)
+def test_of_what_was_due_before_a_service_told_or_longer_ago_than_its_shelf_keeps_nothing_is_called_missing(
+    options: dict[str, Any], said: tuple[str, str]
+) -> None:
+    made = view(PATIENT, options=options)
+    states = states_of(made)
+    assert (states["New baby review"], states["6 to 8 week review"]) == said
+    first = made[1]["recommendation"][0]["forecastStatus"]["coding"][0]["code"]  # of eight weeks
+    assert first == said[1]
+
+
+def test_a_source_that_is_asked_has_what_it_has_since_ever() -> None:
+    both = (("child-health", SourceState.ANSWERED), ("gp", SourceState.ANSWERED))
+    assert states_of(view(PATIENT, states=both, options={}))["New baby review"] == "overdue"
 
 
 def test_once_contact_has_stopped_only_what_was_done_is_said() -> None:

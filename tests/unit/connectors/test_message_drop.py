@@ -25,7 +25,7 @@ from gateway.adapter import (
     SourceSettings,
 )
 from gateway.connectors import drop, message_drop
-from gateway.errors import SourceContractBroken
+from gateway.errors import SourceContractBroken, StartupRefused
 from gateway.registry import load_manifest
 
 pytestmark = pytest.mark.anyio
@@ -388,6 +388,17 @@ def tools(tmp_path: Path) -> Any:
 
 def make(manifest: Manifest, tools: Any, **settings: Any) -> Any:
     return message_drop.build(manifest, source(tools.var, **settings), tools)
+
+
+def test_since_when_a_service_tells_is_a_day_or_the_start_is_refused(manifest: Manifest, tools: Any, tmp_path: Path) -> None:
+    settings = source(tmp_path)
+    for day, sound in (("2024-04-01", True), ("April 2024", False), ("20240401", False)):
+        told = replace(settings, options={**settings.options, "tells_since": day})
+        if sound:
+            assert message_drop.build(manifest, told, tools)
+        else:
+            with pytest.raises(StartupRefused):
+                message_drop.build(manifest, told, tools)
 
 
 async def test_a_message_arrives_with_its_business_key_and_sender(manifest: Manifest, tools: Any) -> None:
