@@ -5,6 +5,7 @@ person check and the deadline are the gateway's.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from adapters.gp import answer, request
@@ -28,6 +29,14 @@ from gateway.adapter import (
 CAP_BYTES = 20_000_000
 LARGE_BYTES = 256 * 1024
 ISSUER = "https://shared-care-gateway.invalid"  # names the software; the token is unsigned and proves nothing
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What of an answer is wanted: records of these schemas, and a word about each of these areas."""
+
+    schemas: frozenset[str]
+    areas: frozenset[str]
 
 
 class GpConnect:
@@ -69,7 +78,8 @@ class GpConnect:
             yield SourceFacts(reason="practice-not-activated")
             return
         asked_for = frozenset(schema for kind, schema in SCHEMAS.items() if R4_TYPES.get(kind, kind) in want.types)
-        record = await self._ask(provider, want.requester, body, asked_for | {UNREADABLE})
+        read = _Read(asked_for | {UNREADABLE}, frozenset(request.areas(want.types)))
+        record = await self._ask(provider, want.requester, body, read)
         if record is None:
             yield SourceFacts(reason="record-not-shared")
             return
@@ -83,7 +93,7 @@ class GpConnect:
         warnings = tuple(warning for warning in record.facts.warnings if warning[0] in categories)
         return SourceFacts(warnings=warnings, as_of=record.facts.as_of, about=record.about)
 
-    async def _ask(self, provider: Provider, requester: Mapping[str, str], body: bytes, schemas: frozenset[str]) -> Split | None:
+    async def _ask(self, provider: Provider, requester: Mapping[str, str], body: bytes, read: "_Read") -> Split | None:
         tools, started = self._tools, self._tools.now()
         ods = requester["organisation"].removeprefix(request.ODS_PREFIX)
         consumer = request.Consumer(asid=self._asids.get(ods, self._asid), issuer=self._issuer, device=self._name)
@@ -105,16 +115,16 @@ class GpConnect:
             if said == "nothing":
                 return None
             if said == "record":
-                return await self._split(came.body, schemas)
+                return await self._split(came.body, read)
         raise answer.still_failing()
 
-    async def _split(self, body: bytes, schemas: frozenset[str]) -> Split:
-        """The records of these schemas. A large body is read in another process, so that nobody else waits for it."""
+    async def _split(self, body: bytes, wanted: "_Read") -> Split:
+        """The records that are wanted. A large body is read in another process, so that nobody else waits for it."""
         tools = self._tools
         if tools.apart is None or len(body) < LARGE_BYTES:
-            whole = split(answer.bundle(body), as_of=tools.now())
-            return Split(whole.about, whole.facts, tuple(record for record in whole.records if record.schema in schemas))
-        read = partial(pieces, as_of=tools.now(), schemas=schemas)
+            whole = split(answer.bundle(body), as_of=tools.now(), asked=wanted.areas)
+            return Split(whole.about, whole.facts, tuple(item for item in whole.records if item.schema in wanted.schemas))
+        read = partial(pieces, as_of=tools.now(), schemas=wanted.schemas, asked=wanted.areas)
         about, facts, *records = [item async for item in tools.apart(read, body)]
         return Split(about, facts, tuple(records))
 

@@ -33,6 +33,22 @@ _AREA_OF_PARAMETER = {
     "includeimmunisations": "immunisations",
     "includeproblems": "problems",
 }
+_LIST_OF = {  # the List that answers each parameter: without it nothing was said of the area, not even that it is empty
+    "includeAllergies": ALLERGIES,
+    "includeMedication": "933361000000108",
+    "includeImmunisations": "1102181000000102",
+    "includeProblems": "717711000000103",
+    "includeConsultations": "1149501000000101",
+    "includeUncategorisedData": "826501000000100",
+    "includeInvestigations": "887191000000108",
+    "includeReferrals": "792931000000107",
+    "includeDiaryEntries": "714311000000108",
+}
+_AREAS = (*dict.fromkeys(_AREA_OF_PARAMETER.values()), _ELSEWHERE)
+_TEMPORARY = "T"
+_REGISTRATION = re.compile(
+    r"https://fhir\.(nhs|hl7\.org)\.uk/STU3/StructureDefinition/Extension-CareConnect-(GPC-)?RegistrationDetails-1"
+)
 _PARAMETER = re.compile(r"include[a-z]+", re.I)
 WARNING: Final = frozenset(
     {
@@ -40,8 +56,11 @@ WARNING: Final = frozenset(
         "https://fhir.hl7.org.uk/stu3/structuredefinition/extension-careconnect-listwarningcode-1",
     }
 )
-SPEAKING: Final = frozenset({"AllergyIntolerance", "Condition", "List", "OperationOutcome"})  # what `warnings` looks at
+SPEAKING: Final = frozenset(
+    {"AllergyIntolerance", "Condition", "List", "OperationOutcome", "Patient"}
+)  # `warnings` looks at them
 _WARNING_CODES = frozenset({"confidential-items", "data-in-transit", "data-awaiting-filing"})
+_NOT_GIVEN = frozenset({"disabled", "not-supported"})
 _NOTHING_RECORDED = "no-content-recorded"
 _DISABLED = re.compile(r"items? (have|has) been (disabled|switched off)", re.I)
 _NOT_SUPPORTED = re.compile(r"items? (are|is) not supported", re.I)
@@ -74,14 +93,16 @@ def area_of(listed: Json) -> str:
     return found or next((area for word, area in _AREA_OF_WORD if word in code), _ELSEWHERE)
 
 
-def warnings(resources: list[Json]) -> tuple[tuple[str, str], ...]:
-    """Every warning of a record: (category, code), each once."""
+def warnings(resources: list[Json], asked: frozenset[str] = frozenset()) -> tuple[tuple[str, str], ...]:
+    """Every warning of a record: (category, code), each once. `asked`: the parameters of which an answer was wanted."""
     found: set[tuple[str, str]] = set()
     empty: set[str] = set()
+    seen: set[str] = set()
     allergies = False
     for resource in resources:
         kind = resource["resourceType"]
         if kind == "List":
+            seen.add(code_of(resource))
             found.update((area_of(resource), code) for code in _codes(resource))
             if _is_empty(resource):
                 empty.add(code_of(resource))
@@ -92,6 +113,10 @@ def warnings(resources: list[Json]) -> tuple[tuple[str, str], ...]:
                 found.update((area, _why(issue)) for area in _areas(issue))
         elif kind == "AllergyIntolerance":
             allergies = True
+        elif kind == "Patient" and _is_temporary(resource):
+            found.update((area, "temporary-registration") for area in _AREAS)
+    unanswered = {_AREA_OF_PARAMETER.get(name.lower(), _ELSEWHERE) for name in asked if _LIST_OF[name] not in seen}
+    found.update((area, "not-answered") for area in unanswered - {area for area, code in found if code in _NOT_GIVEN})
     if {ALLERGIES, ENDED_ALLERGIES} <= empty and not allergies and all(area != "allergies" for area, _ in found):
         found.add(("allergies", "none-recorded"))  # both empty, nothing withheld or late: not the same as "no known allergies"
     return tuple(sorted(found))
@@ -143,12 +168,18 @@ def _placeholder(display: str) -> Iterator[str]:
         yield "not-supported"
 
 
+def _is_temporary(patient: Json) -> bool:
+    details = [found for found in dicts(patient, "extension") if _REGISTRATION.fullmatch(text_of(found.get("url")).strip())]
+    kinds = [part.get("valueCodeableConcept") for found in details for part in dicts(found, "extension")]
+    return any(text_of(coding.get("code")).strip() == _TEMPORARY for kind in kinds for coding in dicts(kind, "coding"))
+
+
 def _areas(issue: Json) -> list[str]:
     """Which areas are not given. One that does not say which may mean any: an empty area must not read as a whole one."""
     named = _PARAMETER.findall(f"{issue.get('diagnostics')} {_text_of_issue(issue)}")
     if named:
         return [_AREA_OF_PARAMETER.get(name.lower(), _ELSEWHERE) for name in named]
-    return [] if issue.get("severity") == "information" else [*_AREA_OF_PARAMETER.values(), _ELSEWHERE]
+    return [] if issue.get("severity") == "information" else list(_AREAS)
 
 
 def _why(issue: Json) -> str:

@@ -29,23 +29,25 @@ class Split:
     records: tuple[SourceRecord, ...]
 
 
-def split(bundle: Mapping[str, Any], *, as_of: datetime | None = None) -> Split:
-    """A Bundle -> its parts. `as_of` None: the Bundle's own time, or that of its newest List.
+def split(bundle: Mapping[str, Any], *, as_of: datetime | None = None, asked: frozenset[str] = frozenset()) -> Split:
+    """A Bundle -> its parts. `as_of` None: the Bundle's own time, or that of its newest List. `asked`: parameters of the request.
 
     Raises `SourceContractBroken` when it does not hold exactly one Patient with one NHS number, or names another Patient.
     """
     try:
-        return _split(bundle, as_of)
+        return _split(bundle, as_of, asked)
     except RecursionError:
         raise SourceContractBroken("the record is nested deeper than any record is") from None
 
 
-def pieces(body: bytes, *, as_of: datetime, schemas: frozenset[str]) -> Iterator[Claim | SourceFacts | SourceRecord]:
+def pieces(
+    body: bytes, *, as_of: datetime, schemas: frozenset[str], asked: frozenset[str] = frozenset()
+) -> Iterator[Claim | SourceFacts | SourceRecord]:
     """Bytes -> whose record it is, what it warns of, and its records of these schemas, many in one: for another process.
 
     Raises `SourceContractBroken`.
     """
-    whole = split(answer.bundle(body), as_of=as_of)
+    whole = split(answer.bundle(body), as_of=as_of, asked=asked)
     yield whole.about
     yield whole.facts
     yield from together([record for record in whole.records if record.schema in schemas])
@@ -108,7 +110,7 @@ def _beside(value: Any) -> dict[str, str]:
     return own | _beside(list(value.values()))
 
 
-def _split(bundle: Mapping[str, Any], as_of: datetime | None) -> Split:
+def _split(bundle: Mapping[str, Any], as_of: datetime | None, asked: frozenset[str]) -> Split:
     found = list(entries(bundle["entry"]))
     patient = one_patient(found)
     about = claim_of(patient)
@@ -122,7 +124,7 @@ def _split(bundle: Mapping[str, Any], as_of: datetime | None) -> Split:
     leads = Leads(keyed(clinical), _names(found), GIVEN, itself)
     records = tuple(_records(clinical, leads, _covered(bundle, clinical), when, about))
     speaking = [entry.resource for entry in found if entry.kind in lists.SPEAKING]
-    return Split(about, SourceFacts(warnings=lists.warnings(speaking), as_of=when), records)
+    return Split(about, SourceFacts(warnings=lists.warnings(speaking, asked), as_of=when), records)
 
 
 def _names(found: list[Entry]) -> dict[str, str]:

@@ -86,14 +86,21 @@ def headers(consumer: Consumer, provider: Provider, requester: Mapping[str, str]
     }
 
 
+def areas(types: Collection[str]) -> tuple[str, ...]:
+    """The wanted R4 types -> the parameters of the areas that they come in."""
+    wanted = frozenset(types)
+    return tuple(name for name, (gives, _) in _AREAS.items() if not gives.isdisjoint(wanted))
+
+
 def body(number: NhsNumber, types: Collection[str]) -> bytes | None:
     """The wanted R4 types -> the smallest `Parameters` that covers them; None when GP Connect gives none of them."""
-    wanted = frozenset(types)
-    areas = [_area(name, switches) for name, (gives, switches) in _AREAS.items() if not gives.isdisjoint(wanted)]
-    if not areas:
+    asked = areas(types)
+    if not asked:
         return None
     patient = {"name": "patientNHSNumber", "valueIdentifier": {"system": _NHS_NUMBER, "value": number.value}}
-    return json.dumps({"resourceType": "Parameters", "parameter": [patient, *areas]}).encode()
+    return json.dumps(
+        {"resourceType": "Parameters", "parameter": [patient, *(_area(name, _AREAS[name][1]) for name in asked)]}
+    ).encode()
 
 
 def check_requester(requester: Mapping[str, str]) -> None:

@@ -40,6 +40,8 @@ _WARNING_SAYS = {
     "data-in-transit": "The record is still being transferred between practices: earlier items may be missing.",
     "data-awaiting-filing": "Information from a third party waits to be filed and is missing.",
     "not-supported": "The source does not offer this area.",
+    "not-answered": "The source said nothing of this area, not even that it is empty.",
+    "temporary-registration": "The person is registered there for a time only: most of the record may be held elsewhere.",
     "disabled": "The source has switched this area off.",
     LOCKED_AT_SOURCE: "The source holds something of this person under a lock of its own and keeps it back. Ring its duty team.",
     "records-refused": "Something it holds could not be read and is missing from this answer.",

@@ -305,6 +305,19 @@ def test_none_recorded_is_not_said_beside_an_allergy_nor_of_a_record_that_is_lat
     )
 
 
+@pytest.mark.parametrize(("kind", "is_temporary"), [("T", True), ("T ", True), ("R", False)])
+def test_somebody_registered_for_a_time_only_has_their_record_elsewhere(kind: str, is_temporary: bool):
+    url = "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-CareConnect-GPC-RegistrationDetails-1"
+    system = "https://fhir.nhs.uk/STU3/CodeSystem/CareConnect-RegistrationType-1"
+    said = {"url": "registrationType", "valueCodeableConcept": {"coding": [{"system": system, "code": kind}]}}
+    period = {"url": "registrationPeriod", "valuePeriod": {"start": "2026-01-01"}}
+    person = patient(extension=[{"url": url, "extension": [period, said]}])
+    whole = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": person}]}
+    areas = ("allergies", "immunisations", "medications", "other-health", "problems")
+    expected = tuple((area, "temporary-registration") for area in areas) if is_temporary else ()
+    assert split(whole, as_of=NOW).facts.warnings == expected
+
+
 def test_an_area_that_is_missing_and_not_named_may_be_any():
     issue = {"severity": "warning", "code": "not-supported", "details": {"text": "an unrecognised parameter"}}
     areas = {"allergies", "immunisations", "medications", "other-health", "problems"}

@@ -238,6 +238,13 @@ async def test_what_comes_beside_the_wanted_types_goes_no_further():
     assert [type(item) for item in items] == [SourceFacts]
 
 
+async def test_an_area_of_which_the_answer_says_nothing_is_not_taken_for_an_empty_one():
+    network = Network(said(200, record(ALLERGY, listed("886921000000105", "AllergyIntolerance/a1"))))
+    facts, *_ = await ask(network, types=frozenset({"AllergyIntolerance", "Condition"}))
+    assert isinstance(facts, SourceFacts)
+    assert facts.warnings == (("problems", "not-answered"),)
+
+
 async def test_that_something_not_asked_for_is_withheld_is_not_said():
     warned = [{"url": WARNING, "valueCode": "confidential-items"}]
     lists = (listed("717711000000103", extension=warned), listed("886921000000105", extension=warned))
