@@ -13,9 +13,10 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from gateway.adapter import Arrival, Claim, SourceContractBroken, SourceRecord, Tree
+from gateway.adapter import Arrival, Claim, Loss, SourceContractBroken, SourceRecord, Tree
 from gateway.connectors.csv_rows import Row, rows_of
 from gateway.connectors.drop import Opened, utc
+from gateway.connectors.message_losses import DEATH, death_told, screening_says_died
 from gateway.connectors.message_nodes import is_locked, number_of, objects
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
 
@@ -111,7 +112,15 @@ def read_r4(body: bytes, sender: str) -> Opened:
     }
     data["performer"] = [_named(each, staff) for each in objects(tree.get("performer"))]
     record = SourceRecord(R4, {**data, "key": keys[0]}, "resource 1", as_of, about, locked=is_locked(tree))
-    return Opened(as_of, (Arrival(KIND, keys[0], sender, as_of, about, record),))
+    return Opened(as_of, (Arrival(KIND, keys[0], sender, as_of, about, record, losses=_losses(people[0], tree, about)),))
+
+
+def _losses(person: Mapping[str, Tree], tree: Mapping[str, Tree], about: Claim) -> tuple[Loss, ...]:
+    """What the contained Patient, or the reason why nothing was given, tells of a death."""
+    told, why = death_told(person), tree.get("statusReason")
+    reasons = {"Immunization": [{"explanation": {"reasonNotGiven": [why]}}]} if isinstance(why, dict) else {}
+    died = told == "died" or screening_says_died(reasons)
+    return (Loss(about.nhs_number or "", DEATH, taken_back=not died),) if died or told else ()
 
 
 def _named(performer: Mapping[str, Tree], staff: Mapping[str, Mapping[str, Tree]]) -> Tree:

@@ -15,7 +15,7 @@ from gateway.connectors.message_nodes import objects
 DEATH: Final = "death"
 Told = Literal["died", "taken-back"]
 
-_STATUS: Final = "Extension-CareConnect-DeathNotificationStatus-1"
+_STATUS: Final = ("Extension-CareConnect-DeathNotificationStatus-1", "Extension-UKCore-DeathNotificationStatus")
 _TAKEN_BACK: Final = "U"
 _SPOT_SYSTEMS: Final = re.compile(r"https://fhir\.nhs\.uk/STU3/(?:CodeSystem|ValueSet)/DCH-BloodSpotOutcome[A-Za-z0-9]*-1")
 # Not screened, since the baby died: the laboratories' sub-code, with and without its leading nought, and SNOMED CT's, which has a

@@ -116,6 +116,12 @@ def test_other_columns_or_another_order_refuse_the_file(header: str) -> None:
         message_batch.read_batch(batch(ROW, header=header), "ods:RXX99", NOW)
 
 
+def status(code: str) -> dict[str, Any]:
+    inner = {"url": "deathNotificationStatus", "valueCodeableConcept": {"coding": [{"code": code}]}}
+    url = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-DeathNotificationStatus"
+    return {"url": url, "extension": [inner]}
+
+
 PATIENT = {
     "resourceType": "Patient", "id": "Pat1", "identifier": [{"system": message_batch.NHS_NUMBER, "value": BEN}],
     "name": [{"family": "Sampleson"}], "birthDate": "2025-01-09",
@@ -172,3 +178,22 @@ def test_a_label_on_an_r4_immunization_locks_it() -> None:
     label = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
     assert only(as_bytes(r4(meta={"security": [label]}))).record.locked
     assert not only(as_bytes(r4())).record.locked
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, []),
+        ({"contained": [{**PATIENT, "deceasedDateTime": "2025-04-01"}]}, [("death", False)]),
+        ({"contained": [{**PATIENT, "deceasedBoolean": True}]}, [("death", False)]),
+        ({"contained": [{**PATIENT, "deceasedBoolean": False}]}, []),
+        ({"contained": [{**PATIENT, "extension": [status("1")]}]}, [("death", False)]),
+        ({"contained": [{**PATIENT, "extension": [status("U")]}]}, [("death", True)]),
+        ({"status": "not-done", "statusReason": {"text": "Patient deceased"}}, [("death", False)]),
+        ({"status": "not-done", "statusReason": {"text": "Declined"}}, []),
+    ],
+)
+def test_an_r4_immunization_of_a_child_who_died_stops_contact(changes: dict[str, Any], told: list[tuple[str, bool]]) -> None:
+    arrival = only(as_bytes(r4(**changes)))
+    assert [(loss.kind, loss.taken_back) for loss in arrival.losses] == told
+    assert all(loss.nhs_number == BEN for loss in arrival.losses)
