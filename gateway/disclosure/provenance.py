@@ -10,7 +10,7 @@ from datetime import UTC
 from typing import Any
 
 from gateway import systems
-from gateway.disclosure.labels import ORDER, labelled
+from gateway.disclosure.labels import ORDER, labelled, labels_of, security_of
 from gateway.model import CareClass, Disclosed, MappedResource, Original, PatientIdentity, SourceTerms
 from gateway.policy import REGISTERED_PRACTICE, Policy
 
@@ -40,7 +40,7 @@ def provenance(
     body: dict[str, Any] = {
         "resourceType": "Provenance",
         "id": f"{person}.{terms.kind}.{_id(released)}",
-        "target": [_target(item, out, protected=protected) for item, out in released],
+        "target": [{"reference": f"{out.body['resourceType']}/{out.body['id']}"} for _, out in released],
         "recorded": as_of.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "agent": [
             {
@@ -54,20 +54,21 @@ def provenance(
         body["entity"] = [{"role": "source", "what": {"display": f"mapped by {name}"}} for name in maps]
     rules = tuple(dict.fromkeys(rule for _, out in released for rule in out.rules))
     category = released[0][0].category
-    told = [out.care_class for (_, out), target in zip(released, body["target"], strict=True) if "extension" in target]
-    care_class = max((CareClass.OPERATIONAL, *told), key=ORDER.__getitem__)
-    return Disclosed(labelled(body, care_class), terms.source, category, care_class, rules, ())
-
-
-def _target(item: MappedResource, out: Disclosed, *, protected: bool) -> dict[str, Any]:
-    """One resource, and what was sent of those of its elements that left as they were made."""
-    kind = out.body["resourceType"]
-    target: dict[str, Any] = {"reference": f"{kind}/{out.body['id']}"}
-    if item.originals:
-        told = [_as_sent(kind, one, protected) for one in item.originals if _at(out.body, one.path) == one.gave]
+    care_class, labels = CareClass.OPERATIONAL, []
+    for number, (item, out) in enumerate(released):
+        told = _told(item, out, protected) if item.originals else None
         if told:
-            target["extension"] = told
-    return target
+            body["target"][number]["extension"] = told
+            care_class = max(care_class, out.care_class, key=ORDER.__getitem__)
+            ours = security_of(out.care_class)
+            labels += [label for label in labels_of(out.body) if label not in ours and label not in labels]
+    return Disclosed(labelled(body, care_class, labels), terms.source, category, care_class, rules, ())
+
+
+def _told(item: MappedResource, out: Disclosed, protected: bool) -> list[dict[str, Any]]:
+    """What was sent of those elements of a resource that left as they were made."""
+    left = [one for one in item.originals if _at(out.body, one.path) == one.gave]
+    return [_as_sent(out.body["resourceType"], one, protected) for one in left]
 
 
 def _as_sent(kind: str, original: Original, protected: bool) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""The units of child health are those that UK Core's vital signs fix, spelling included."""
+"""The units of child health are those that UK Core's vital signs fix, spelling included; those of GP systems are their own."""
 
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lxml import etree
 
+from gateway.mapping.rewrite import parse
 from gateway.mapping.unit_tables import read_units
 
 F = "{http://hl7.org/fhir}"
@@ -46,3 +49,22 @@ def test_the_unit_of_a_kind_is_the_one_its_uk_core_profile_fixes(samples: Path, 
         if child.tag == f"{F}fixedCode"
     }
     assert named & loinc
+
+
+def quantities(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "unit" in value and not isinstance(value.get("value"), dict):
+            yield {name: value[name] for name in ("value", "unit", "system", "code") if name in value}
+        value = list(value.values())
+    for part in value if isinstance(value, list) else ():
+        yield from quantities(part)
+
+
+def test_a_gp_systems_unit_is_as_the_practice_recorded_it_and_no_word_of_it_becomes_a_code() -> None:
+    seen = 0
+    for case in (Path(str(files("mappings"))) / "gp" / "cases").glob("*.out.json"):
+        sent = list(quantities(parse(case.with_name(case.name.replace(".out.", ".in.")).read_bytes())))
+        for given in quantities(parse(case.read_bytes())):
+            assert given in sent, case.name
+            seen += "code" not in given
+    assert seen > 5

@@ -61,6 +61,13 @@ def test_a_provenance_that_tells_values_has_the_class_of_what_they_are_of() -> N
     assert {"system": systems.CARE_CLASS, "code": "health"} in found.body["meta"]["security"]
 
 
+def test_a_label_that_a_resource_came_with_is_on_the_provenance_that_tells_of_it() -> None:
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "NOPAT"}
+    found = provenance(weighed(meta={"security": [label]}), weighed(key="o2", meta={"security": [label]}))
+    assert found.body["meta"]["security"].count(label) == 1
+    assert label not in provenance(jab(elements={"meta": {"security": [label]}})).body["meta"]["security"]
+
+
 def test_several_that_were_joined_are_told_in_their_order() -> None:
     weeks, days = {"value": 39, "unit": "wk"}, {"value": 4, "unit": "d"}
     assert told(weighed(weeks, days)) == [[as_sent("Observation.value", ("valueQuantity", weeks), ("valueQuantity", days))]]
