@@ -18,6 +18,7 @@ from gateway.errors import (
     AuditDown,
     BadRequest,
     GatewayError,
+    Incomplete,
     MethodNotAllowed,
     NotAuthenticated,
     NotFound,
@@ -131,7 +132,7 @@ class Fhir:
             headers["retry-after"] = str(error.retry_after_s or 1)
         if isinstance(error, NotAuthenticated):
             headers["www-authenticate"] = 'Bearer realm="fhir"'
-        if isinstance(error, NotFound) and caller is not None:
+        if isinstance(error, NotFound | Incomplete) and caller is not None:  # whichever of several reasons it was
             await _next_bucket(started, parts)
         return Response(outcome(error), status_code=error.status, headers=headers, media_type="application/fhir+json")
 

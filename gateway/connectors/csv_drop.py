@@ -27,6 +27,8 @@
 Cells are text, trimmed, and absent when blank. The connector adds `_locks` (kinds of lock), `_period` (where it stands today)
 and, past its age, `_stale`, which source.yaml lists like any other field. A row that cannot be used is refused by its place
 ("row 14") and the others go on; in a snapshot it refuses the whole file, since who is in that row would count as gone.
+Increments that are the sender's whole list each time say so beside `[csv]`, `lists_all = true`: then a row that cannot be taken
+makes the source incomplete for everybody until a list is whole (docs/adr/0022).
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
