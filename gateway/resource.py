@@ -185,18 +185,27 @@ def keyed(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
 
 
 def own_ids(key: "tuple[hashlib._Hash, hashlib._Hash]", person: str, source: str, kind: str) -> Callable[[str, str], str]:
-    """(type, a source's own key) -> the id we give out: see `gateway.store.keys.Keys.resource_ids`, which holds the key."""
+    """(type, a source's own key) -> the id we give out: see `gateway.store.keys.Keys.resource_ids`, which holds the key.
+
+    For one answer: what refers to a resource and the resource itself ask for the same id, which is worked out once.
+    """
     inner, outer = key
     begun = inner.copy()
     begun.update(f"{person}\0{source}\0".encode("utf-8", "surrogatepass"))
     start, outer_copy, letters = begun.copy, outer.copy, _LETTERS
     prefix = f"{person}.{kind}."
+    made: dict[str, str] = {}
 
     def mint(resource_type: str, key: str) -> str:
+        said = f"{resource_type}\0{key}"
+        known = made.get(said)
+        if known is not None:
+            return known
         message, whole = start(), outer_copy()
-        message.update(f"{resource_type}\0{key}".encode("utf-8", "surrogatepass"))
+        message.update(said.encode("utf-8", "surrogatepass"))
         whole.update(message.digest())
-        return prefix + whole.digest()[:20].translate(letters).decode()
+        made[said] = own = prefix + whole.digest()[:20].translate(letters).decode()
+        return own
 
     return mint
 

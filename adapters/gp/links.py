@@ -129,6 +129,8 @@ def _walk(value: Json, leads: Leads, never: frozenset[str] = _NEVER) -> Any:
     itself = leads.patient
     for name, child in value.items():
         kind = child.__class__
+        if kind is str:
+            continue
         if kind is dict:
             if name in never:
                 continue

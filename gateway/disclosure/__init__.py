@@ -64,6 +64,7 @@ class _Run:
     withheld_from: set[Category] = field(default_factory=set)
     decided: dict[tuple[str, int, int, bool, bool], _Ruling] = field(default_factory=dict)
     work: dict[int, Work] = field(default_factory=dict)
+    met: dict[int, tuple[MappedResource, _Ruling, Work]] = field(default_factory=dict)  # of each map: the one before
     gave: set[str] = field(default_factory=set)  # sources of which something may leave
 
     def hold(self, rule: str, category: Category | None, times: int = 1) -> None:
@@ -178,6 +179,9 @@ def _released(
         if body.__class__ is Typed:
             form = body.form
             kind, own_id = body.kind, form.id
+        elif body.__class__ is dict:
+            form = None
+            kind, own_id = body["resourceType"], body["id"]
         else:
             form = None
             kind, own_id = name_of(body)
@@ -270,16 +274,23 @@ def _decided(run: _Run, item: MappedResource, *, family: bool) -> Disclosed | No
         run.hold(UNKNOWN_LABEL, None)
         return None
     labels = labels_of(item.body)
-    if labels:
-        care_class = raised(care_class, labels)
-        if family and not_for_family(labels):
-            run.hold(f"mark:{Mark.NOT_FOR_FAMILY}", category)
-            return None
-    ruling = _ruled(run, item.source, category, care_class, item.locked, item.not_early_years)
+    met = run.met.get(id(item.paths))
+    if met is not None and not labels and _alike(item, met[0]):
+        _, ruling, work = met
+    else:
+        if labels:
+            care_class = raised(care_class, labels)
+            if family and not_for_family(labels):
+                run.hold(f"mark:{Mark.NOT_FOR_FAMILY}", category)
+                return None
+        ruling = _ruled(run, item.source, category, care_class, item.locked, item.not_early_years)
+        work = _marked(run, item.paths)
+        if not labels:
+            run.met[id(item.paths)] = (item, ruling, work)
     if ruling.withheld_by:
         run.hold(ruling.withheld_by, category)
         return None
-    body, held, stripped = taken_out(item.body, _marked(run, item.paths))
+    body, held, stripped = taken_out(item.body, work)
     if body is None:
         run.hold(held, category)
         return None

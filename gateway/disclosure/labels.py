@@ -37,6 +37,8 @@ def raised(care_class: CareClass, labels: Sequence[Mapping[str, Any]]) -> CareCl
 def labels_of(body: Resource) -> Sequence[Mapping[str, Any]]:
     """meta.security as the mapping left it."""
     meta = body.get("meta")
+    if meta.__class__ is dict and "security" not in meta:
+        return ()  # nearly always
     labels = meta.get("security", ()) if meta else ()
     return labels if isinstance(labels, list | tuple) else ({},)  # a shape that is no list is a label we do not know
 

@@ -148,17 +148,18 @@ def coding(run: Run, value: Primitive, name: str) -> Coding | None:
 def codeableSTU3(run: Run, value: CodeableConcept) -> CodeableConcept | None:  # noqa: N802 - the name maps use
     """An STU3 CodeableConcept -> R4: every coding in order, systems in their R4 spelling."""
     whole = as_object(value)
-    codings = whole.get("coding", [])
-    if not isinstance(codings, list):
-        codings = [codings]
     made: dict[str, Any] = {}
-    kept = []
-    for one in codings:
-        new = codingSTU3(run, one)
-        if new is not None:
-            kept.append(new)
-    if kept:
-        made["coding"] = kept
+    if "coding" in whole:
+        codings = whole["coding"]
+        kept = []
+        for one in codings if isinstance(codings, list) else [codings]:
+            new = codingSTU3(run, one)
+            if new is not None:
+                kept.append(new)
+        if kept:
+            made["coding"] = kept
+        if len(whole) == 1:
+            return CodeableConcept(made) if made else None
     if whole.keys() <= _USUAL_CONCEPT and (shown := whole.get("text", "")).__class__ is str:
         if shown:
             made["text"] = shown

@@ -115,6 +115,9 @@ def description_extension(extension: dict[str, Any]) -> dict[str, Any] | None:
     """
     parts = extension.get("extension")
     for part in parts if isinstance(parts, list) else []:
-        if isinstance(part, dict) and str(part.get("url", "")).lower() == "descriptiondisplay" and part.get("valueString"):
+        if not isinstance(part, dict):
+            continue
+        url = part.get("url", "")
+        if (url == "descriptionDisplay" or str(url).lower() == "descriptiondisplay") and part.get("valueString"):
             return {"url": DESCRIPTION_DISPLAY, "valueString": part["valueString"]}
     return None

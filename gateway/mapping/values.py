@@ -63,9 +63,9 @@ _LARGEST: Final = 2_147_483_647
 _CODE: Final = PRIMITIVES["code"]
 _DAY: Final = r"(?!0000)\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 _USUAL_DAY: Final = re.compile(_DAY, re.ASCII)  # every day of the calendar but the 29th of February
-_USUAL_MOMENT: Final = re.compile(  # of such a day, in a zone of this country
-    _DAY + r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|\+0[01]:00)", re.ASCII
-)
+_TIME: Final = r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|\+0[01]:00)"
+_USUAL_MOMENT: Final = re.compile(_DAY + _TIME, re.ASCII)  # of such a day, in a zone of this country
+_USUAL: Final = re.compile(f"{_DAY}(?:{_TIME})?", re.ASCII)  # either
 
 
 def text(value: Primitive) -> Text | None:
@@ -120,7 +120,7 @@ def dateTime(value: Primitive, form: str = "", zone: str = "") -> DateTime | Non
     >>> dateTime(Primitive("2024-07-01 10:30"), "", "Europe/London")
     '2024-07-01T10:30:00+01:00'
     """
-    if not form and (_is_usual_moment(value) or _is_whole_day(value)):
+    if not form and isinstance(value, str) and _USUAL.fullmatch(value) is not None:
         return DateTime(value)
     if isinstance(value, clock.datetime):
         return DateTime(_zoned(value, zone).isoformat())
