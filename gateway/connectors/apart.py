@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 from gateway.adapter import SourceError, SourceUnavailable
@@ -21,6 +22,7 @@ from gateway.connectors.room import Held, Room
 
 _GIVES_WAY: Final = 10  # about a tenth of a core that others want as well; at 19 it would get next to nothing
 _BODIES: Final = 640  # that one process reads before another takes its place, so that no memory stays taken
+_AUTOGROUP: Final = Path("/proc/self/autogroup")
 _PIPE_BYTES: Final = 1_000_000
 _RUN: Final = "from gateway.connectors.apart_there import main; main()"
 
@@ -112,6 +114,7 @@ class Apart:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": places},
+                start_new_session=True,  # see `_give_way`; it ends with us, since nobody sends to it any more
                 pipesize=_PIPE_BYTES,
             )
             assert self._process.stdin is not None
@@ -130,4 +133,10 @@ class Apart:
 
 
 def _give_way() -> None:
+    """To every process, also of other sessions: where Linux groups them, `nice` alone acts within one session only.
+
+    Source: sched(7), "The autogroup feature".
+    """
     os.nice(_GIVES_WAY)
+    with contextlib.suppress(OSError):
+        _AUTOGROUP.write_text(str(_GIVES_WAY), "utf-8")

@@ -7,7 +7,6 @@ started it, whatever that one died of.
 import gc
 import os
 import pickle
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from typing import IO, Any, Final
@@ -43,7 +42,6 @@ def main() -> None:
     """Get ready at full priority, give way, then read what comes."""
     orders, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints does not speak to the gateway
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's is for the gateway, which finishes what it began
     large_blocks_go_back()
     ready, give_way = pickle.loads(receive(orders))  # noqa: S301 - sent by the process that started us
     ready()
