@@ -67,7 +67,7 @@ _NOT_SUPPORTED = re.compile(r"items? (are|is) not supported", re.I)
 _STANDARD_NOTE = re.compile(  # texts that the specification words itself: they warn, and name nobody
     r"(Items excluded due to confidentiality and/or patient preferences\.?"
     r"|Patient record transfer from previous GP practice not yet complete; information recorded before "
-    r"\d\d-[A-Z][a-z]{2}-\d{4} may be missing\.?"
+    r"\d\d?[-/ ][A-Za-z0-9]{2,9}[-/ ]\d{4} may be missing\.?"
     r"|Patient data may be incomplete as there is data supplied by a third party awaiting review before becoming available\.?"
     r"|Information not available\.?"
     r"|\s)+"
