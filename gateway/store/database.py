@@ -4,7 +4,7 @@ A unit of work is a generator: it yields `Call`s and receives rows. It does no i
 serves sqlite3 on its writer thread and asyncpg on the loop, and it is tested without either.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
@@ -70,6 +70,7 @@ class Call:
 
 
 Work: TypeAlias = Generator[Call, Rows, R]
+Landed: TypeAlias = Callable[[R | None, BaseException | None], None]  # the answer of a unit of work, or the error it failed by
 
 
 class Database(Protocol):
@@ -87,6 +88,10 @@ class Database(Protocol):
 
     async def write(self, work: Work[R]) -> R:
         """The whole unit of work, durable on return, or nothing of it."""
+        ...
+
+    def submit(self, work: Work[R], landed: Landed[R]) -> None:
+        """The same for who does not wait: `landed` is called on the loop, before whoever waits for what it settles."""
         ...
 
     async def close(self) -> None: ...

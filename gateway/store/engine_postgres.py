@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from gateway.errors import StartupRefused, StoreDown
-from gateway.store.database import Call, Dialect, R, Rows, Statement, Work
+from gateway.store.database import Call, Dialect, Landed, R, Rows, Statement, Work
 
 _POOL = 8
 _SLOW_POOL = 2
@@ -42,6 +42,7 @@ class PostgresDatabase:
         self._slow = slow
         self._hold = hold
         self._alone = alone
+        self._submitted: set[asyncio.Task[Any]] = set()
         self._holding = asyncio.get_running_loop().create_task(self._keep_hold())
 
     async def read(self, statement: Statement, params: Mapping[str, Any]) -> Rows:
@@ -57,6 +58,20 @@ class PostgresDatabase:
         async with _no_value_escapes(), self._pool.acquire(timeout=_CONNECT_S) as connection, connection.transaction():
             return await _drive(connection, work)
         raise AssertionError  # the block above returns or raises
+
+    def submit(self, work: Work[R], landed: Landed[R]) -> None:
+        """The same for who does not wait."""
+        task = asyncio.get_running_loop().create_task(self.write(work))
+        self._submitted.add(task)
+        task.add_done_callback(lambda done: self._landed(done, landed))
+
+    def _landed(self, task: "asyncio.Task[R]", landed: Landed[R]) -> None:
+        self._submitted.discard(task)
+        if task.cancelled():
+            landed(None, StoreDown(reason="the database was closed"))
+        else:
+            error = task.exception()
+            landed(None if error else task.result(), error)
 
     async def close(self) -> None:
         """Let go of every connection."""

@@ -13,11 +13,12 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gateway.errors import StartupRefused, StoreDown
-from gateway.store.database import Call, Dialect, R, Rows, Statement, Work
+from gateway.store.database import Call, Dialect, Landed, R, Rows, Statement, Work
 
 _BUSY_MS = 5_000
 _MOST_WAITING = 20_000
@@ -29,7 +30,7 @@ _REFUSED = (sqlite3.Error, UnicodeEncodeError, OverflowError)  # the last two: v
 @dataclass(slots=True)
 class _Waiting:
     work: Work[Any]
-    answer: "asyncio.Future[Any]"
+    landed: Landed[Any]
     value: Any = None
     error: BaseException | None = None
 
@@ -71,12 +72,15 @@ class SqliteDatabase:
 
     async def write(self, work: Work[R]) -> R:
         """Joins the next group; goes on after its COMMIT."""
+        answer: asyncio.Future[R] = self._loop.create_future()
+        self.submit(work, partial(_tell, answer))
+        return await answer
+
+    def submit(self, work: Work[R], landed: Landed[R]) -> None:
+        """The same for who does not wait. Raises `StoreDown` where there is no taking it; then nothing is called."""
         if self._closed or self._queue.qsize() > _MOST_WAITING:
             raise StoreDown(reason="the database takes no more writes")
-        waiting = _Waiting(work, self._loop.create_future())
-        self._queue.put(waiting)
-        answer: R = await waiting.answer
-        return answer
+        self._queue.put(_Waiting(work, landed))
 
     async def close(self) -> None:
         """Finish what is waiting, then let go of the file."""
@@ -165,12 +169,16 @@ def _run_call(connection: sqlite3.Connection, call: Call) -> Rows:
 
 def _release(group: list[_Waiting]) -> None:
     for waiting in group:
-        if waiting.answer.done():  # its caller was cancelled; the row is there all the same
-            continue
-        if waiting.error is None:
-            waiting.answer.set_result(waiting.value)
-        else:
-            waiting.answer.set_exception(waiting.error)
+        waiting.landed(waiting.value, waiting.error)
+
+
+def _tell(answer: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
+    if answer.done():  # its caller was cancelled; the row is there all the same
+        return
+    if error is None:
+        answer.set_result(value)
+    else:
+        answer.set_exception(error)
 
 
 def _connect(path: Path, *, serve: bool, read_only: bool = False, mapped: bool = True) -> sqlite3.Connection:

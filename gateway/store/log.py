@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from gateway.audit.canonical import commitment, commitment_text, event_bytes, settled, signed_bytes
@@ -30,7 +31,6 @@ from gateway.store.work_rows import INSERT_WORK, work_rows
 
 _MOST_WAITING = 10_000
 _LARGEST_FLIGHT = 256
-_BOARDING_S = 0.004
 _SALT_BYTES = 16
 _ID_BYTES = 10
 _MOST_AGENTS = 10_000
@@ -168,7 +168,8 @@ class StoredLog:
         self._writer = Writer(database, keys, clock=clock)
         self._parcels = StoredParcels(database, keys)
         self._waiting: list[_Passenger] = []
-        self._flights: asyncio.Task[None] | None = None
+        self._flying = False
+        self._over: asyncio.Event | None = None  # somebody waits for the end of what is in flight
 
     async def append(
         self, entries: Sequence[Entry], jobs: Sequence[Owed] = (), *, unless_moved: tuple[NhsNumber, int] | None = None
@@ -217,8 +218,9 @@ class StoredLog:
 
     async def landed(self) -> None:
         """Wait until nothing is in flight."""
-        if self._flights is not None:
-            await asyncio.wait([self._flights])
+        if self._flying:
+            self._over = self._over or asyncio.Event()
+            await self._over.wait()
 
     async def _board(
         self,
@@ -232,40 +234,33 @@ class StoredLog:
         loop = asyncio.get_running_loop()
         passenger = _Passenger(prepared, jobs, unless_moved, once, loop.create_future())
         self._waiting.append(passenger)
-        if self._flights is None or self._flights.done():
-            self._flights = loop.create_task(self._fly())
+        if not self._flying:
+            self._flying = True
+            loop.call_soon(self._leave)
         return await passenger.answer
 
-    async def _fly(self) -> None:
-        flight: list[_Passenger] = []
+    def _leave(self) -> None:
+        """With whoever boarded in this turn of the loop; whoever comes while it is under way takes the next one together."""
+        flight, self._waiting = self._waiting[:_LARGEST_FLIGHT], self._waiting[_LARGEST_FLIGHT:]
         try:
-            while self._waiting:
-                await self._boarding()
-                flight, self._waiting = self._waiting[:_LARGEST_FLIGHT], self._waiting[_LARGEST_FLIGHT:]
-                try:
-                    landed = await self._database.write(self._flight(flight))
-                except StoreDown as down:
-                    _refuse(flight, down.reason)
-                else:
-                    for passenger, aboard in zip(flight, landed, strict=True):
-                        if not passenger.answer.done():  # a cancelled caller's event is there all the same: the safe side
-                            passenger.answer.set_result(aboard)
-                flight = []
-        finally:
-            # Only a fault of ours or the end of the loop leads here with somebody aboard: nobody is left waiting.
-            stranded, self._waiting = [*flight, *self._waiting], []
-            _refuse(stranded, "the log could not be written")
+            self._database.submit(self._flight(flight), partial(self._landed, flight))
+        except StoreDown as down:
+            self._landed(flight, None, down)
 
-    async def _boarding(self) -> None:
-        """While other requests are being worked on, wait for those about to board: one commit then serves many.
-
-        An idle loop comes round at once and brings nobody, so a request by itself waits for nothing.
-        """
-        loop, aboard = asyncio.get_running_loop(), 0
-        until = loop.time() + _BOARDING_S
-        while aboard < len(self._waiting) < _LARGEST_FLIGHT and loop.time() < until:
-            aboard = len(self._waiting)
-            await asyncio.sleep(0)
+    def _landed(self, flight: Sequence[_Passenger], landed: Sequence[bool] | None, error: BaseException | None) -> None:
+        if landed is None:  # of a fault of ours nobody learns more than that the log could not be written
+            _refuse(flight, error.reason if isinstance(error, StoreDown) else "the log could not be written")
+        else:
+            for passenger, aboard in zip(flight, landed, strict=True):
+                if not passenger.answer.done():  # a cancelled caller's event is there all the same: the safe side
+                    passenger.answer.set_result(aboard)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._leave)
+            return
+        self._flying = False
+        if self._over is not None:
+            self._over.set()
+            self._over = None
 
     def _flight(self, flight: Sequence[_Passenger]) -> Work[list[bool]]:
         asked = [passenger.unless_moved[0] for passenger in flight if passenger.unless_moved]

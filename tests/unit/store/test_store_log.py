@@ -12,7 +12,8 @@ import pytest
 from store_world import CHILD, NOW, OTHER, entry, version
 
 from gateway.audit.canonical import signed_bytes
-from gateway.ports import Job, LogQuestion
+from gateway.errors import AuditDown
+from gateway.ports import Job, LogQuestion, OwedParcel
 from gateway.store import Keys, Store
 
 pytestmark = pytest.mark.anyio
@@ -171,6 +172,16 @@ async def test_a_cancelled_callers_event_is_in_the_log_all_the_same(store: Store
         await task
     await store.log.landed()
     assert [event.body["request_id"] for event in await store.log.ask(LogQuestion())] == ["gone"]
+
+
+async def test_a_flight_that_cannot_be_written_leaves_nobody_waiting_and_the_next_one_lands(store: Store) -> None:
+    unknown = OwedParcel(None, None)  # type: ignore[arg-type]  # a fault of ours: what no caller can bring about
+    refused = await asyncio.gather(
+        store.log.append([entry()], [unknown]), store.log.append([entry(request_id="aboard")]), return_exceptions=True
+    )
+    assert all(isinstance(one, AuditDown) for one in refused)
+    assert await store.log.append([entry(request_id="next")])
+    assert [event.body["request_id"] for event in await store.log.ask(LogQuestion())] == ["next"]
 
 
 async def test_any_mix_of_groups_leaves_a_dense_log(store: Store) -> None:
