@@ -27,7 +27,8 @@ class Covered:
 
     def locks(self, name: str, resource: Json) -> bool:
         """Whether the provider keeps this back: a label that we do not know, of its own or over it."""
-        return self.all_locked or name in self.locked or any(not _is_nopat(label) for label in labels_of(resource))
+        own = labels_of(resource)
+        return self.all_locked or name in self.locked or (bool(own) and any(not _is_nopat(label) for label in own))
 
     def shown(self, name: str, resource: Json) -> Json:
         """The resource with the label over it as its own; the same one where there is none, or it has its own."""

@@ -160,7 +160,8 @@ def _each(listed: list[Any], leads: Leads) -> list[Any]:
     for place, child in enumerate(listed):
         kind = child.__class__
         if kind is dict:
-            new = _walk(child, leads)
+            said = child.get("reference")
+            new = _led(child, said, leads) if said.__class__ is str else _walk(child, leads)
         elif kind is list:
             new = _each(child, leads)
         else:

@@ -235,7 +235,7 @@ def period(run: Run, value: Period) -> Period | None:
 
 def reference(run: Run, value: Reference, targets: Targets) -> Reference | None:
     """A source's Reference -> ours where a map makes that type; else its display only."""
-    whole = as_object(value)
+    whole = value if value.__class__ is dict else as_object(value)
     made: dict[str, Any] = {}
     named = whole.get("reference")
     if isinstance(named, str):
