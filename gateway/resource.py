@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TOGETHER: Final = "together"  # the schema of a record whose data is `Packed`
 Record = TypeVar("Record", bound="DataclassInstance")  # `gateway.adapter.SourceRecord`
-_AT_ONCE: Final = 1_000
+_AT_ONCE: Final = 5_000  # fewer hold less memory at once; more leave the gateway less to do between them
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8  # a byte -> the letter of its last five bits
 _empty: Final = re.compile(rb"\{\}").search  # a third of what `in` takes, which looks at every second byte
 _PLACES = tuple(f"entry {place}" for place in range(256))  # nearly every place there is

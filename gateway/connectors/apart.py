@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.adapter import SourceError, SourceUnavailable
-from gateway.connectors.apart_there import receive, send
+from gateway.connectors.apart_there import receive, rests, send
 from gateway.connectors.room import Held, Room
 
 _GIVES_WAY: Final = 10  # about a tenth of a core that others want as well; at 19 it would get next to nothing
@@ -140,3 +140,4 @@ def _give_way() -> None:
     os.nice(_GIVES_WAY)
     with contextlib.suppress(OSError):
         _AUTOGROUP.write_text(str(_GIVES_WAY), "utf-8")
+    rests()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pickle
+import resource
 import time
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
@@ -68,6 +69,14 @@ def trips(body: bytes) -> Iterable[int]:
     return [int(body)]
 
 
+def lets_go(_: bytes) -> Iterable[int]:
+    """How often it let go of its core of its own will while it had work to do."""
+    before, until = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw, time.monotonic() + 20
+    while (often := resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before) < 10 and time.monotonic() < until:
+        pass
+    return [often]
+
+
 def for_ever(_: bytes) -> Iterable[int]:
     while True:
         time.sleep(1)
@@ -102,6 +111,10 @@ async def test_the_process_is_ready_before_any_body_comes_and_gives_way_only_the
         assert await all_of(reader, priority, b"") == [min(at_start + 10, 19)]
     finally:
         await reader.close()
+
+
+async def test_it_lets_go_of_its_core_while_it_reads(apart: Apart) -> None:
+    assert (await all_of(apart, lets_go, b""))[0] >= 10
 
 
 async def test_everybody_else_has_a_turn_meanwhile(apart: Apart) -> None:

@@ -2,25 +2,16 @@
 
 `python -m tests.perf.gp_bench`. The first figure is CPU of one process in one run: bytes of a structured record to the bytes of
 the answer's first page, with the person check, mapping, policy, labels and both audit events; json loads and dumps the same
-bytes. The second runs the whole place: 64 KB reads one after another, alone and while four callers read 20 MB records.
+bytes. The second is `tests.perf.gp_beside`: 64 KB reads one after another, alone and while four callers read 20 MB records.
 """
 
-import contextlib
 import gc
-import io
 import json
-import os
-import random
-import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-
-import httpx
 
 import adapters.gp
 from adapters.gp import answer
@@ -32,17 +23,13 @@ from gateway.disclosure import Page, disclose
 from gateway.model import Category, Permit, Recorded, SourceReport, SourceState, SourceTerms
 from gateway.nhs_number import NhsNumber
 from gateway.store.keys import Keys
-from sandbox import demo
 from sandbox.families import BY_KEY
 from tests import policy_world
+from tests.perf.gp_beside import beside
 from tests.perf.gp_record import structured
 
 RECORD_BYTES = 1_400_000
 ROUNDS = 25
-READS = 120
-BIG_CALLERS = 4
-BIG_READS = 8  # of which so many end while the small ones are timed
-LONGEST_S = 90.0
 PERSON_KEY = b"k" * 32
 
 
@@ -78,112 +65,6 @@ def _beside(line: Callable[[bytes], bytes], body: bytes) -> None:
     gc.enable()
     line(body)
     gc.disable()
-
-
-class _Patient(demo.Place):
-    """A place that waits for a full record as long as a setting may say: four at once are read one after another."""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**super().environment, "GATEWAY_DEADLINE_S": "30", "GATEWAY_SOURCES__GP__BUDGET_S": "30"}
-
-
-def beside() -> dict[str, float]:
-    """p95 of 64 KB reads alone and beside four readers of 20 MB; memory of the serving process at its worst."""
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        place = _Patient(Path(folder) / "place", random.randrange(20_000, 30_000))
-        with demo.running(place):
-            _order(place, "64-kb", "amara")
-            _order(place, "20-mb", "ben")
-            return _measured(place)
-
-
-def _measured(place: demo.Place) -> dict[str, float]:
-    token = demo.token(place, demo.GP)
-    headers = {"authorization": f"Bearer {token}", "accept": "application/fhir+json"}
-    from tests.perf.load import listener
-
-    server = listener(place.port)
-    with httpx.Client(base_url=place.base, headers=headers, timeout=30) as http:
-        _read(http, "ben")
-        alone = [_read(http, "amara")[0] for _ in range(READS)]
-        stop, big, peak = threading.Event(), [], [0.0]
-        callers = [threading.Thread(target=_big, args=(place, headers, stop, big), daemon=True) for _ in range(BIG_CALLERS)]
-        callers.append(threading.Thread(target=_watch, args=(server, stop, peak), daemon=True))
-        for caller in callers:
-            caller.start()
-        time.sleep(1)
-        busy: list[float] = []
-        until = time.monotonic() + LONGEST_S
-        while len(busy) < READS or (len(big) < BIG_READS and time.monotonic() < until):
-            busy.append(_read(http, "amara")[0])
-        stop.set()
-        for caller in callers:
-            caller.join(60)
-        alone += [_read(http, "amara")[0] for _ in range(READS)]  # before and after: others use this machine too
-    answered = [state for _, state in big]
-    return {
-        "small_kb": _read_size,
-        "small_beside": len(busy),
-        "p95_alone_ms": _p95(alone),
-        "p95_beside_ms": _p95(busy),
-        "growth": _p95(busy) / _p95(alone) - 1,
-        "big_reads": len(answered),
-        "big_answered": answered.count("answered"),
-        "big_median_ms": statistics.median(taken for taken, _ in big) if big else 0.0,
-        "memory_mb": peak[0],
-        "load": os.getloadavg()[0],
-    }
-
-
-_read_size = 0.0
-
-
-def _read(http: httpx.Client, key: str) -> tuple[float, str]:
-    global _read_size
-    form = {"patient:identifier": f"https://fhir.nhs.uk/Id/nhs-number|{BY_KEY[key].nhs_number}"}
-    started = time.perf_counter()
-    came = http.post("/fhir/Observation/_search", data=form)
-    taken = (time.perf_counter() - started) * 1000
-    came.raise_for_status()
-    if key == "amara":
-        _read_size = len(came.content) / 1024
-    return taken, came.headers["gateway-sources"].partition("gp=")[2].partition(";")[0].partition(",")[0]
-
-
-def _big(place: demo.Place, headers: dict[str, str], stop: threading.Event, done: list[tuple[float, str]]) -> None:
-    with httpx.Client(base_url=place.base, headers=headers, timeout=60) as http:
-        while not stop.is_set():
-            try:
-                done.append(_read(http, "ben"))
-            except httpx.HTTPError:
-                done.append((0.0, "error"))
-
-
-def _watch(pid: int, stop: threading.Event, peak: list[float]) -> None:
-    while not stop.is_set():
-        peak[0] = max(peak[0], sum(_rss_mb(one) for one in (pid, *_children(pid))))
-        time.sleep(0.05)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def _rss_mb(pid: int) -> float:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), 0.0)
-
-
-def _order(place: demo.Place, fault: str, key: str) -> None:
-    order = {"simulator": "gp", "nhs_number": BY_KEY[key].nhs_number, "fault": fault, "seconds": 3600}
-    httpx.post(f"http://127.0.0.1:{place.sandbox_port}/control/faults", json=order, timeout=5).raise_for_status()
 
 
 def _line() -> Callable[[bytes], bytes]:
@@ -230,17 +111,6 @@ def _best(*calls: Callable[[], object]) -> list[float]:
             call()
             times.append((time.process_time() - started) * 1000)
     return [min(times) for times in spent]
-
-
-def _p95(values: list[float]) -> float:
-    return statistics.quantiles(values, n=20)[-1]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The place says what it starts; a benchmark says figures only."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
 
 
 def report() -> dict[str, float]:
