@@ -16,6 +16,17 @@ from gateway.mapping.units import Kind, Units
 TOP: Final = ("title", "because", "approved_by", "on", "units", "kinds")
 KIND: Final = ("codes", "gives", "from", "whole", "weeks_and_days", "least", "most", "note")
 LISTS: Final[Mapping[str, str]] = {"snomed": systems.SNOMED, "loinc": "http://loinc.org"}
+# What one of a unit comes to in its base, exactly. Source: UCUM, tables 1 to 5 (prefixes, base and customary units).
+BASES: Final[Mapping[str, tuple[str, Decimal]]] = {
+    code: (base, Decimal(one))
+    for base, units in {
+        "g": {"kg": "1000", "g": "1", "mg": "0.001", "ug": "0.000001", "ng": "0.000000001"},
+        "m": {"km": "1000", "m": "1", "dm": "0.1", "cm": "0.01", "mm": "0.001", "um": "0.000001"},
+        "L": {"L": "1", "l": "1", "dL": "0.1", "dl": "0.1", "mL": "0.001", "ml": "0.001", "uL": "0.000001", "ul": "0.000001"},
+        "s": {"wk": "604800", "d": "86400", "h": "3600", "min": "60", "s": "1", "ms": "0.001"},
+    }.items()
+    for code, one in units.items()
+}
 
 
 def read_units(text: str, file: str) -> tuple[Units, list[Fault]]:
@@ -75,7 +86,11 @@ class _Reader(MapReader):
         for key, value in self.pairs(rows["from"], "from") if "from" in rows else ():
             if key.value and key.value not in names:
                 self.fault(at(key), f"units: has no '{key.value}'{suggestion(str(key.value), names)}")
-            factors[str(key.value)] = self.number(value, positive=True).normalize()  # 1E+2 rather than 100: no digits are made up
+            factor = self.number(value, positive=True)
+            factors[str(key.value)] = factor.normalize()  # 1E+2 rather than 100: no digits are made up
+            wrong = _not_as_ucum(str(key.value), gives, factor)
+            if wrong:
+                self.fault(at(value), wrong)
         if factors.get(gives) != 1:
             self.fault(at(rows.get("gives", node)), "the unit given stands under 'from:' with 1")
         whole = frozenset(self.scalar(one) for one in self.listed(rows.get("whole"), "whole"))
@@ -105,6 +120,19 @@ class _Reader(MapReader):
         except InvalidOperation:
             found = Decimal("NaN")
         if not found.is_finite() or (positive and found <= 0):
-            self.fault(at(node), "a number above 0" if positive else "a number")
+            self.fault(at(node), f"this must be a number{' above 0' if positive else ''}")
             return Decimal(1)
         return found
+
+
+def _not_as_ucum(unit: str, gives: str, factor: Decimal) -> str:
+    """Why a factor between two metric units is not the one UCUM gives; "" where it is, or UCUM's table here has not both."""
+    if unit == gives or unit not in BASES or gives not in BASES:
+        return ""
+    (base, one), (other, into) = BASES[unit], BASES[gives]
+    if base != other:
+        return f"{unit} and {gives} do not measure the same"
+    exact = one / into
+    if exact * into != one:
+        return f"one {unit} is no exact number of {gives}: give this kind in a smaller unit"
+    return "" if factor == exact else f"not what UCUM says: one {unit} is {exact.normalize():f} {gives}"

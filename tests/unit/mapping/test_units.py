@@ -201,8 +201,12 @@ def test_no_exact_number_of_the_table_was_read_as_a_float(table: Units) -> None:
 
 
 WRONG = [
-    ("kg: 1, g: 0.001}", "kg: 1, g: a bit}", "a number above 0"),
-    ("kg: 1, g: 0.001}", "kg: 1, g: 0}", "a number above 0"),
+    ("kg: 1, g: 0.001}", "kg: 1, g: a bit}", "this must be a number above 0"),
+    ("kg: 1, g: 0.001}", "kg: 1, g: 0}", "this must be a number above 0"),
+    ("kg: 1, g: 0.001}", "kg: 1, g: 0.01}", "not what UCUM says: one g is 0.001 kg"),
+    ("cm: 1, mm: 0.1, m: 100}", "cm: 1, mm: 0.1, m: 10}", "not what UCUM says: one m is 100 cm"),
+    ("cm: 1, mm: 0.1, m: 100}", "cm: 1, mm: 0.1, g: 100}", "g and cm do not measure the same"),
+    ("gives: d\n    from: {d: 1, wk: 7}", "gives: wk\n    from: {wk: 1, d: 0.142857}", "one d is no exact number of wk"),
     ("kg: 1, g: 0.001}", "kg: 1, oz: 0.03}", "units: has no 'oz'"),
     ("kg: 1, g: 0.001}", "kg: 2, g: 0.001}", "the unit given stands under 'from:' with 1"),
     ("words: [g, gram,", "words: [g, kg,", "this word means kg already: only words that mean one thing"),
@@ -212,7 +216,7 @@ WRONG = [
     ('snomed: ["27113001",', 'snomed: ["364589006",', "this code is one of birth weight already"),
     ("{snomed: [", "{snowmed: [", "codes are of snomed or loinc (did you mean 'snomed'?)"),
     ("least: 0.2\n", "least: 9\n", "least is more than most"),
-    ("most: 8\n", "most: many\n", "a number"),
+    ("most: 8\n", "most: many\n", "this must be a number"),
     ("gives: d\n", "gives: wk\n", "the unit given stands under 'from:' with 1"),
     ("whole: [wk]", "whole: [mm]", "'whole:' names units under 'from:' that come to a whole number"),
     ("weeks_and_days: true", "weeks_and_days: maybe", "weeks_and_days is true or false"),
