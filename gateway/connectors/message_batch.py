@@ -8,7 +8,7 @@ Source: NHS England Immunisation FHIR API, batch specification.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -35,6 +35,7 @@ COLUMNS: Final = (
 # fmt: on
 KIND: Final = "immunisation"  # one kind for both, so that a record told by both ways is one record
 
+WRONG_HEADER: Final = "a batch file whose header is not the columns in their order"
 NO_NUMBER: Final = "a row without an NHS number"
 NO_BIRTH_DATE: Final = "a row without a readable birth date"
 NO_KEY: Final = "a row without its unique id"
@@ -49,6 +50,7 @@ NO_BIRTH_DATE_R4: Final = "an Immunization without a readable birth date"
 _PERSON: Final = frozenset(
     ("NHS_NUMBER", "PERSON_FORENAME", "PERSON_SURNAME", "PERSON_DOB", "PERSON_GENDER_CODE", "PERSON_POSTCODE", "ACTION_FLAG")
 )
+_HEADER_BYTES: Final = 4_096  # of 34 names of at most 34 letters; whatever else a file is, no more of it is looked at
 _RANK: Final = {"new": 0, "update": 1, "delete": 2}
 _WHEN: Final = re.compile(r"([0-9]{8}T[0-9]{6})(00|01)?")
 _CLOCKS_APART: Final = timedelta(days=1)
@@ -61,8 +63,9 @@ class _Refused(Exception):
 
 
 def is_batch(body: bytes) -> bool:
-    """Whether a file begins with the batch's header."""
-    return body.lstrip(b"\xef\xbb\xbf \r\n").replace(b'"', b"").startswith(b"NHS_NUMBER|")
+    """Whether a file begins with the batch's header, or with one in which most of its columns stand."""
+    header = _header(body)
+    return (header[0] == COLUMNS[0] and len(header) > 1) or 2 * len(set(header) & set(COLUMNS)) > len(COLUMNS)
 
 
 def is_r4(bundle: Tree) -> bool:
@@ -72,9 +75,9 @@ def is_r4(bundle: Tree) -> bool:
 
 def read_batch(body: bytes, sender: str, now: datetime) -> Opened:
     """A batch file -> its records, and the rows refused. Raises `SourceContractBroken` when it is unusable as a whole."""
-    header = body.lstrip(b"\xef\xbb\xbf \r\n").split(b"\n", 1)[0].decode("ascii", "replace").replace('"', "").strip()
-    if tuple(header.split("|")) != COLUMNS:
-        raise SourceContractBroken("not the columns of a batch file in their order")
+    wrong = _wrong_column(_header(body))
+    if wrong:
+        raise SourceContractBroken(f"{WRONG_HEADER}: {wrong}")
     arrivals, refused = [], []
     unescaped = body.replace(b"\\'", b"'")  # as systems that make these files write an apostrophe
     for row in rows_of(unescaped, columns=COLUMNS, encoding=_encoding(body), delimiter="|", quote='"'):
@@ -134,6 +137,20 @@ def _named(performer: Mapping[str, Tree], staff: Mapping[str, Mapping[str, Tree]
         for each in objects(found.get("name"))
     ]
     return {**performer, "actor": {"display": names[0]} if names and names[0] else {}}
+
+
+def _header(body: bytes) -> Sequence[str]:
+    """The names in a file's first line, as a batch file writes them."""
+    line = body[:_HEADER_BYTES].lstrip(b"\xef\xbb\xbf \r\n").split(b"\n", 1)[0]
+    return line.decode("ascii", "replace").replace('"', "").strip().split("|")
+
+
+def _wrong_column(header: Sequence[str]) -> str:
+    """The first column that is not the one that stands there, by its place: a file's own words are not repeated. "": none."""
+    for place, name in enumerate(COLUMNS, start=1):
+        if place > len(header) or header[place - 1] != name:
+            return f"column {place} should be {name}"
+    return "" if len(header) == len(COLUMNS) else f"there are {len(COLUMNS)} columns, and it has more"
 
 
 def _encoding(body: bytes) -> str:

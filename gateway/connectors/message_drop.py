@@ -153,7 +153,7 @@ def _opened(manifest: Manifest, events: Mapping[str, Event], bundle: Tree) -> Op
 def _why_not(manifest: Manifest, code: str) -> str:
     for reason, option in ((OWNERS_WORK, "work"), (NOT_MAPPED, "not_mapped")):
         if code in manifest.options.get(option, ()):
-            return reason
+            return f"{reason}: {code}" if reason == NOT_MAPPED else reason  # a code of the manifest's own list
     return NOT_KNOWN
 
 

@@ -17,7 +17,10 @@ from gateway.registry import ActiveSource
 TRACES = "our-intake"  # its own share of the trace rate
 OLDER = "older than what is held"
 SHRINKS = "an extract without more than half of what is held"
-BIRTH_DATE = "birth-date-differs"
+SENDER = "the sender is not among this source's `senders`"
+NHS_NUMBER = "no NHS number that may be used here: none was sent, its check digit fails, or its range is not issued"
+NOT_TRACED = "the tracer (PDS) does not know this NHS number, or says that it may not be used"
+BIRTH_DATE = "the birth date is not the one that the tracer (PDS) has for this NHS number"
 SHELF_DAYS = 400  # how long a copy is kept without a newer one; `shelf_days` of a source's options is its own
 CONTESTED_DUE = timedelta(hours=4)
 LOOK_WITHIN = timedelta(days=1)  # how soon the owner should look at what was set aside; `look_within_h` of a manifest is its own
@@ -176,7 +179,7 @@ async def _sort(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals
             sorted_.locks[number] = sorted_.locks.get(number, frozenset()) | arrival.protected
         if number is None and arrival.protected and holder is not None:
             sorted_.unlinked.append(arrival)
-        if doubt not in ("sender", BIRTH_DATE):  # of somebody not traced too: in doubt nobody is invited
+        if doubt not in (SENDER, BIRTH_DATE):  # of somebody not traced too: in doubt nobody is invited
             told = _losses(parts, source, arrival)
             sorted_.losses += told
             for loss in told:
@@ -202,10 +205,10 @@ async def _sort(parts: Parts, source: ActiveSource, delivery: Delivery, arrivals
 
 async def _expire(parts: Parts, source: ActiveSource, arrival: Arrival, senders: frozenset[str], sorted_: _Sorted) -> None:
     """A person changed: the next to ask traces them anew. Nobody is traced for it, since it may name a number just retired."""
-    doubt = "sender" if arrival.sender not in senders else ""
+    doubt = SENDER if arrival.sender not in senders else ""
     number = _number(parts, arrival.about.nhs_number)
     if doubt or number is None:
-        sorted_.set_aside(arrival, doubt or "nhs-number")
+        sorted_.set_aside(arrival, doubt or NHS_NUMBER)
         return
     await parts.identity.persons.expire(number)
     sorted_.expired += 1
@@ -231,15 +234,15 @@ async def _whose(
     """
     about = arrival.about
     if arrival.sender not in senders:
-        return "sender", None, None
+        return SENDER, None, None
     if about.local_id is not None:
         return "", about.local_id, await parts.crosswalk.number_of(source.settings.name, about.local_id)
     number = _number(parts, about.nhs_number)
     if number is None:
-        return "nhs-number", None, None
+        return NHS_NUMBER, None, None
     identity = await parts.identity.trace(number, correlation_id="", now=parts.now(), whose=TRACES)
     if not isinstance(identity, PatientIdentity):
-        return "not-traced", None, number
+        return NOT_TRACED, None, number
     if about.birth_date is not None and identity.birth_date is not None and about.birth_date != identity.birth_date:
         return BIRTH_DATE, None, number
     return "", identity.number, identity.number

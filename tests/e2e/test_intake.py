@@ -76,7 +76,7 @@ def test_a_message_whose_header_and_body_name_different_children_is_kept_aside_a
 
 def test_what_is_refused_is_named_by_a_digest_and_explained_without_a_value(world: World) -> None:
     reasons = refused(world, "child-health")
-    assert "an event that is known but not mapped yet" in reasons.values()
+    assert any(reason.startswith("an event that is known but not mapped yet: ") for reason in reasons.values())
     for name, reason in reasons.items():
         assert name.startswith("delivery-")
         assert holds_a_number(name + reason) is None

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from gateway.adapter import Arrival, Claim, Loss
-from gateway.flows.intake import BIRTH_DATE, OLDER, SHRINKS, intake, intake_each
+from gateway.flows.intake import BIRTH_DATE, NHS_NUMBER, NOT_TRACED, OLDER, SHRINKS, intake, intake_each
+from gateway.flows.intake import SENDER as NO_SENDER
 from gateway.flows.shelving import SourceShelf, shelved
 from gateway.model import NotUsable
 from gateway.nhs_number import NhsNumber
@@ -169,11 +170,11 @@ async def test_a_record_of_a_traced_person_reaches_the_shelf_with_its_event():
 @pytest.mark.parametrize(
     ("doubtful", "reason"),
     [
-        (arrival(sender="ods:OTHER"), "sender"),
-        (arrival(Claim(nhs_number="9990000108")), "nhs-number"),
-        (arrival(Claim()), "nhs-number"),
-        (arrival(Claim(nhs_number=OTHER)), "not-traced"),
-        (arrival(Claim(nhs_number=fakes.AMARA.value, birth_date=date(2020, 1, 1))), "birth-date-differs"),
+        (arrival(sender="ods:OTHER"), NO_SENDER),
+        (arrival(Claim(nhs_number="9990000108")), NHS_NUMBER),
+        (arrival(Claim()), NHS_NUMBER),
+        (arrival(Claim(nhs_number=OTHER)), NOT_TRACED),
+        (arrival(Claim(nhs_number=fakes.AMARA.value, birth_date=date(2020, 1, 1))), BIRTH_DATE),
     ],
 )
 async def test_a_doubtful_record_is_set_aside_with_its_reason_and_nothing_of_it_is_kept(doubtful, reason):
@@ -185,7 +186,7 @@ async def test_a_doubtful_record_is_set_aside_with_its_reason_and_nothing_of_it_
 async def test_a_doubtful_record_does_not_take_the_good_ones_with_it():
     shelf, delivery, became = await take(arrival(), arrival(Claim(nhs_number=OTHER)))
     assert (became, delivery.became, len(shelf.rows)) == ("taken", "done", 1)
-    assert shelf.entries[0].detail["doubtful"] == {"not-traced": 1}
+    assert shelf.entries[0].detail["doubtful"] == {NOT_TRACED: 1}
 
 
 async def test_a_deletion_is_shelved_as_one():
@@ -240,7 +241,7 @@ async def test_a_snapshot_that_shrinks_is_let_in_where_its_owner_has_explained_i
 
 async def test_a_snapshot_of_which_nobody_can_be_kept_changes_nothing_however_it_is_set():
     stranger = arrival(sender="ods:OTHER")
-    for arrivals, reason in (((stranger,), "sender"), ((), SHRINKS)):
+    for arrivals, reason in (((stranger,), NO_SENDER), ((), SHRINKS)):
         delivery = Delivery(snapshot=True)
         shelf, delivery, _ = await take(*arrivals, delivery=delivery, options={"allow_shrink": True}, feeds_protection=True)
         assert (shelf.order, delivery.became) == ([], f"refused: {reason}")
@@ -262,9 +263,9 @@ async def test_the_lock_of_a_doubtful_record_protects_all_the_same_unless_its_se
 
 
 async def test_rows_that_the_reader_refused_are_counted_beside_the_doubtful_ones():
-    shelf, _, became = await take(arrival(sender="x"), arrival(), delivery=Delivery(doubts={"a bad row": 2, "sender": 1}))
+    shelf, _, became = await take(arrival(sender="x"), arrival(), delivery=Delivery(doubts={"a bad row": 2, NO_SENDER: 1}))
     assert became == "taken"
-    assert shelf.entries[0].detail["doubtful"] == {"sender": 2, "a bad row": 2}
+    assert shelf.entries[0].detail["doubtful"] == {NO_SENDER: 2, "a bad row": 2}
     _, delivery, became = await take(delivery=Delivery(doubts={"a bad row": 2}))
     assert (became, delivery.became) == ("quarantined", "refused: a bad row")
 
@@ -276,7 +277,7 @@ async def test_what_the_person_check_sets_aside_is_named_by_its_place_beside_wha
     delivery = Delivery(doubts={"a bad row": 1}, rows=[("row 2", "a bad row")])
     _, delivery, became = await take(wrong_day, gone, arrival(), delivery=delivery)
     assert became == "taken"
-    rows = [("row 2", "a bad row"), ("row 7", "birth-date-differs"), ("k, without a record", "not-traced")]
+    rows = [("row 2", "a bad row"), ("row 7", BIRTH_DATE), ("k, without a record", NOT_TRACED)]
     assert delivery.rows == rows
 
 
@@ -297,7 +298,7 @@ async def test_news_that_a_person_changed_expires_their_trace_and_keeps_nothing(
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"sender": "ods:OTHER"}, "sender"), ({"about": Claim(nhs_number="9990000108")}, "nhs-number")],
+    [({"sender": "ods:OTHER"}, NO_SENDER), ({"about": Claim(nhs_number="9990000108")}, NHS_NUMBER)],
 )
 async def test_doubtful_news_expires_nothing_and_waits_for_its_owner(changes, reason):
     built, delivery, became = await news(arrival(**changes, record=None, expires_trace=True))
@@ -362,11 +363,11 @@ async def test_news_with_a_doubt_of_its_reader_acts_and_still_waits_for_a_person
 async def test_what_is_set_aside_is_its_owners_task_once_a_day_for_each_reason():
     built, _ = await told(arrival(sender="x"), arrival(), arrival(Claim(nhs_number=OTHER)))
     assert [(task.kind, task.reason, task.owner) for task in built.shelf.owed] == [
-        ("set-aside", "not-traced", "owner"),
-        ("set-aside", "sender", "owner"),
+        ("set-aside", NO_SENDER, "owner"),
+        ("set-aside", NOT_TRACED, "owner"),
     ]
-    again, _ = await told(delivery=Delivery(name="another", fault="sender"))
-    assert again.shelf.owed[0].key == built.shelf.owed[1].key
+    again, _ = await told(delivery=Delivery(name="another", fault=NO_SENDER))
+    assert again.shelf.owed[0].key == built.shelf.owed[0].key
     assert (again.shelf.owed[0].local_ref, again.shelf.owed[0].person) == ("another", None)
 
 
@@ -376,7 +377,7 @@ async def test_several_messages_are_recorded_together_and_each_ends_where_it_bel
     active = fakes.active("child", fakes.FakeSource(), custodian=SENDER)
     became = await intake_each(built, active, list(zip(deliveries, ([arrival()], [arrival(sender="x")], []), strict=True)))
     assert became == ["taken", "quarantined", "refused"]
-    assert [delivery.became for delivery in deliveries] == ["done", "refused: sender", "refused"]
+    assert [delivery.became for delivery in deliveries] == ["done", f"refused: {NO_SENDER}", "refused"]
     assert built.shelf.order == ["shelf"]
     assert [entry.detail["delivery"] for entry in built.shelf.entries] == list(names)
 

@@ -116,6 +116,21 @@ def test_other_columns_or_another_order_refuse_the_file(header: str) -> None:
         message_batch.read_batch(batch(ROW, header=header), "ods:RXX99", NOW)
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (("NHS_NO", *COLUMNS[1:]), "column 1 should be NHS_NUMBER"),
+        ((*COLUMNS[:3], "DOB of 9990001111", *COLUMNS[4:]), "column 4 should be PERSON_DOB"),
+        (COLUMNS[:-1], "column 34 should be LOCATION_CODE_TYPE_URI"),
+        ((*COLUMNS, "MORE"), "there are 34 columns, and it has more"),
+    ],
+)
+def test_a_batch_with_a_wrong_header_is_called_one_and_the_first_wrong_column_is_named(columns: Any, said: str) -> None:
+    with pytest.raises(SourceContractBroken) as broken:
+        opened(batch(ROW, header="|".join(columns)))
+    assert broken.value.reason == f"{message_batch.WRONG_HEADER}: {said}"
+
+
 def status(code: str) -> dict[str, Any]:
     inner = {"url": "deathNotificationStatus", "valueCodeableConcept": {"coding": [{"code": code}]}}
     url = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-DeathNotificationStatus"

@@ -263,7 +263,10 @@ BAD_NUMBER = body("ben", identifier=[{"system": NHS, "value": "9990001112"}])
         ({"head": header(focus=[{"reference": "urn:uuid:prac"}])}, message_drop.WRONG_FOCUS),
         ({"head": header(extension=[])}, "no message type of new, update or delete"),
         ({"head": header(meta={}, timestamp="2026-03-02")}, "a time without its offset from UTC"),
-        ({"head": header(event={"system": EVENT, "code": "admission-details-1"})}, message_drop.NOT_MAPPED),
+        (
+            {"head": header(event={"system": EVENT, "code": "admission-details-1"})},
+            f"{message_drop.NOT_MAPPED}: admission-details-1",
+        ),
         ({"head": header(event={"system": EVENT, "code": "nipe-outcome-1"})}, message_drop.WRONG_FOCUS),
         ({"head": header(event={"system": EVENT, "code": "made-up-1"})}, message_drop.NOT_KNOWN),
         ({"head": header(event={"system": "urn:x", "code": "vaccinations-1"})}, "no event that the header names"),
@@ -423,6 +426,60 @@ async def test_a_deletion_arrives_without_a_record_and_without_a_patient(manifes
     assert arrival.business_id == "https://tests.example/imm|V1"
 
 
+VISIT = {
+    "resourceType": "Encounter",
+    "identifier": [{"system": "https://tests.example/visit", "value": "E1"}],
+    "status": "finished",
+}
+
+
+def at_visit(*vaccines: str, change: str = "new") -> dict[str, Any]:
+    """A message in the older header style: it points at the visit of these vaccines ("": one without identifier)."""
+    given = {
+        f"imm{place}": body("imm", identifier=[{"system": "https://tests.example/imm", "value": one}] if one else [])
+        for place, one in enumerate(vaccines)
+    }
+    points = header(extension=as_change(change), focus=[{"reference": "urn:uuid:visit"}])
+    return message(head=points, imm=None, visit=VISIT | {"subject": {"reference": "urn:uuid:ben"}}, **given)
+
+
+async def keys_of(manifest: Manifest, tools: Any, bundle: dict[str, Any]) -> dict[str, list[str] | None]:
+    """Each key that a message brings, and which vaccines stand under it; None: it deletes it."""
+    leave(tools.var, "m.json", as_bytes(bundle))
+    ((_, came),) = await arrivals(make(manifest, tools))
+    said: dict[str, list[str] | None] = {}
+    for one in came:
+        given: Any = None if one.record is None else one.record.data["immunizations"]
+        said[one.business_id.rpartition("/")[2]] = None if given is None else [each["key"].rpartition("|")[2] for each in given]
+    assert len(said) == len(came)
+    return said
+
+
+async def test_each_vaccine_of_one_visit_stands_under_its_own_identifier(manifest: Manifest, tools: Any) -> None:
+    assert await keys_of(manifest, tools, at_visit("MMR")) == {"imm|MMR": ["MMR"]}
+    assert await keys_of(manifest, tools, at_visit("MENB")) == {"imm|MENB": ["MENB"]}
+    assert await keys_of(manifest, tools, at_visit("MMR", "MENB")) == {"imm|MMR": ["MMR"], "imm|MENB": ["MENB"]}
+    assert await keys_of(manifest, tools, at_visit("MMR", "MMR")) == {"imm|MMR": ["MMR", "MMR"]}
+
+
+async def test_a_vaccine_without_identifier_stands_under_the_visit_beside_those_that_have_one(
+    manifest: Manifest, tools: Any
+) -> None:
+    assert await keys_of(manifest, tools, at_visit("")) == {"visit|E1": ["imm0"]}
+    assert await keys_of(manifest, tools, at_visit("MMR", "")) == {"imm|MMR": ["MMR"], "visit|E1": ["imm1"]}
+    beside = message(nameless=body("imm", identifier=[]))
+    assert await keys_of(manifest, tools, beside) == {"imm|V1": ["V1"], "imm|V1 head": ["nameless"]}
+
+
+async def test_a_deletion_of_a_visit_deletes_what_it_names_and_one_that_names_nothing_is_refused(
+    manifest: Manifest, tools: Any
+) -> None:
+    gone = await keys_of(manifest, tools, at_visit("MMR", "MENB", change="delete"))
+    assert gone == {"imm|MMR": None, "imm|MENB": None, "visit|E1": None}
+    assert reason_of(manifest, at_visit(change="delete")) == message_drop.NOT_NAMED
+    assert reason_of(manifest, at_visit("", change="delete")) == message_drop.NOT_NAMED
+
+
 async def test_a_message_without_identifier_is_its_own_business_key(manifest: Manifest, tools: Any) -> None:
     adapter = make(manifest, tools)
     leave(tools.var, "m.json", as_bytes(message(imm=body("imm", identifier=[]))))
@@ -436,11 +493,12 @@ async def test_an_event_not_mapped_yet_is_handed_over_as_a_fault_and_lands_in_re
     leave(tools.var, "a.json", as_bytes(message(head=header(event=event))))
     leave(tools.var, "b.xml", XML.encode())
     found = await arrivals(adapter)
-    assert sorted((delivery.fault or "", len(held)) for delivery, held in found) == [("", 1), (message_drop.NOT_MAPPED, 0)]
+    fault = f"{message_drop.NOT_MAPPED}: additional-demographics-1"
+    assert sorted((delivery.fault or "", len(held)) for delivery, held in found) == [("", 1), (fault, 0)]
     for delivery, _ in found:
         delivery.done()
     (reason,) = (tools.var / "refused").glob("*.reason")
-    assert reason.read_text("utf-8").startswith(message_drop.NOT_MAPPED)
+    assert reason.read_text("utf-8").startswith(f"{fault}\n")
 
 
 async def test_a_message_from_the_future_cannot_outrank_what_comes_after(manifest: Manifest, tools: Any) -> None:
