@@ -1,8 +1,7 @@
 """All that an adapter author imports: fetch and name the record; never build FHIR, decide, retry or log.
 
-An adapter is made once per configured source by `build(manifest, source, tools)` in its package, or, when the
-manifest names a `connector`, by that connector. The gateway owns deadline, bulkhead, circuit, audit, mapping,
-labels and provenance.
+An adapter is made once per configured source by `build(manifest, source, tools)` in its package, or, when the manifest names
+a `connector`, by that connector. The gateway owns deadline, bulkhead, circuit, audit, mapping, labels and provenance.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -339,6 +338,7 @@ class Manifest:
     budget_s: float
     options: Mapping[str, Any] = field(default_factory=dict)  # the connector's own table
     deliver: Mapping[str, DeliverTable] = field(default_factory=dict)  # what it takes from other systems
+    needs_directory: bool = False  # it looks practices up in SDS: without [sds] in the settings nobody would be found
 
 
 @dataclass(frozen=True, slots=True)

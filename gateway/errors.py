@@ -10,6 +10,7 @@ GatewayError                     what a caller is told: status, R4 issue-type, S
 │   │   ├── NoSuchDelivery       a recipient to whom nothing of this type goes
 │   │   └── UnusableText         text with characters that no screen shows, or that turn its direction
 │   ├── NotSupported             an interaction, parameter or modifier we do not offer (strict handling)
+│   │   └── OperationNotOffered  a path that ends in the name of an operation we do not have
 │   └── CursorRefused            a paging link that is stale, altered or somebody else's
 ├── TooLarge 413
 ├── UnsupportedMedia 415 · NotAcceptable 406 · MethodNotAllowed 405
@@ -108,6 +109,13 @@ class NotSupported(BadRequest):
     issue_code = "not-supported"
     spine_code = "NOT_IMPLEMENTED"
     public_text = "This interaction or parameter is not offered. The CapabilityStatement lists what is."
+
+
+class OperationNotOffered(NotSupported):
+    public_text = (
+        "No operation of this name is offered here. Of a Patient there are $everything, $healthy-child-programme and "
+        "$cp-is-access-history."
+    )
 
 
 class CursorRefused(BadRequest):

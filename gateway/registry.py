@@ -281,4 +281,5 @@ def _manifest(table: Mapping[str, Any]) -> Manifest:
         budget_s=float(table["budget_s"]),
         options={name: value for name, value in table.items() if name not in own},
         deliver={name: _deliver(where, name, part) for name, part in table.get("deliver", {}).items()},
+        needs_directory=table.get("needs_directory", False) is not False,
     )

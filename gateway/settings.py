@@ -41,18 +41,26 @@ class Tls(BaseModel):
     certificate: Path | None = Field(default=None, description="PEM of our client certificate and its chain")
     key: Path | None = Field(default=None, description="PEM of the certificate's private key, without a passphrase")
 
-    def context(self) -> ssl.SSLContext:
-        """These files -> what an HTTP client needs. Raises `StartupRefused` with what to do next."""
+    def context(self, setting: str) -> ssl.SSLContext:
+        """These files -> what an HTTP client needs. Raises `StartupRefused` that names the setting: `setting` is ours."""
         if (self.certificate is None) is not (self.key is None):
-            raise StartupRefused("tls: give certificate and key together, or neither")
+            missing = "certificate" if self.certificate is None else "key"
+            raise StartupRefused(f"{setting}.{missing} is missing: give certificate and key together, or neither")
+        for name in ("ca", "certificate", "key"):
+            _readable(f"{setting}.{name}", getattr(self, name))
         try:
             made = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
-            if self.certificate is not None and self.key is not None:
-                made.load_cert_chain(str(self.certificate), str(self.key), password=_no_passphrase)
-        except FileNotFoundError:
-            raise StartupRefused("tls: ca, certificate or key names a file that is not there") from None
         except (ssl.SSLError, OSError, ValueError):
-            raise StartupRefused("tls: ca, certificate or key cannot be read as PEM, or the two do not belong together") from None
+            raise StartupRefused(f"{setting}.ca cannot be read as PEM certificates of authorities") from None
+        if self.certificate is not None and self.key is not None:
+            if not _holds_certificates(self.certificate):
+                raise StartupRefused(f"{setting}.certificate cannot be read as PEM certificates")
+            try:
+                made.load_cert_chain(str(self.certificate), str(self.key), password=_no_passphrase)
+            except (ssl.SSLError, OSError, ValueError):
+                raise StartupRefused(
+                    f"{setting}.key cannot be read as PEM without a passphrase, or is not the key of {setting}.certificate"
+                ) from None
         made.minimum_version = ssl.TLSVersion.TLSv1_2
         return made
 
@@ -195,6 +203,27 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's URL."""
         return self.database_url or f"sqlite:///{self.var / 'gateway.db'}"
+
+
+def _readable(setting: str, file: Path | None) -> None:
+    """Raises `StartupRefused` for a file that is named and cannot be read."""
+    if file is None:
+        return
+    try:
+        file.open("rb").close()
+    except FileNotFoundError:
+        raise StartupRefused(f"{setting} names a file that is not there") from None
+    except OSError:
+        raise StartupRefused(f"{setting} names a file that may not be read") from None
+
+
+def _holds_certificates(file: Path) -> bool:
+    """Read as authorities would be, only to tell a bad certificate from a bad key."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=str(file))
+    except (ssl.SSLError, OSError, ValueError):
+        return False
+    return True
 
 
 def _no_passphrase() -> str:

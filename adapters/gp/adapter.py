@@ -29,6 +29,7 @@ from gateway.adapter import (
 CAP_BYTES = 20_000_000
 LARGE_BYTES = 256 * 1024
 ISSUER = "https://shared-care-gateway.invalid"  # names the software; the token is unsigned and proves nothing
+OPTIONS = frozenset({"ssp", "consumer_asid", "consumer_asids", "issuer", "code_maps"})  # code_maps: of every source
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class GpConnect:
         self._asid = str(source.options.get("consumer_asid", ""))
         self._asids: Mapping[str, str] = source.options.get("consumer_asids", {})
         self._issuer = str(source.options.get("issuer", ISSUER))
+        unknown = sorted(source.options.keys() - OPTIONS)
+        if unknown:
+            raise StartupRefused(
+                f"sources.{source.name}.options: {', '.join(unknown)} is not known here: there are {', '.join(sorted(OPTIONS))}"
+            )
         if not self._asid or not isinstance(self._asids, Mapping):
             raise StartupRefused(f"sources.{source.name}.options: give consumer_asid (and consumer_asids as a table, if any)")
         self._name = source.name

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gateway import nhs_number, systems
-from gateway.api import form
+from gateway.api import form, r4_search
 from gateway.bundle import unpack_cursor
 from gateway.errors import (
     BadRequest,
@@ -22,6 +22,7 @@ from gateway.errors import (
     NotAcceptable,
     NotFound,
     NotSupported,
+    OperationNotOffered,
     PersonNeeded,
 )
 from gateway.model import Access, AccessRequest, Caller, PersonId, Purpose, Query
@@ -52,6 +53,7 @@ _PATIENT_IDENTIFIER = frozenset(
     name + joint + "identifier" for name in ("patient", "subject") for joint in (":", ".", ":Patient.")
 )
 _ORGANISATION = re.compile(r"(ods|gss|dfe-urn):[!-~]{1,60}", re.ASCII)
+_OPERATIONS = frozenset((3, "Patient", name) for name in ("$everything", "$healthy-child-programme", "$cp-is-access-history"))
 _NARROWER: Mapping[str, Callable[..., str]] = {"since": max, "until": min}
 _AUDIT = frozenset({"agent", "agent:identifier", "organisation", "outcome", "purpose", "date"})
 
@@ -114,8 +116,17 @@ def media_type(headers: Mapping[str, str], query: bytes = b"") -> str:
     raise NotAcceptable(reason="accept-not-offered")
 
 
+def no_such_route(path: str) -> NotFound | OperationNotOffered:
+    """A path that leads nowhere -> what is said of it: a misspelt operation must not look like a person without a record."""
+    if path.rpartition("/")[2].startswith("$"):
+        return OperationNotOffered(reason="operation-not-offered")
+    return NotFound(reason="no-such-route")
+
+
 def _query(path: list[str], values: dict[str, list[str]], strict: bool, reading: Reading, caller: Caller, now: datetime) -> Query:
     match path:
+        case [*_, operation] if operation.startswith("$") and (len(path), path[0], operation) not in _OPERATIONS:
+            raise no_such_route(operation)
         case [] if "_cursor" in values:
             return _page(values, reading, caller, now)
         case ["Patient"] | ["Patient", "_search"]:
@@ -297,15 +308,15 @@ def _count(values: dict[str, list[str]], reading: Reading) -> int | None:
     return min(int(text), reading.page_count)
 
 
-def _leftover(values: dict[str, list[str]], strict: bool) -> int:
-    """What no interaction here reads -> how many, to be said in the answer. Raises `NotSupported`; of it only R4's own names."""
+def _leftover(values: dict[str, list[str]], strict: bool) -> tuple[str, ...]:
+    """What no interaction here reads -> R4's own names, "" for any other, to be said in the answer. Raises `NotSupported`."""
     for name in values:
         stem = name.split(":")[0]
         if stem in _REFUSED_ALWAYS or stem in ("patient", "subject", "identifier"):
             raise NotSupported(reason="parameter-not-offered", expression=stem)
     if values and strict:
         raise NotSupported(reason="unknown-parameter")
-    return len(values)
+    return tuple(sorted(stem if (stem := name.split(":")[0]) in r4_search.NAMES else "" for name in values))
 
 
 def _prefers_strict(headers: Mapping[str, str]) -> bool:

@@ -25,11 +25,13 @@ from gateway.api import oauth
 from gateway.api.capability import VERSION
 from gateway.api.fhir import ROUTES, Fhir
 from gateway.api.middleware import Edge, Straight
+from gateway.api.reading import no_such_route
+from gateway.app.refusals import refuse_unfit, refuse_without_directory
 from gateway.connectors import CONNECTORS, DELIVERIES
 from gateway.connectors.apart import Apart
 from gateway.connectors.http import PooledHttp
 from gateway.connectors.room import Room, large_blocks_go_back
-from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, NotFound, StartupRefused
+from gateway.errors import GatewayError, InternalFault, MethodNotAllowed, StartupRefused
 from gateway.fetch import Fetch
 from gateway.flows import programme
 from gateway.flows.accounts import Accounts
@@ -73,9 +75,9 @@ async def opened(settings: Settings, *, ahead_s: float | None = None) -> AsyncIt
         https = _https(settings, room)
         for http in {id(http): http for http in https.values()}.values():
             closing.push_async_callback(http.close)
-        pds = Pds(settings.pds, HttpxHttp(tls=_context(settings.pds.tls)))
+        pds = Pds(settings.pds, HttpxHttp(tls=_context(settings.pds.tls, "pds.tls")))
         closing.push_async_callback(pds.close)
-        sds = Sds(settings.sds, HttpxHttp(tls=_context(settings.sds.tls)), utc_now) if settings.sds else None
+        sds = Sds(settings.sds, HttpxHttp(tls=_context(settings.sds.tls, "sds.tls")), utc_now) if settings.sds else None
         if sds is not None:
             closing.push_async_callback(sds.close)
         jwks = Jwks(live=settings.mode == "live")
@@ -151,13 +153,13 @@ def _https(settings: Settings, room: Room) -> Mapping[str, PooledHttp]:
     """Outgoing HTTP of each source: one pool for all, and one of its own for each that has its own trust or certificate."""
     shared = PooledHttp(room=room)
     return {
-        name: PooledHttp(tls=_context(source.tls), room=room) if source.tls else shared
+        name: PooledHttp(tls=_context(source.tls, f"sources.{name}.tls"), room=room) if source.tls else shared
         for name, source in settings.sources.items()
     }
 
 
-def _context(tls: Tls | None) -> ssl.SSLContext | None:
-    return None if tls is None else tls.context()
+def _context(tls: Tls | None, setting: str) -> ssl.SSLContext | None:
+    return None if tls is None else tls.context(setting)
 
 
 def sources(
@@ -179,6 +181,8 @@ def sources(
 
     packages = registry.installed(settings.adapters)
     manifests = {name: registry.load_manifest(package) for name, package in packages.items()}
+    if sds is None:
+        refuse_without_directory(settings, manifests)
     wanted = [
         SourceSettings(
             name=name,
@@ -280,7 +284,7 @@ def create(parts: Parts, settings: Settings) -> Edge:
 
     async def elsewhere(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
-        refusal: GatewayError = MethodNotAllowed(reason="method") if status == 405 else NotFound(reason="no-such-route")
+        refusal: GatewayError = MethodNotAllowed(reason="method") if status == 405 else no_such_route(request.scope["path"])
         return await fhir.elsewhere(request, refusal)
 
     async def unforeseen(request: Request, _: Exception) -> Response:
@@ -304,37 +308,6 @@ def bare() -> FastAPI:
     return FastAPI(
         title="Shared care gateway", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
-
-
-def refuse_unfit(settings: Settings) -> None:
-    """Raises `StartupRefused` for settings that may not serve real people."""
-    if settings.mode != "live":
-        return
-    if settings.adapters is not None:
-        raise StartupRefused(
-            "GATEWAY_MODE is live: unset GATEWAY_ADAPTERS; an adapter that serves people is installed as a package"
-        )
-    if not settings.public_base().startswith("https://") and settings.proxy is None:
-        raise StartupRefused(
-            "GATEWAY_MODE is live: set GATEWAY_BASE_URL to an https address, or GATEWAY_PROXY to the proxy that ends TLS"
-        )
-    for name, url in [
-        ("pds.base_url", settings.pds.base_url),
-        ("pds.sign_in.token_url", settings.pds.sign_in.token_url if settings.pds.sign_in else "https:"),
-        ("sds.base_url", settings.sds.base_url if settings.sds else "https:"),
-    ]:
-        if not url.startswith("https:"):
-            raise StartupRefused(f"GATEWAY_MODE is live: {name} must be an https address, not a simulator")
-    for name, source in settings.sources.items():
-        places = [
-            ("options", source.options),
-            *((f"deliver.{what}.options", held.options) for what, held in source.deliver.items()),
-        ]
-        for place, option, value in ((place, option, value) for place, options in places for option, value in options.items()):
-            if isinstance(value, str) and value.strip().lower().startswith("http://"):
-                raise StartupRefused(
-                    f"GATEWAY_MODE is live: sources.{name}.{place}.{option} must be an https address, not a simulator"
-                )
 
 
 def refuse_untried(settings: Settings, packages: Mapping[str, ModuleType]) -> None:

@@ -55,7 +55,9 @@ ACCESS_UNSAID = (
     "CP-IS was not asked: the request did not say whether the visit is scheduled or unscheduled. Whether CP-IS knows of a plan "
     "is told to who says it, in the header Gateway-Access-Event."
 )
-NOT_USED = "{} of the parameters sent mean nothing here and were not used. The self link shows what was asked."
+NOT_USED = (
+    "{} of this request {} and the answer is not narrowed by {}{}. The self link shows what was used, but for an NHS number."
+)
 
 
 def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
@@ -205,8 +207,8 @@ def _bundle(
     issues += [warning_issue(report, area, code, names) for report in reports for area, code in report.warnings]
     if decision.access_unsaid:
         issues.append(issue_of("warning", "incomplete", ACCESS_UNSAID))
-    if request.query.not_used:  # a number, since a name is the caller's own text
-        issues.append(issue_of("warning", "not-supported", NOT_USED.format(request.query.not_used)))
+    if request.query.not_used:
+        issues.append(issue_of("warning", "not-supported", _not_used(request.query.not_used)))
     issues += [*more, issue_of("information", "informational", HELP)]
     tags = [
         {
@@ -228,6 +230,16 @@ def _bundle(
     headers = (*receipt_header(receipt), sources_header(reports, names))
     body = b"".join((encode(bundle)[:-1], b',"entry":[', *entries, encode(_outcome(issues)), b"]}"))
     return Answer(200, body, headers, shows_records=bool(entries))
+
+
+def _not_used(names: Sequence[str]) -> str:
+    """Parameters left out -> how many, and the names that R4 has; any other name is the caller's own text."""
+    known = ", ".join(name for name in names if name)
+    many = len(names) != 1
+    counted = f"{len(names)} parameters" if many else "1 parameter"
+    return NOT_USED.format(
+        counted, "were not used," if many else "was not used,", "them" if many else "it", f": {known}" if known else ""
+    )
 
 
 def _self_link(request: AccessRequest, look: Look) -> str:

@@ -81,7 +81,8 @@ def doctor(
         rules = policy.load(site.policy or files("consent_policy"))
     except policy.PolicyFaults as broken:
         fail(f"{len(broken.faults)} faults in the policy: gateway policy check lists them", code=UNUSABLE)
-    found = list(examine(site.sources[name], registry.installed(site.adapters), rules, site.var / "sources" / name))
+    packages, folder = registry.installed(site.adapters), site.var / "sources" / name
+    found = list(examine(site.sources[name], packages, rules, folder, has_directory=site.sds is not None))
     for one in found:
         typer.echo(json.dumps(asdict(one)) if as_json else f"{'ok  ' if one.fine else 'FAIL'} {one.what}: {one.said}")
     raise typer.Exit(0 if all(one.fine for one in found) else 1)

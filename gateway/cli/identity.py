@@ -216,7 +216,7 @@ def _line(progress: Progress, seconds: float) -> str:
 async def _with_pds(store: Store, held: Settings, source: str, ids: str, act: Callable[[Matcher], Awaitable[T]]) -> T:
     """The same tracer, rate and rules as a request has."""
     custodian = custodian_of(held, source, ids)
-    pds = Pds(held.pds, PooledHttp(tls=None if held.pds.tls is None else held.pds.tls.context()))
+    pds = Pds(held.pds, PooledHttp(tls=None if held.pds.tls is None else held.pds.tls.context("pds.tls")))
     ages = Ages(timedelta(seconds=held.trace_fresh_s), timedelta(seconds=held.trace_stale_s))
     matcher = Matcher(
         custodian=custodian,

@@ -30,8 +30,13 @@ class Finding:
     said: str
 
 
-def examine(source: Source, packages: Mapping[str, ModuleType], policy: Policy, var: Path) -> Iterator[Finding]:
-    """One source's settings -> what stands in its way, step by step. `var`: the source's own folder, as the server has it."""
+def examine(
+    source: Source, packages: Mapping[str, ModuleType], policy: Policy, var: Path, *, has_directory: bool
+) -> Iterator[Finding]:
+    """One source's settings -> what stands in its way, step by step. `var`: the source's own folder, as the server has it.
+
+    `has_directory`: whether the settings have `[sds]`.
+    """
     package = packages.get(source.adapter)
     if package is None:
         yield Finding("adapter", False, f"not installed: there are {', '.join(sorted(packages))}")
@@ -45,6 +50,8 @@ def examine(source: Source, packages: Mapping[str, ModuleType], policy: Policy, 
     if manifest.connector is not None:
         known = manifest.connector in CONNECTORS
         yield Finding("connector", known, manifest.connector if known else f"does not exist: there are {', '.join(CONNECTORS)}")
+    if manifest.needs_directory:
+        yield _told("directory", has_directory, "[sds] is set", "it looks practices up in SDS: give [sds] with base_url")
     agreement = policy.agreement(source.agreement)
     if agreement is None:
         yield Finding("agreement", False, "none of this name under consent_policy/agreements")

@@ -82,7 +82,7 @@ class Query:
     digest: str = ""  # SHA-256 of the query without paging: binds cursors
     audit: Mapping[str, str] = field(default_factory=dict)  # audit-search: parameter -> value
     view: str = ""  # what is worked out from what may be shown, instead of showing it
-    not_used: int = 0  # parameters that were sent, mean nothing here and were left out: the answer says how many
+    not_used: tuple[str, ...] = ()  # parameters that were sent and left out: the names that R4 has, "" for any other
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,21 @@ def test_a_header_of_ours_that_comes_twice_is_refused_and_recorded(world: World,
 def test_what_was_not_used_of_a_search_is_said_by_number_and_never_by_name(world: World, person: str) -> None:
     answer = world.get(GP, f"/fhir/Flag?patient={person}&favourite-colour=vermilion&_count=9")
     (outcome,) = [entry["resource"] for entry in answer.json()["entry"] if entry["search"]["mode"] == "outcome"]
-    assert "1 of the parameters sent mean nothing here" in json.dumps(outcome)
+    assert "1 parameter of this request was not used, and the answer is not narrowed by it." in json.dumps(outcome)
     assert answer.json()["link"][0]["url"].endswith(f"/fhir/Flag?patient={person}&_count=9")
     assert "vermilion" not in answer.text
     assert "favourite" not in answer.text
+
+
+def test_a_search_parameter_of_r4_that_was_not_used_is_named_without_its_value(world: World, person: str) -> None:
+    form = {"patient": person, "code": "27113001"}
+    answer = world.http.post("/fhir/Observation/_search", data=form, headers=world.headers(GP))
+    assert "1 parameter of this request was not used, and the answer is not narrowed by it: code. " in answer.text
+    assert answer.json()["link"][0]["url"].endswith(f"/fhir/Observation?patient={person}")
+
+
+def test_a_misspelt_operation_is_refused_alike_for_a_person_and_for_nobody(world: World, person: str) -> None:
+    answers = [world.get(GP, f"/fhir/Patient/{who}/$healthy-child-program") for who in (person, "a" * 26)]
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert answers[0].content == answers[1].content
+    assert "No operation of this name is offered here" in answers[0].text

@@ -2,6 +2,7 @@
 
 import http.server
 import ipaddress
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -126,7 +127,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Authorit
 
 
 async def ask(client: type, tls: Tls | None, url: str) -> HttpAnswer:
-    http_client = client(tls=tls.context() if tls else None)
+    http_client = client(tls=tls.context("pds.tls") if tls else None)
     try:
         return await http_client.request("GET", url, headers={}, deadline_s=5, cap_bytes=1000)
     finally:
@@ -176,7 +177,7 @@ async def test_a_server_that_answers_at_another_name_than_its_own_is_told_nothin
 
 
 def test_nothing_older_than_tls_1_2_is_spoken(network: tuple) -> None:
-    assert ours_with(network[0]).context().minimum_version is ssl.TLSVersion.TLSv1_2
+    assert ours_with(network[0]).context("pds.tls").minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 def test_what_cannot_be_used_is_refused_at_start(network: tuple, tmp_path: Path) -> None:
@@ -186,15 +187,19 @@ def test_what_cannot_be_used_is_refused_at_start(network: tuple, tmp_path: Path)
     sealed, nonsense = tmp_path / "sealed.key", tmp_path / "nonsense.pem"
     sealed.write_bytes(_pem(ec.generate_private_key(ec.SECP256R1()), b"secret"))
     nonsense.write_text("nothing")
-    for wrong in (
-        Tls(certificate=certificate),
-        Tls(key=key),
-        Tls(ca=tmp_path / "absent.pem"),
-        Tls(ca=nonsense),
-        Tls(certificate=certificate, key=other_key),
-        Tls(certificate=certificate, key=sealed),
-        Tls(certificate=certificate, key=tmp_path / "absent.key"),
+    absent = tmp_path / "absent.pem"
+    for wrong, named in (
+        (Tls(certificate=certificate), "sds.tls.key is missing"),
+        (Tls(key=key), "sds.tls.certificate is missing"),
+        (Tls(ca=absent), "sds.tls.ca names a file that is not there"),
+        (Tls(ca=nonsense), "sds.tls.ca cannot be read as PEM"),
+        (Tls(certificate=absent, key=key), "sds.tls.certificate names a file that is not there"),
+        (Tls(certificate=nonsense, key=key), "sds.tls.certificate cannot be read as PEM"),
+        (Tls(certificate=certificate, key=other_key), "sds.tls.key cannot be read"),
+        (Tls(certificate=certificate, key=nonsense), "sds.tls.key cannot be read"),
+        (Tls(certificate=certificate, key=sealed), "sds.tls.key cannot be read"),
+        (Tls(certificate=certificate, key=absent), "sds.tls.key names a file that is not there"),
     ):
-        with pytest.raises(StartupRefused) as refused:
-            wrong.context()
+        with pytest.raises(StartupRefused, match=re.escape(named)) as refused:
+            wrong.context("sds.tls")
         assert str(tmp_path) not in str(refused.value)

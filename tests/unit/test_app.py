@@ -7,8 +7,9 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from gateway import policy
-from gateway.app import refuse_uncovered, refuse_unfit, refuse_untried
+from gateway import policy, registry
+from gateway.app import refuse_uncovered, refuse_untried
+from gateway.app.refusals import refuse_unfit, refuse_without_directory
 from gateway.errors import StartupRefused
 from gateway.registry import Registry
 from tests import fakes
@@ -44,6 +45,13 @@ def live(**changes: object) -> SimpleNamespace:
         "sources": {},
     }
     return SimpleNamespace(**{**values, **changes})
+
+
+def test_a_source_that_looks_practices_up_does_not_start_without_a_directory():
+    manifests = {name: registry.load_manifest(package) for name, package in registry.installed().items()}
+    with pytest.raises(StartupRefused, match=r"sources\.surgery .*sds\.base_url"):
+        refuse_without_directory(live(sources={"surgery": SimpleNamespace(adapter="gp")}), manifests)  # type: ignore[arg-type]
+    refuse_without_directory(live(sources={"centre": SimpleNamespace(adapter="childrens_centre")}), manifests)  # type: ignore[arg-type]
 
 
 def test_fit_live_settings_are_not_refused():

@@ -337,6 +337,13 @@ async def test_a_source_that_cannot_say_who_asks_does_not_start(wrong: dict[str,
         await ask(Network(), settings=source(**wrong))
 
 
+async def test_a_misspelt_option_is_named_and_its_value_is_not():
+    with pytest.raises(StartupRefused) as refused:
+        await ask(Network(), settings=source(consumer_asd="secret"))
+    assert "consumer_asd is not known here" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
 async def test_a_failing_provider_is_asked_once_more_with_a_new_token_and_trace_id():
     network = Network(said(500, outcome("INTERNAL_SERVER_ERROR")), said(200, record(ALLERGY)), seconds_each=1.0)
     items = await ask(network)

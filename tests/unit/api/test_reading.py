@@ -22,6 +22,7 @@ from gateway.errors import (
     NotAcceptable,
     NotFound,
     NotSupported,
+    OperationNotOffered,
     PersonNeeded,
     TooLarge,
 )
@@ -126,6 +127,10 @@ def test_an_id_that_is_not_ours_is_read_as_an_id_of_nobody(path):
         ("Flag", f"patient={PERSON}&patient:foo=1", NotSupported),
         ("Banana", f"patient={PERSON}", NotSupported),
         ("banana", "", NotFound),
+        (f"Patient/{PERSON}/$healthy-child-program", "", OperationNotOffered),
+        (f"Encounter/{PERSON}/$everything", "", OperationNotOffered),
+        ("Patient/$everything", "", OperationNotOffered),
+        ("$export", "", OperationNotOffered),
         ("Flag/1/_history/2", "", NotFound),
         ("Flag/a%00b", "", InvalidParameter),
         ("Flag/" + "a" * 65, "", InvalidParameter),
@@ -265,12 +270,13 @@ def test_any_other_word_for_permission_to_view_is_refused_and_not_taken_for_yes(
     assert refused.value.expression == "Gateway-Permission-To-View"
 
 
-def test_parameters_that_mean_nothing_are_counted_and_under_strict_handling_refused():
-    assert read("Flag", f"patient={PERSON}&colour=red&size=9").not_used == 2
-    assert read("Patient", f"_id={PERSON}&name=x").not_used == 1
-    assert read(f"Patient/{PERSON}/$everything", "colour=red").not_used == 1
-    assert read(f"Patient/{PERSON}/$healthy-child-programme", "colour=red").not_used == 1
-    assert read("Flag", f"patient={PERSON}").not_used == 0
+def test_parameters_that_mean_nothing_are_counted_named_when_r4_has_them_and_under_strict_handling_refused():
+    assert read("Flag", f"patient={PERSON}&colour=red&size=9").not_used == ("", "")
+    assert read("Flag", f"patient={PERSON}&code=27113001&code:in=x&size=9").not_used == ("", "code", "code")
+    assert read("Patient", f"_id={PERSON}&name=x").not_used == ("name",)
+    assert read(f"Patient/{PERSON}/$everything", "_since=2026-01-01").not_used == ("_since",)
+    assert read(f"Patient/{PERSON}/$healthy-child-programme", "colour=red").not_used == ("",)
+    assert read("Flag", f"patient={PERSON}").not_used == ()
     with pytest.raises(NotSupported):
         read("Flag", f"patient={PERSON}&colour=red", headers={"prefer": "respond-async, handling=strict"})
 

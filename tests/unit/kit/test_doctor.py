@@ -23,7 +23,7 @@ def centre(**changes: Any) -> Source:
 
 
 def found(source: Source, rules: Policy, var: Path = Path("/nowhere")) -> dict[str, Finding]:
-    return {one.what: one for one in examine(source, registry.installed(), rules, var)}
+    return {one.what: one for one in examine(source, registry.installed(), rules, var, has_directory=False)}
 
 
 def test_a_source_whose_every_step_holds_is_fine(rules: Policy, tmp_path: Path):
@@ -34,9 +34,14 @@ def test_a_source_whose_every_step_holds_is_fine(rules: Policy, tmp_path: Path):
 
 
 def test_an_adapter_that_is_not_installed_is_the_end(rules: Policy):
-    assert [(one.what, one.fine) for one in examine(centre(adapter="nobody"), registry.installed(), rules, Path())] == [
-        ("adapter", False)
-    ]
+    seen = found(centre(adapter="nobody"), rules)
+    assert [(one.what, one.fine) for one in seen.values()] == [("adapter", False)]
+
+
+def test_a_source_that_looks_practices_up_without_sds_is_told_which_setting_is_missing(rules: Policy):
+    assert found(centre(adapter="gp"), rules)["directory"] == Finding(
+        "directory", False, "it looks practices up in SDS: give [sds] with base_url"
+    )
 
 
 @pytest.mark.parametrize(
