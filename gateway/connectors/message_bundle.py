@@ -72,6 +72,7 @@ class Message:
     people: Sequence[Mapping[str, Tree]]  # the Patients it is about, for what they tell of a death: shelved nowhere
     resources: Mapping[str, Sequence[Tree]]  # type -> resources of this person, each with its `key`
     types: frozenset[str]  # of every resource in the message
+    identified: Mapping[str, Sequence[str]]  # type -> the identifiers of its resources, also where nothing of them is kept
 
 
 def event_of(bundle: Tree) -> str:
@@ -106,6 +107,7 @@ def read_message(bundle: Tree) -> Message:
         people=() if patient is None else (patient,),
         resources={} if change == "delete" else _resources(index, patient, event),  # it may bring no Patient, and nothing is kept
         types=frozenset(node["resourceType"] for node in index.values()),
+        identified=_identified(index),
     )
 
 
@@ -130,6 +132,7 @@ def read_change(bundle: Tree, *, of: str | None = None) -> Message:
         people=people,
         resources={},
         types=frozenset(),
+        identified={},
     )
 
 
@@ -314,6 +317,14 @@ def _key(node: Mapping[str, Tree], url: str, event: str) -> str:
     """What a resource is called within its sender. A visit belongs to its event: several tell of one visit, each its own part."""
     own = (node["resourceType"] != "RelatedPerson" and _business_id(node)) or _own_id(node, url)  # theirs can be an NHS number
     return f"{event} {own}" if node["resourceType"] == "Encounter" else own
+
+
+def _identified(index: Mapping[str, dict[str, Tree]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for node in index.values():
+        if own := _business_id(node):
+            found.setdefault(node["resourceType"], []).append(own)
+    return found
 
 
 def _business_id(node: Mapping[str, Tree]) -> str | None:

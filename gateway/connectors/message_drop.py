@@ -2,14 +2,15 @@
 
 The manifest names the events: `[events.CODE]` with `also` (other codes of the same event), `schema`, `focus` (types the header
 may point at), `reads` (field of the record -> resource type), `gives` (R4 types, where they are others), `consent` (a question
-that must be answered yes), `of_child` (a question that says whether a form is about the child) and `about_baby` (a birth,
-addressed by the mother); `expires_trace` lists events that only say a person changed, and `deaths` those of them that say a
-person died; `work` lists events that ask a service to act, `not_mapped` those known and not taken yet. What is not taken is
-refused with its reason, waits in the drop's refused/ folder and is its owner's task: nothing is dropped silently.
+that must be answered yes), `each` (a field of `reads` whose resources each stand under their own identifier), `of_child` (a
+question that says whether a form is about the child) and `about_baby` (a birth, addressed by the mother); `expires_trace` lists
+events that only say a person changed, and `deaths` those of them that say a person died; `work` lists events that ask a service
+to act, `not_mapped` those known and not taken yet. What is not taken is refused with its reason, waits in the drop's refused/
+folder and is its owner's task: nothing is dropped silently.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ NOT_MAPPED: Final = "an event that is known but not mapped yet"
 OWNERS_WORK: Final = "a failsafe message: work for the service it names, by the day it names"
 NOT_KNOWN: Final = "an event that this source does not know"
 WRONG_FOCUS: Final = "the focus is not what this event is about"
+NOT_NAMED: Final = "a deletion of a visit that does not name what was recorded at it"
 
 CAP_BYTES: Final = 1_000_000
 _GIVEN: Final[Mapping[str, frozenset[str]]] = {KIND: frozenset(("Immunization",))}  # of what comes otherwise than as messages
@@ -60,6 +62,7 @@ class Event:
     gives: frozenset[str]  # R4 types that its maps make of them, where those are others
     about_baby: bool  # a birth: addressed by the mother, kept for the baby
     consent: str  # item of its questionnaire that must say yes, else the record goes to no early years; "" where there is none
+    each: str  # field whose resources each stand under their own identifier: one visit brings several; "" where there is none
     of_child: str  # item that says whose needs a form tells of; one about others is read as `household`; "" where there is none
 
 
@@ -139,8 +142,8 @@ def _opened(manifest: Manifest, events: Mapping[str, Event], bundle: Tree) -> Op
     if event is None:
         raise SourceContractBroken(_why_not(manifest, code))
     if not event.about_baby:
-        arrival = _arrival(event, read_message(bundle))
-        return Opened(arrival.as_of, (arrival,))
+        message = read_message(bundle)
+        return Opened(message.as_of, _arrivals(event, message))
     birth = read_birth(bundle)
     if birth.message is not None:
         arrival = _arrival(event, read_message(birth.message), birth.losses)
@@ -194,6 +197,40 @@ def _arrival(event: Event, message: Message, losses: tuple[Loss, ...] = ()) -> A
     )
 
 
+def _arrivals(event: Event, message: Message) -> tuple[Arrival, ...]:
+    """A message -> what it brings: one arrival, or one for each resource that stands by itself and one for the rest.
+
+    Two messages of one visit bring two vaccines, and neither may take the other's place. A deletion that points at a visit
+    deletes what it names of it, and what was kept under the visit; one that names nothing is refused, or that would stay shown.
+    """
+    whole = _arrival(event, message)
+    kind = event.reads.get(event.each, "")
+    own = list(dict.fromkeys(message.identified.get(kind, ())))
+    if message.change == "delete":
+        if kind and message.focus != kind and not own:
+            raise SourceContractBroken(NOT_NAMED)
+        keys = own if whole.business_id in own else [*own, whole.business_id]
+        return tuple(replace(whole, business_id=key, losses=whole.losses if key == keys[0] else ()) for key in keys)
+    if not own:
+        return (whole,)
+    assert whole.record is not None
+    data = whole.record.data
+    listed = data[event.each]
+    assert isinstance(listed, list)
+    groups = {key: [one for one in listed if isinstance(one, dict) and one["key"] == key] for key in own}
+    if rest := [one for one in listed if isinstance(one, dict) and one["key"] not in groups]:
+        groups[whole.business_id] = [*groups.get(whole.business_id, ()), *rest]
+    return tuple(
+        replace(
+            whole,
+            business_id=key,
+            record=replace(whole.record, data={**data, event.each: group}),
+            losses=whole.losses if key == own[0] else (),
+        )
+        for key, group in groups.items()
+    )
+
+
 def _record(event: Event, message: Message) -> SourceRecord:
     unread = sorted(message.types - set(event.reads.values()) - _USED)
     data: dict[str, Tree] = {"event": message.event, "change": message.change, "message": message.id, "unread": unread}
@@ -230,7 +267,7 @@ def _events(manifest: Manifest) -> dict[str, Event]:
     for kind, table in manifest.options.get("events", {}).items():
         reads, about_baby = dict(table["reads"]), bool(table.get("about_baby"))
         gives = frozenset(table.get("gives", reads.values()))
-        asked = table.get("consent", ""), table.get("of_child", "")
+        asked = table.get("consent", ""), table.get("each", ""), table.get("of_child", "")
         event = Event(kind, table["schema"], frozenset(table["focus"]), reads, gives, about_baby, *asked)
         found |= dict.fromkeys((kind, *table.get("also", ())), event)
     return found

@@ -77,6 +77,19 @@ def gone_by_another_number() -> dict[str, Any]:
     return bundle
 
 
+def at_one_visit(vaccine: str, lot: str, hours: int, change: str = "new") -> dict[str, Any]:
+    """A vaccination of Oscar in the older header style: it points at the visit, which several messages share."""
+    bundle = service._vaccination(OSCAR, MMR, lot=lot, hours=hours, change=change, key=f"{vaccine}-{lot}")
+    header = bundle["entry"][0]["resource"]
+    (immunization,) = (each["resource"] for each in bundle["entry"] if each["resource"]["resourceType"] == "Immunization")
+    immunization["identifier"][0]["value"] = vaccine
+    header["focus"] = [{"reference": "urn:uuid:one-visit"}]
+    visit = {"resourceType": "Encounter", "id": "one-visit", "status": "finished", "subject": immunization["patient"]}
+    visit["identifier"] = [{"system": "https://tests.example/visit", "value": "E1"}]
+    bundle["entry"].append({"fullUrl": "urn:uuid:one-visit", "resource": visit})
+    return bundle
+
+
 def of_the_neighbour(bundle: dict[str, Any]) -> dict[str, Any]:
     """The same message as another service sends it: of a record of its own, though both are called alike."""
     told = json.loads(json.dumps(bundle).replace(SENDER.removeprefix("ods:"), NEIGHBOUR.removeprefix("ods:")))
@@ -132,6 +145,11 @@ DAY = [
     of_the_neighbour(service._vaccination(BEN, SIX, lot="NEXT-DOOR", change="update", hours=1, key="2")),
     of_the_neighbour(without_patient(service._vaccination(BEN, MMR, change="delete", hours=1, key="6"))),  # never of the first's
     service._vaccination(OSCAR, MMR, lot="AGAIN", change="new", hours=2, key="11"),  # before its deletion, whenever it comes
+    at_one_visit("V-MMR", "V-FIRST", 5),
+    at_one_visit("V-MENB", "V-OTHER", 6),  # of the same visit: it takes nobody's place
+    at_one_visit("V-MMR", "V-LATER", 7, "update"),
+    at_one_visit("V-BCG", "V-GONE", 5),
+    at_one_visit("V-BCG", "V-GONE", 8, "delete"),
     died(OSCAR, "1", 50),
     died(OSCAR, "U", 51),  # taken back: a person decides, whatever came first
 ]
@@ -239,7 +257,15 @@ def test_a_day_in_order_leaves_the_newest_of_each_and_nothing_that_was_deleted(
         ("oscar", "observations-1"),
         ("oscar", "professional-contacts-1"),
         ("oscar", "vaccinations-1"),
+        ("oscar", "vaccinations-1"),
+        ("oscar", "vaccinations-1"),
     ]
+    lots = [
+        held["immunizations"][0]["lotNumber"]
+        for (key, kind, _, _), (_, held) in shelf.items()
+        if key == "oscar" and kind == "vaccinations-1"
+    ]
+    assert sorted(lots)[1:] == ["V-LATER", "V-OTHER"]  # the first is one of two of the same instant
     data = {(key, kind): held for (key, kind, sender, _), (_, held) in shelf.items() if sender == SENDER}
     assert data["ben", "vaccinations-1"]["immunizations"][0]["lotNumber"] == "NEWEST"
     assert len(data["ben", "blood-spot-test-outcome-1"]["procedures"]) == 1

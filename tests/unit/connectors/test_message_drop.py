@@ -462,13 +462,13 @@ async def test_each_vaccine_of_one_visit_stands_under_its_own_identifier(manifes
     assert await keys_of(manifest, tools, at_visit("MMR", "MMR")) == {"imm|MMR": ["MMR", "MMR"]}
 
 
-async def test_a_vaccine_without_identifier_stands_under_the_visit_beside_those_that_have_one(
+async def test_a_vaccine_without_identifier_stands_under_the_focus_beside_those_that_have_one(
     manifest: Manifest, tools: Any
 ) -> None:
     assert await keys_of(manifest, tools, at_visit("")) == {"visit|E1": ["imm0"]}
     assert await keys_of(manifest, tools, at_visit("MMR", "")) == {"imm|MMR": ["MMR"], "visit|E1": ["imm1"]}
     beside = message(nameless=body("imm", identifier=[]))
-    assert await keys_of(manifest, tools, beside) == {"imm|V1": ["V1"], "imm|V1 head": ["nameless"]}
+    assert await keys_of(manifest, tools, beside) == {"imm|V1": ["V1", "nameless"]}
 
 
 async def test_a_deletion_of_a_visit_deletes_what_it_names_and_one_that_names_nothing_is_refused(
