@@ -125,6 +125,7 @@ def quiet() -> None:
         "uvicorn.access",
         "httpx",
         "httpcore",
+        "aiohttp",
         "asyncio",
         "sqlalchemy",
         "authlib",
