@@ -4,6 +4,7 @@ import csv
 import importlib
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,6 +25,12 @@ from gateway.mapping.cases import PERSON, context, placeholder
 from gateway.nhs_number import NhsNumber, NotAnNhsNumber, parse
 
 WHOLE: Final = "the file as a whole"
+NO_NUMBER: Final = "its NHS number has no valid check digit, or is of no range in use here: the record can be nobody's"
+EVERY: Final = "every record"
+NOBODY: Final = (
+    "the one Patient of the file has an NHS number without a valid check digit, or of no range in use here, so its records can be"
+    " nobody's: into a published example put a test number of the 999 range"
+)
 NOTHING: Final = {"mapped": 0, "ignored": 0, "withheld": 0, "unmapped": []}  # of a file that could not be read
 COLUMNS: Final = ("local_id", "nhs_number", "birth_date", "verified_on", "verified_by")
 
@@ -53,7 +60,7 @@ def run(
 
     With a number, records of anybody else are refused by their place. Without one, everybody in the file gets a placeholder
     of their own, the same for every record that carries their key. A row that a delivery would refuse is refused here, by its
-    place, and the others are mapped; so is a record with something that is no NHS number where one belongs.
+    place, and the others are mapped; so is a record whose NHS number cannot be one, or all at once where they share it.
 
     Exit 0 when nothing was refused, 1 when something was, 2 when the file as a whole is unusable: then `refused` says why.
     """
@@ -64,6 +71,9 @@ def run(
     records, refused = _records(package, manifest, file)
     now = datetime.now(UTC)
     resources: list[Any] = []
+    if _is_of_nobody(records):
+        _print([], [*refused, {"where": EVERY, "reason": NOBODY}], NOTHING, {})
+        raise typer.Exit(1)
     mapped = ignored = withheld = 0
     unmapped: set[str] = set()
     unknown: Counter[str] = Counter()
@@ -179,8 +189,13 @@ def _nobodys(claim: Claim) -> str | None:
         if claim.nhs_number is not None:
             parse(claim.nhs_number, allow_test=True)
     except NotAnNhsNumber:
-        return "the record carries something that is no NHS number"
+        return NO_NUMBER
     return None
+
+
+def _is_of_nobody(records: Sequence[SourceRecord]) -> bool:
+    """Whether several records, all of one number, can be nobody's: one reason says it for all of them."""
+    return len(records) > 1 and len({_key(record) for record in records}) == 1 and _nobodys(records[0].about) is not None
 
 
 def _not_this_person(claim: Claim, number: NhsNumber, matches: dict[str, Match]) -> str | None:

@@ -159,7 +159,8 @@ def test_an_event_that_is_known_and_not_mapped_is_refused_with_that_reason(tmp_p
     file.write_text(json.dumps({"resourceType": "Bundle", "type": "message", "entry": [{"resource": header}]}), "utf-8")
     result = run("child_health", file)
     assert result.exit_code == 2
-    assert said(result)["refused"] == [{"where": "the file as a whole", "reason": "an event that is known but not mapped yet"}]
+    reason = "an event that is known but not mapped yet: additional-demographics-1"
+    assert said(result)["refused"] == [{"where": "the file as a whole", "reason": reason}]
 
 
 def plans(*rows: str) -> str:
@@ -185,7 +186,7 @@ def test_every_row_that_a_delivery_would_refuse_is_refused_by_its_place_and_the_
         "row 3": "a row without its identity",
         "row 4": "a row with more or fewer cells than the header",
         "row 5": "a row without a readable date of its own",
-        "row 6": "the record carries something that is no NHS number",
+        "row 6": "its NHS number has no valid check digit, or is of no range in use here: the record can be nobody's",
     }
     file.write_text(plans(plan()), "utf-8")
     whole = run("local_authority_cpis", file)
@@ -201,6 +202,20 @@ def test_a_batch_of_immunisations_with_one_bad_row_gives_the_others(tmp_path: Pa
     assert result.exit_code == 1
     assert kinds(read) == ["Immunization"]
     assert [one["where"] for one in read["refused"]] == ["row 3", "row 4"]
+
+
+def test_a_file_whose_one_patient_has_no_valid_number_is_refused_once_with_what_to_do(record: Path):
+    bundle = json.loads(record.read_text("utf-8"))
+    bundle["entry"][0]["resource"]["identifier"][0]["value"] = "9990000108"
+    bundle["entry"].append({"resource": {**bundle["entry"][1]["resource"], "id": "3", "identifier": []}})
+    record.write_text(json.dumps(bundle), "utf-8")
+    result = run("gp", record)
+    [refused] = said(result)["refused"]
+    assert result.exit_code == 1
+    assert refused["where"] == "every record"
+    assert "Patient" in refused["reason"]
+    assert "999 range" in refused["reason"]
+    assert "9990000108" not in result.output
 
 
 def test_a_file_with_other_columns_is_told_which_are_missing_and_where_others_stand(tmp_path: Path):
