@@ -11,12 +11,14 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gateway.disclosure.labels import labelled, labels_of, not_for_family, raised
-from gateway.disclosure.stripping import WHOLE, strip, sweep
+from gateway.disclosure.stripping import WHOLE, Branches, branches_of, strip, sweep
 from gateway.model import CareClass, Category, MappedResource, Mark, Resource
 from gateway.resource import encoded, name_of
 
 Paths: TypeAlias = Mapping[Mark, tuple[tuple[str, ...], ...]]
-Work: TypeAlias = tuple[tuple[Mark, tuple[tuple[str, ...], ...] | None, frozenset[str]], ...]
+# a mark, its paths, the elements they begin at, their branches
+Task: TypeAlias = tuple[Mark, tuple[tuple[str, ...], ...] | None, frozenset[str], Branches]
+Work: TypeAlias = tuple[Task, ...]
 UNKNOWN_LABEL = "unknown-label"
 
 _MARKS = frozenset(Mark)
@@ -96,14 +98,14 @@ def readied(item: MappedResource, strip: frozenset[Mark]) -> tuple[Any, ...]:
 
 
 def work_of(gone: frozenset[Mark], paths: Paths) -> Work:
-    """What has to go from a resource with these marks: (mark, paths, elements), and paths None for a mark that is not known.
+    """What has to go from a resource with these marks, mark by mark. Paths are None for one that is not known.
 
     A resource with none of the elements has nothing at the paths; no elements are named where that does not follow.
     """
     if not paths.keys() <= _MARKS:
-        return ((Mark.LOCATING, None, frozenset()),)
+        return ((Mark.LOCATING, None, frozenset(), ()),)
     marks = [mark for mark in Mark if mark in gone and (mark in paths or mark is Mark.LOCATING)]
-    return tuple((mark, paths.get(mark, ()), _elements(mark, paths.get(mark, ()))) for mark in marks)
+    return tuple((mark, (of := paths.get(mark, ())), _elements(mark, of), branches_of(of)) for mark in marks)
 
 
 def _elements(mark: Mark, paths: tuple[tuple[str, ...], ...]) -> frozenset[str]:
@@ -112,14 +114,14 @@ def _elements(mark: Mark, paths: tuple[tuple[str, ...], ...]) -> frozenset[str]:
     return frozenset(name for path in paths for name in (path[0], f"_{path[0]}"))
 
 
-def taken_out(body: Resource, work: Iterable[tuple[Mark, Any, frozenset[str]]]) -> tuple[Resource | None, str, tuple[Mark, ...]]:
+def taken_out(body: Resource, work: Iterable[Task]) -> tuple[Resource | None, str, tuple[Mark, ...]]:
     """A resource without what has to go, and the marks that cost it something; None, and why, where nothing whole is left."""
     stripped: tuple[Mark, ...] = ()
     left: Resource | None = body
-    for mark, paths, elements in work:
+    for mark, paths, elements, branches in work:
         if elements and left.__class__ is dict and left.keys().isdisjoint(elements):
             continue
-        before, left = left, None if paths is None or left is None else strip(left, paths)
+        before, left = left, None if paths is None or left is None else strip(left, paths, branches)
         if mark is Mark.LOCATING and left is not None:
             left = sweep(left)
         if left is None:

@@ -7,7 +7,7 @@ says where somebody lives, is cared for or goes to school is swept out of every 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET
@@ -16,6 +16,7 @@ from gateway.disclosure.required import NOTE_NEEDS, REQUIRED, REQUIRED_INSIDE, c
 from gateway.model import Mark, Resource, Unless
 from gateway.resource import Typed, probe
 
+Branches: TypeAlias = tuple[tuple[str, str, "Branches | None"], ...]  # a name, the name of what is beside it, what lies below
 WHOLE = ("*",)
 PLACES_AND_PEOPLE = frozenset(
     {"Organization", "Location", "Practitioner", "PractitionerRole", "HealthcareService", "RelatedPerson", "Endpoint", "CareTeam"}
@@ -47,6 +48,7 @@ _SWEPT = frozenset(
 )  # wherever they stand
 _SWEPT_AT_TOP = _SWEPT | {"text", "contained", "identifier", "location", "facility"}
 _SWEPT_IN_META = _SWEPT | {"source", "tag"}
+_ALL_OF_IT: Branches = (("*", "_*", None),)
 _GONE = object()  # an item of a list of which nothing is left
 _ONLY_NAMED = frozenset({"display", "identifier", "type"})
 _DISPLAY = frozenset({"display"})
@@ -60,21 +62,25 @@ _TERMINOLOGY = re.compile(
 )
 
 
-def strip(body: Resource, paths: Iterable[tuple[str, ...]]) -> Resource | None:
-    """A resource without the elements at `paths`; itself when nothing is there, None when what is left is not whole."""
+def strip(body: Resource, paths: Iterable[tuple[str, ...]], branches: Branches | None = None) -> Resource | None:
+    """A resource without the elements at `paths`; itself when nothing is there, None when what is left is not whole.
+
+    `branches`: of these paths, for those who strip many resources of them.
+    """
     if body.__class__ is not dict and isinstance(body, Typed):
         return _strip_typed(body, tuple(paths))
+    branches = branches_of(paths) if branches is None else branches
+    if branches is _ALL_OF_IT:
+        return None
     kind = body["resourceType"]
     left: dict[str, Any] | None = None
     lost = False
-    for path in paths:
-        if path == WHOLE or not path:
-            return None
-        for name in (path[0], f"_{path[0]}"):
+    for first, beside, inner in branches:
+        for name in (first, beside):
             element = (body if left is None else left).get(name)
-            if element is None or (path[0].__class__ is Unless and _is_own(element, path[0])):
+            if element is None or (first.__class__ is Unless and _is_own(element, first)):
                 continue
-            inside = _without(element, path[1:]) if len(path) > 1 else None
+            inside = None if inner is None else _without(element, inner)
             if inside is element:
                 continue
             if left is None:
@@ -88,6 +94,21 @@ def strip(body: Resource, paths: Iterable[tuple[str, ...]]) -> Resource | None:
     if left is None:
         return body
     return left if not lost or complete(kind, left) else None
+
+
+def branches_of(paths: Iterable[tuple[str, ...]]) -> Branches:
+    """Paths -> each first name of them once, with what is beside it and the branches below; None: the whole of it goes."""
+    ends: list[str] = []
+    longer: dict[str, list[tuple[str, ...]]] = {}
+    for path in paths:
+        if path == WHOLE or not path:
+            return _ALL_OF_IT
+        if len(path) == 1:
+            ends.append(path[0])
+        else:
+            longer.setdefault(path[0], []).append(path[1:])
+    below = [(name, f"_{name}", branches_of(rest)) for name, rest in longer.items()]
+    return (*((name, f"_{name}", None) for name in ends), *below)
 
 
 def _strip_typed(body: Typed, paths: tuple[tuple[str, ...], ...]) -> Resource | None:
@@ -159,33 +180,28 @@ def sweep(body: Resource) -> Resource | None:
     return tidy if complete(kind, tidy) else None
 
 
-def _without(element: Any, path: tuple[str, ...]) -> Any:
-    """An element without what lies at `path`: itself when nothing does, None when nothing of it is left.
+def _without(element: Any, branches: Branches) -> Any:
+    """An element without what lies at the ends of `branches`: itself when nothing does, None when nothing of it is left.
 
     A list is entered item by item.
     """
-    if isinstance(element, list | tuple):
-        if path[0].isdigit():
-            return _without_item(element, int(path[0]), path[1:])
-        items: list[Any] | None = None
-        for place, item in enumerate(element):
-            inside = _without(item, path)
-            if inside is not item:
-                items = [*element] if items is None else items
-                items[place] = _GONE if inside is None else inside
-        return element if items is None else [item for item in items if item is not _GONE] or None
-    if element.__class__ is not dict and not isinstance(element, Mapping):
-        return element
+    if element.__class__ is not dict:
+        if isinstance(element, list | tuple):
+            return _items_without(element, branches)
+        if not isinstance(element, Mapping):
+            return element
     left: dict[str, Any] | None = None
-    for name in (path[0], f"_{path[0]}"):
-        if name not in element or (path[0].__class__ is Unless and _is_own(element[name], path[0])):
-            continue
-        inside = _without(element[name], path[1:]) if len(path) > 1 else None
-        if inside is not element[name]:
-            left = dict(element) if left is None else left
-            del left[name]
-            if inside is not None:
-                left[name] = inside
+    for first, beside, inner in branches:
+        for name in (first, beside):
+            said = (element if left is None else left).get(name)
+            if said is None or (first.__class__ is Unless and _is_own(said, first)):
+                continue
+            inside = None if inner is None else _without(said, inner)
+            if inside is not said:
+                left = dict(element) if left is None else left
+                del left[name]
+                if inside is not None:
+                    left[name] = inside
     return element if left is None else left or None
 
 
@@ -196,13 +212,24 @@ def _is_own(element: Any, last: str) -> bool:
     return all(isinstance(each, str) and each in words for each in said)
 
 
-def _without_item(element: list[Any] | tuple[Any, ...], index: int, rest: tuple[str, ...]) -> Any:
-    if index >= len(element):
-        return element
-    inside = _without(element[index], rest) if rest else None
-    if inside is element[index]:
-        return element
-    return [*element[:index], *([] if inside is None else [inside]), *element[index + 1 :]] or None
+def _items_without(listed: list[Any] | tuple[Any, ...], branches: Branches) -> Any:
+    """The same of a list. A branch that is a number is of the item at that place."""
+    of_each = branches
+    by_place: dict[int, Branches] = {}
+    for branch in branches:
+        if branch[0].isdigit():
+            by_place = {int(first): inner or _ALL_OF_IT for first, _, inner in reversed(branches) if first.isdigit()}
+            of_each = tuple(branch for branch in branches if not branch[0].isdigit())
+            break
+    items: list[Any] | None = None
+    for place, item in enumerate(listed):
+        inside = _without(item, of_each)
+        if by_place and inside is not None and (own := by_place.get(place)) is not None:
+            inside = None if own is _ALL_OF_IT else _without(inside, own)
+        if inside is not item:
+            items = [*listed] if items is None else items
+            items[place] = _GONE if inside is None else inside
+    return listed if items is None else [item for item in items if item is not _GONE] or None
 
 
 def _swept(element: Any, name: str, *, top: bool = False) -> Any:

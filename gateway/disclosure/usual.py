@@ -55,10 +55,10 @@ class Usual:
         return Disclosed(body, source, category, care_class, rules, stripped, encoded_form(body))
 
 
-def usual(item: MappedResource, work: Iterable[tuple[Mark, Any, frozenset[str]]], rules: tuple[str, ...]) -> Usual | None:
+def usual(item: MappedResource, work: Iterable[tuple[Mark, Any, frozenset[str], Any]], rules: tuple[str, ...]) -> Usual | None:
     """The first of many alike -> the short way for all of them; None where more is asked than taking fields out."""
     gone = []
-    for mark, paths, _ in work:
+    for mark, paths, *_ in work:
         if paths is None or mark is Mark.LOCATING:
             return None
         whole, tops, inner = fields_of(item.body.form.__class__, paths)  # type: ignore[attr-defined] # it is Typed
