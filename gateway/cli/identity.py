@@ -13,7 +13,7 @@ import typer
 from gateway import nhs_number
 from gateway.cli import stored
 from gateway.cli.custodian import custodian_of
-from gateway.cli.local_counts import Staged, nothing, of_locks, opened, settled
+from gateway.cli.local_counts import A_DELIVERY, Staged, nothing, of_locks, opened, settled, where_it_is
 from gateway.cli.local_records import BadRow, Survey, records, survey
 from gateway.cli.say import fail
 from gateway.cli.staff import staff
@@ -112,12 +112,14 @@ def worklist(
 
 @app.command()
 def take(item: Annotated[str, typer.Argument(help="an item of the work list")], by: By) -> None:
-    """Take an item: from now on only this person may settle it. Prints where its owner finds the record."""
+    """Take an item: from now on only this person may settle it. Prints where its owner finds the record, or the delivery."""
 
     async def work(store: Store, held: Settings) -> str:
         subject = await store.work.take(item, by=by, at=datetime.now(UTC))
         if subject is None:
             fail("there is no open item of this id, or somebody else has taken it")
+        if subject.local_ref.startswith(A_DELIVERY):
+            return f"{subject.local_ref}\n{where_it_is(subject.local_ref)}"
         return subject.local_ref or "A person of the register: `gateway log` shows the event that opened it."
 
     typer.echo(stored.run(work))

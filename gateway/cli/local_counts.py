@@ -7,10 +7,14 @@ waiting. The work items named are those that were opened now: two rows may share
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
+from gateway.connectors.drop import REASON, ROWS, called
 from gateway.flows.identify import Progress
 from gateway.flows.linking import Heard
 from gateway.ports import Chunk
+
+A_DELIVERY: Final = called("")
 
 
 @dataclass(slots=True)
@@ -48,6 +52,14 @@ def opened(items: Counter[str]) -> str:
     """Which work items are new."""
     said = ", ".join(f"{items[kind]} {kind}" for kind in sorted(items))
     return f"Opened on the work list: {said}." if said else "Nothing new on the work list."
+
+
+def where_it_is(delivery: str) -> str:
+    """How who took an item gets at the delivery that it is about."""
+    return (
+        f"A delivery: `gateway drop open {delivery} --source SOURCE` shows it, SOURCE as the work list names it. Beside it in the"
+        f" drop's done/ or refused/ stand {delivery}{REASON} if it was refused, and {delivery}{ROWS} of rows not taken."
+    )
 
 
 def closed(items: Counter[str]) -> str:

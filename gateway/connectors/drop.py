@@ -10,6 +10,8 @@ the digest of its content, here and in the folders, and the sender's own name go
     drop/done/       taken; NAME.rows names the rows of it that were refused or set aside, by their place
     drop/refused/    not usable; NAME.reason says why and its owner acts
 
+NAME is the delivery's, such as delivery-0123456789abcdef.json; `gateway drop find FILE` says it of a file as it was sent.
+
 What a delivery holds is recorded before it is moved, so a crash between the two brings it once more, and the same again
 changes nothing on a shelf: of one key the newest wins, and an equal one is not newer.
 """
@@ -39,6 +41,9 @@ NO_CHECKSUM: Final = "no checksum came with it"
 NO_DATE: Final = "no readable date of the extract"
 NO_RECORDS: Final = "an extract that lists nobody"
 FROM_THE_FUTURE: Final = "dated in the future"
+
+REASON: Final = ".reason"
+ROWS: Final = ".rows"
 
 _TEMPORARY = (".part", ".tmp", ".filepart", ".crdownload", ".swp", "~")
 _CHECKSUM = ".sha256"
@@ -98,7 +103,7 @@ class DropFile:
     def refuse(self, reason: str) -> None:
         """Keeps it in refused/ with the reason beside it. `reason` is a constant, never a value of the file."""
         if self._path.exists():
-            self._note("refused", ".reason", f"{reason}\nrefused at {self._now().isoformat()}\n")
+            self._note("refused", REASON, f"{reason}\nrefused at {self._now().isoformat()}\n")
             self._name_rows("refused")
         self._keep("refused")
 
@@ -118,7 +123,7 @@ class DropFile:
             return
         named = "".join(f"{where}: {reason}\n" for where, reason in self.rows[:_ROWS_NAMED])
         left = len(self.rows) - _ROWS_NAMED
-        self._note(folder, ".rows", named + (f"and {left} more\n" if left > 0 else ""))
+        self._note(folder, ROWS, named + (f"and {left} more\n" if left > 0 else ""))
 
     def _note(self, folder: str, suffix: str, text: str) -> None:
         note = self._folder(folder) / (self.name + suffix)
@@ -273,8 +278,7 @@ class Drop:
                 fault = CHANGED if path.stat().st_size != len(body) else self._other_digest(body, path)
         except PermissionError:
             fault = UNREADABLE
-        stem = hashlib.sha256(body).hexdigest()[:16] if body else path.stem.split("-")[1][:16]
-        name = f"delivery-{stem}{path.suffix}"
+        name = called(hashlib.sha256(body).hexdigest() if body else path.stem.split("-")[1]) + path.suffix
         return DropFile(name, body, self._snapshot, self._now(), fault, path, self._now, self._seal)
 
     def _other_digest(self, body: bytes, path: Path) -> str | None:
@@ -290,6 +294,11 @@ class Drop:
             if taken_at.isdigit() and int(taken_at) < oldest:
                 with contextlib.suppress(FileNotFoundError):  # its reader was not dead, only slow
                     os.replace(path, self._folder / name)
+
+
+def called(digest: str) -> str:
+    """The SHA-256 of a file's content, in hexadecimal -> what its delivery is called, without the kind of file."""
+    return f"delivery-{digest[:16]}"
 
 
 def records_of(opened: Opened, *, snapshot: bool = False) -> list[SourceRecord]:
