@@ -131,6 +131,7 @@ def _everything(folder: Path, *, as_json: bool) -> list[str]:
     from gateway import mapping, policy, registry
     from gateway.cli.openapi import documents
     from gateway.errors import StartupRefused
+    from gateway.flows import programme
 
     packages = registry.installed()
     faults: list[str] = []
@@ -149,6 +150,11 @@ def _everything(folder: Path, *, as_json: bool) -> list[str]:
         warnings += map(str, maps.warnings)
     except mapping.MappingFaults as found:
         faults += [str(fault) for fault in found.faults]
+    if (folder / programme.FILE).is_file():
+        try:
+            held["programme"] = f"of {programme.load_programme(folder).version}"
+        except StartupRefused as refused:
+            faults.append(str(refused))
     try:
         rules = policy.load(files("consent_policy"))
         faults += [str(fault) for fault in policy.check(rules)]

@@ -28,6 +28,7 @@ from gateway.cli.map_run import WHOLE, run
 from gateway.cli.map_write import compare_written, origins_of, rows_of, score_of, tables_of, write
 from gateway.cli.say import fail
 from gateway.errors import StartupRefused
+from gateway.flows import programme
 from gateway.mapping.cases import cases
 from gateway.mapping.outward.plan import OutwardPlan
 
@@ -46,6 +47,12 @@ def check(as_json: AsJson = False, mappings: Folder = None) -> None:
     Exit 0 when all of them load, warnings or not, 2 when there are faults.
     """
     maps = load_maps(mappings, as_json=as_json)
+    folder = folder_of(mappings)
+    if (folder / programme.FILE).is_file():
+        try:
+            programme.load_programme(folder)
+        except StartupRefused as refused:
+            fail(str(refused), code=UNUSABLE)
     loaded = {adapter: [plan.title for plan in both(maps, adapter)] for adapter in maps.adapters()}
     if as_json:
         typer.echo(json.dumps({"maps": loaded, "faults": [], "warnings": [fault_object(one) for one in maps.warnings]}))

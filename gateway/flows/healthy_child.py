@@ -21,11 +21,15 @@ MADE: Final = "Worked out when it was asked for, from what this answer's sources
 ON_MOTHER: Final = "Recorded with the mother, if at all: no record of the child says whether it was made."
 CANNOT_SAY: Final = (
     "A source that would know is missing, out of date, shows nothing by this route or does not tell of so long ago, "
-    "or a record says in no code what it is of."
+    "or a record says in no code what it is of, or is counted for no dose."
 )
+TOO_LATE: Final = (
+    "No record of it, and past the age until which the programme has it. A clinician confirms what this means for the child."
+)
+STOPPED: Final = "Nothing is called due, because contact has stopped."
 WHOLE: Final = Page(count=10_000, max_bytes=16_000_000)  # more than one child has; a view of half a record would be wrong
 
-_PROMPTS: Final = frozenset(("due", "overdue", "not-yet-due", "cannot-say"))
+_PROMPTS: Final = frozenset(("due", "overdue", "missed", "not-yet-due", "cannot-say"))
 _ACTIVITY: Final = {
     "done": "completed",
     "not-attended": "not-started",
@@ -33,6 +37,8 @@ _ACTIVITY: Final = {
     "not-given": "cancelled",
     "cannot-say": "unknown",
 }
+
+_WHY: Final = {"cannot-say": CANNOT_SAY, "missed": TOO_LATE}
 
 
 async def healthy_child(parts: Parts, request: AccessRequest) -> bundle.Answer:
@@ -65,7 +71,11 @@ def _view(parts: Parts, recorded: Recorded[Disclosure], on: date, *, prompts: bo
     if not prompts:
         reviews, doses = ([item for item in items if item.state not in _PROMPTS] for items in (reviews, doses))
     person = {"reference": f"Patient/{patient['id']}"}
-    made = [_plan(reviews, person, on, programme.version), _recommended(doses, person, on, programme.version)]
+    seen = any(category in shown.permit.value.allowed for _, category in _KINDS)
+    made = [
+        _plan(reviews, person, on, programme.version, stopped=seen and not prompts),
+        _recommended(doses, person, on, programme.version),
+    ]
     return [resource for resource in made if resource is not None]
 
 
@@ -105,18 +115,19 @@ def _told_since(options: Mapping[str, Any], on: date) -> date:
     return max(began, on - timedelta(days=options.get("shelf_days", SHELF_DAYS)))
 
 
-def _plan(items: Sequence[Item], person: Resource, on: date, version: str) -> Resource | None:
-    if not items:
+def _plan(items: Sequence[Item], person: Resource, on: date, version: str, *, stopped: bool) -> Resource | None:
+    """The reviews. Where contact has stopped it says so, with no row too: rows that go without a word look like a fault."""
+    if not items and not stopped:
         return None
     return {
         "resourceType": "CarePlan",
         "status": "active",
         "intent": "proposal",
         "title": "Healthy Child Programme: mandated reviews",
-        "description": f"{MADE} Programme of {version}.",
+        "description": f"{MADE} {f'{STOPPED} ' if stopped else ''}Programme of {version}.",
         "subject": person,
         "created": on.isoformat(),
-        "activity": [_activity(item) for item in items],
+        **({"activity": [_activity(item) for item in items]} if items else {}),
     }
 
 
@@ -129,6 +140,8 @@ def _activity(item: Item) -> Resource:
     }
     if item.state == "cannot-say":
         detail["description"] = ON_MOTHER if item.due == item.by else CANNOT_SAY
+    if item.state == "missed":
+        detail["description"] = TOO_LATE
     seen = [{"reference": name} for name in item.evidence]
     return {**({"outcomeReference": seen} if seen else {}), "detail": detail}
 
@@ -145,7 +158,7 @@ def _recommended(items: Sequence[Item], person: Resource, on: date, version: str
 
 
 def _dose(item: Item, version: str) -> Resource:
-    why = f"{CANNOT_SAY} {MADE}" if item.state == "cannot-say" else MADE
+    why = " ".join([said for state, said in _WHY.items() if item.state == state] + [MADE])
     seen = [{"reference": name} for name in item.evidence]
     return {
         "vaccineCode": [{"text": item.title}],

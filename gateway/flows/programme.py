@@ -5,24 +5,19 @@ the records it is made of: where a source that would know is missing, stale or s
 Source: mappings/healthy-child-programme.toml, dated rows.
 """
 
-import calendar
-import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any, Final, Literal
 
-from gateway.errors import StartupRefused
+from gateway.flows.programme_file import FILE, Dose, Programme, Review, Vaccine, at_age, load_programme
 from gateway.model import Resource
 
-FILE: Final = "healthy-child-programme.toml"
+__all__ = ["ATTENDANCE", "FILE", "VISIT_TYPES", "Item", "Programme", "at_age", "doses_of", "load_programme", "reviews_of"]
+
 APART: Final = timedelta(weeks=3)  # no schedule gives two doses of one vaccine nearer to each other
 GRACE: Final = timedelta(weeks=4)  # an appointment later than this is overdue
 VISIT_TYPES: Final = "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ChildHealthEncounterType-1"
-_AGE: Final = re.compile(r"([0-9]{1,3})(d|wk|mo|y)")
 ATTENDANCE: Final = "urn:shared-care-gateway:attendance"  # extension of a visit: who did not come, in the data set's own code
 _NOT_ATTENDED: Final = frozenset(("3", "7"))  # did not attend; came late and was not seen. 2 and 4 were called off beforehand
 _GIVEN_ELSEWHERE: Final = ("https://fhir.nhs.uk/STU3/CodeSystem/DCH-ReasonNotGiven-1", "2")
@@ -30,52 +25,7 @@ _SCORED: Final = frozenset(("final", "amended", "corrected"))
 _NO_WORD: Final = "http://terminology.hl7.org/CodeSystem/v3-NullFlavor"
 _EXTENSION: Final = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-VaccinationProcedure"
 
-State = Literal["done", "due", "overdue", "not-attended", "cancelled", "not-given", "not-yet-due", "cannot-say"]
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """One review every child is to have."""
-
-    id: str
-    title: str
-    types: frozenset[str]  # codes of the visit's type; compared as text: 0010 is not 10
-    scores: frozenset[str]  # codes of what is scored at this review and at no other
-    scored_from: str  # the age from which such a score is of this review
-    of_mother: bool
-    due: str
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Vaccine:
-    """One vaccine, by the codes it is recorded under."""
-
-    id: str
-    title: str
-    procedures: frozenset[str]
-    diseases: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Dose:
-    """One dose of the schedule, for those whose due date falls in its time."""
-
-    vaccine: Vaccine
-    number: int
-    due: str
-    starts: date
-    ends: date
-
-
-@dataclass(frozen=True, slots=True)
-class Programme:
-    """The whole configuration of one version."""
-
-    version: str
-    reviews: tuple[Review, ...]
-    doses: tuple[Dose, ...]
-    known: frozenset[str]  # codes of vaccines: of these, and of those outside the schedule
+State = Literal["done", "due", "overdue", "missed", "not-attended", "cancelled", "not-given", "not-yet-due", "cannot-say"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,54 +39,6 @@ class Item:
     due: date
     by: date
     evidence: tuple[str, ...]  # "Type/id" of what was disclosed
-
-
-def load_programme(folder: Traversable | Path) -> Programme:
-    """The configuration of a mappings folder. Raises `StartupRefused` for one that cannot be used."""
-    try:
-        table = tomllib.loads(folder.joinpath(FILE).read_text("utf-8"))
-        vaccines = {
-            name: Vaccine(name, row["title"], frozenset(row["procedures"]), frozenset(row["diseases"]))
-            for name, row in table["vaccine"].items()
-        }
-        reviews = tuple(
-            Review(
-                id=row["id"],
-                title=row["title"],
-                types=frozenset(row.get("types", ())),
-                scores=frozenset(row.get("scores", ())),
-                scored_from=row.get("scored_from", row["due"]),
-                of_mother=row.get("of") == "mother",
-                due=row["due"],
-                by=row["by"],
-            )
-            for row in table["review"]
-        )
-        doses = tuple(
-            Dose(vaccines[row["vaccine"]], row["dose"], row["due"], row.get("from", date.min), row.get("to", date.max))
-            for row in table["immunisation"]
-        )
-        known = frozenset(table.get("other_vaccines", ())).union(*(one.procedures for one in vaccines.values()))
-        for age in (each for row in reviews for each in (row.due, row.by, row.scored_from)):
-            at_age(date(2024, 2, 29), age)
-        for dose in doses:
-            at_age(date(2024, 2, 29), dose.due)
-    except (OSError, KeyError, TypeError, ValueError, tomllib.TOMLDecodeError):
-        raise StartupRefused(f"mappings/{FILE} cannot be used: write it as docs/healthy-child-programme.md shows") from None
-    return Programme(table["version"], reviews, doses, known)
-
-
-def at_age(born: date, age: str) -> date:
-    """Birth date and an age -> the day. The month after one without that day: its last day. Raises `ValueError`."""
-    parted = _AGE.fullmatch(age)
-    if parted is None:
-        raise ValueError("an age is a number of d, wk, mo or y")
-    count, unit = int(parted[1]), parted[2]
-    if unit in ("d", "wk"):
-        return born + timedelta(days=count * (7 if unit == "wk" else 1))
-    months = born.month - 1 + count * (12 if unit == "y" else 1)
-    year, month = born.year + months // 12, months % 12 + 1
-    return date(year, month, min(born.day, calendar.monthrange(year, month)[1]))
 
 
 def reviews_of(
@@ -175,7 +77,8 @@ def reviews_of(
         elif missed:
             state = "not-attended" if absent else "cancelled"
         else:
-            state = _awaited(on, due, by, can_say=can_say and due >= since and not _some_since(due, unnamed, _began))
+            known = can_say and due >= since and not _some_since(due, unnamed, _began)
+            state = _awaited(on, due, by, _end(born, review.until), can_say=known)
         items.append(Item(review.id, review.title, 0, state, due, by, _names(done or absent or missed)))
     return items
 
@@ -186,41 +89,45 @@ def doses_of(
     """Each dose of the schedule that holds for a child, as of a day; `can_say` and `since` as of reviews.
 
     A vaccine told in words alone, or under a code that is in no list here, could be any that was due by then: nothing is called
-    missing for it. One not given because somebody else gave it leaves open which day that was.
+    missing for it. One not given because somebody else gave it leaves open which day that was. A record of the vaccine that is
+    counted for no dose could be the one that is looked for: no dose is called missing, or still to come, beside it.
     """
     items = []
     unnamed = [each for each in given if each.get("status") == "completed" and _could_be_any(each, programme.known)]
-    for dose in programme.doses:
+    schedule = [dose for dose in programme.doses if dose.starts <= at_age(born, dose.due) < dose.ends]
+    missed: set[str] = set()  # vaccines whose course can begin no more
+    for dose in sorted(schedule, key=lambda dose: dose.number):
         due = at_age(born, dose.due)
-        if not dose.starts <= due < dose.ends:
-            continue
         by = due + GRACE
         held = [each for each in given if _is_of(each, dose.vaccine)]
         refused = [each for each in held if each.get("status") == "not-done" and _is_of_dose(each, dose.number, due)]
         elsewhere = [each for each in refused if _GIVEN_ELSEWHERE in _codings([each.get("statusReason", {})])]
-        said, evidence = _said_of(dose.number, [each for each in held if each.get("status") == "completed"], born, on)
+        done = [each for each in held if each.get("status") == "completed"]
+        givings = _givings(done, born, on)
+        evidence: Sequence[Resource] = _counted(dose.vaccine, dose.number, givings)
         state: State
-        if said == "done":
+        if evidence:
             state = "done"
+        elif doubtful := _uncounted(dose, schedule, done, givings):
+            state, evidence = "cannot-say", [*doubtful, *refused]
         elif elsewhere:
             state, evidence = "cannot-say", elsewhere
         elif refused and on >= due:
             state, evidence = "not-given", refused
         else:
-            known = can_say and due >= since and said is None and not _some_since(due - GRACE, unnamed, _day)
-            state = _awaited(on, due, by, can_say=known)
+            known = can_say and due >= since and not _some_since(due - GRACE, unnamed, _day)
+            state = _awaited(on, due, by, _end(born, dose.until), can_say=known)
+            if state in ("due", "overdue") and dose.vaccine.id in missed:
+                state = "missed"
+        if state == "missed":
+            missed.add(dose.vaccine.id)
         items.append(Item(dose.vaccine.id, dose.vaccine.title, dose.number, state, due, by, _names(evidence)))
     return sorted(items, key=lambda item: (item.due, item.id, item.dose))
 
 
-def _said_of(
-    number: int, done: Sequence[Resource], born: date, on: date
-) -> tuple[Literal["done", "doubtful"] | None, Sequence[Resource]]:
-    """What records of one vaccine say of one dose of it, and which of them.
-
-    One giving is often told twice, by a practice and by child health, and not always with the same day: days less than three
-    weeks apart are one dose. A number that a record states outweighs its place in the row; where the two disagree, and where a
-    record has no day, or one before the birth or still to come, it is doubtful whether this dose was given.
+def _givings(done: Sequence[Resource], born: date, on: date) -> list[list[Resource]]:
+    """Records of one vaccine, by the day it was given: one giving is often told twice, by a practice and by child health, and not
+    always with the same day. Days less than three weeks apart are one dose. What has no day that can be is no giving.
     """
     givings: list[list[Resource]] = []
     dated = [each for each in done if (given := _day(each)) is not None and born <= given <= on]
@@ -231,13 +138,35 @@ def _said_of(
             givings[-1].append(each)
         else:
             givings.append([each])
-    stated = next((records for records in givings if number in map(_number, records)), None)
+    return givings
+
+
+def _counted(vaccine: Vaccine, number: int, givings: Sequence[Sequence[Resource]]) -> Sequence[Resource]:
+    """The giving that is this dose: the first that states its number, however early it was, else the one at its place in the row.
+
+    A number that a record states outweighs its place: where the two disagree, the place counts for nothing.
+    """
+    stated = next((records for records in givings if number in {_ordinal(each, vaccine) for each in records}), None)
     if stated is not None:
-        return "done", stated
-    if len(givings) >= number:
-        counted = givings[number - 1]
-        return ("done", counted) if {_number(each) for each in counted} == {None} else ("doubtful", [])
-    return ("doubtful", []) if len(done) > len(dated) else (None, [])
+        return stated
+    placed = givings[number - 1] if len(givings) >= number else ()
+    return placed if {_ordinal(each, vaccine) for each in placed} == {None} else ()
+
+
+def _uncounted(
+    dose: Dose, schedule: Sequence[Dose], done: Sequence[Resource], givings: Sequence[Sequence[Resource]]
+) -> Sequence[Resource]:
+    """Records of this vaccine that are counted for no dose, or that stand in this one's place under another number."""
+    numbers = [each.number for each in schedule if each.vaccine.id == dose.vaccine.id]
+    counted = {each["id"] for number in numbers for each in _counted(dose.vaccine, number, givings)}
+    rest = [each for each in done if each["id"] not in counted]
+    return rest or (givings[dose.number - 1] if len(givings) >= dose.number else ())
+
+
+def _ordinal(given: Resource, vaccine: Vaccine) -> int | None:
+    """Which dose a record says it was: by its number, else by a procedure code of the reviewed table."""
+    told = {vaccine.ordinals[code] for code in _vaccine_codes(given) & vaccine.ordinals.keys()}
+    return _number(given) or (told.pop() if len(told) == 1 else None)
 
 
 def _scored(review: Review, since: date, scores: Sequence[Resource]) -> list[Resource]:
@@ -257,13 +186,19 @@ def _some_since(day: date, records: Sequence[Resource], when: Callable[[Resource
     return any((said := when(each)) is None or said >= day for each in records)
 
 
-def _awaited(on: date, due: date, by: date, *, can_say: bool) -> State:
+def _awaited(on: date, due: date, by: date, until: date, *, can_say: bool) -> State:
     """Of what no record shows: before its time nothing is expected; after that only those who know may say it is missing."""
     if on < due:
         return "not-yet-due"
     if not can_say:
         return "cannot-say"
+    if on >= until:
+        return "missed"
     return "due" if on <= by else "overdue"
+
+
+def _end(born: date, until: str) -> date:
+    return at_age(born, until) if until else date.max
 
 
 def _nobody_came(visit: Resource) -> bool:

@@ -60,7 +60,7 @@ def test_the_programme_says_what_was_done_and_what_is_overdue_and_points_at_the_
     assert answer.status_code == 200
     said = states(answer)
     assert said["1 year review"] == "done"
-    assert said["New baby review"] == "overdue"
+    assert said["New baby review"] == "missed"
     assert said["Antenatal visit"] == "cannot-say"
     assert doses(answer)["6-in-1", 1] == "done"
     assert {entry["resource"]["resourceType"] for entry in answer.json()["entry"]} == {
@@ -86,9 +86,12 @@ def test_a_caller_who_may_not_see_the_child_gets_the_empty_answer(world: World) 
 
 
 def test_nothing_is_called_due_for_a_child_who_has_died_and_what_was_done_is_still_said(world: World) -> None:
-    said = set(states(programme(world, GP, "farah")).values())
+    answer = programme(world, GP, "farah")
+    said = set(states(answer).values())
     assert "done" in said
-    assert not said & {"due", "overdue", "not-yet-due", "cannot-say"}
+    assert not said & {"due", "overdue", "missed", "not-yet-due", "cannot-say"}
+    (plan,) = resources(answer, "CarePlan")
+    assert "because contact has stopped" in plan["description"]
 
 
 def test_a_death_told_by_a_message_stops_contact_until_a_person_says_otherwise(world: World) -> None:

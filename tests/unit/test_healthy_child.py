@@ -1,6 +1,7 @@
 """The view of the Healthy Child Programme is as honest as the answer it is made of."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from importlib.resources import files
 from types import SimpleNamespace
@@ -9,11 +10,13 @@ from typing import Any
 import pytest
 
 from gateway.bundle import Delivered
-from gateway.flows.healthy_child import CANNOT_SAY, _view
-from gateway.flows.programme import VISIT_TYPES, load_programme
+from gateway.flows.healthy_child import CANNOT_SAY, STOPPED, TOO_LATE, _view
+from gateway.flows.programme import VISIT_TYPES, Programme, load_programme
 from gateway.mapping import shape_faults
 from gateway.model import Category, SourceReport, SourceState
 
+PROGRAMME = load_programme(files("mappings"))
+OPEN = replace(PROGRAMME, reviews=tuple(replace(one, until="") for one in PROGRAMME.reviews))  # no age ends a review
 ON = date(2026, 3, 1)
 BOTH = (Category.CHILD_HEALTH_REVIEWS, Category.IMMUNISATIONS)
 TELLS = {"tells_since": "2020-01-01", "shelf_days": 2200}
@@ -33,11 +36,12 @@ def view(
     next_key: str | None = None,
     category: Category = BOTH[0],
     options: Mapping[str, Any] = TELLS,
+    programme: Programme = OPEN,
 ) -> list[Any]:
     gives = SimpleNamespace(types=frozenset({("Encounter", BOTH[0]), ("Immunization", BOTH[1])}))
     centre = SimpleNamespace(types=frozenset({("Encounter", Category.CENTRE_ATTENDANCE)}))
     parts: Any = SimpleNamespace(
-        programme=load_programme(files("mappings")),
+        programme=programme,
         registry=SimpleNamespace(
             sources={
                 "child-health": SimpleNamespace(intake=object(), settings=SimpleNamespace(options=options)),
@@ -127,7 +131,28 @@ def test_a_source_that_is_asked_has_what_it_has_since_ever() -> None:
 
 def test_once_contact_has_stopped_only_what_was_done_is_said() -> None:
     assert states_of(view(PATIENT, DONE, prompts=False)) == {"New baby review": "done"}
-    assert view(PATIENT, prompts=False) == []
+    assert STOPPED not in str(view(PATIENT, DONE))
+
+
+def test_once_contact_has_stopped_the_view_says_why_nothing_is_called_due_to_those_who_may_see_it() -> None:
+    for bodies in ((PATIENT, DONE), (PATIENT,)):
+        (plan,) = view(*bodies, prompts=False)
+        assert STOPPED in plan["description"]
+        assert shape_faults(plan) == []
+    assert "activity" not in plan
+    assert view(PATIENT, prompts=False, allowed=()) == []
+    assert view(prompts=False) == []
+
+
+def test_what_can_no_longer_be_made_or_given_is_missed_and_says_that_a_clinician_confirms_it() -> None:
+    plan, recommended = view(PATIENT, programme=PROGRAMME)
+    states = states_of([plan])
+    assert (states["New baby review"], states["6 to 8 week review"], states["1 year review"]) == ("missed", "missed", "overdue")
+    assert plan["activity"][1]["detail"]["description"] == TOO_LATE
+    rotavirus = [one for one in recommended["recommendation"] if one["vaccineCode"][0]["text"] == "Rotavirus"]
+    assert {one["forecastStatus"]["coding"][0]["code"] for one in rotavirus} == {"missed"}
+    assert all(one["description"].startswith(TOO_LATE) for one in rotavirus)
+    assert shape_faults(plan) + shape_faults(recommended) == []
 
 
 @pytest.mark.parametrize("patient", [{"resourceType": "Patient", "id": "p"}, {**PATIENT, "birthDate": "2025"}])

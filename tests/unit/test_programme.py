@@ -1,5 +1,6 @@
 """The Healthy Child Programme as of a day: done, due, overdue, not attended, and what nobody here can say."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,11 @@ from gateway.errors import StartupRefused
 from gateway.flows.programme import ATTENDANCE, VISIT_TYPES, Item, at_age, doses_of, load_programme, reviews_of
 
 PROGRAMME = load_programme(files("mappings"))
+OPEN = replace(  # no age ends anything: what records tell is looked at apart from how old a child is
+    PROGRAMME,
+    reviews=tuple(replace(one, until="") for one in PROGRAMME.reviews),
+    doses=tuple(replace(one, until="") for one in PROGRAMME.doses),
+)
 BORN = date(2025, 9, 1)
 LATER = date(2035, 1, 1)
 
@@ -31,11 +37,11 @@ def jab(procedure: str, on: str, status: str = "completed", **more: Any) -> dict
 
 
 def reviews(on: date, *visits: Any, can_say: bool = True) -> dict[str, str]:
-    return {item.id: item.state for item in reviews_of(PROGRAMME, BORN, on, visits, can_say=can_say)}
+    return {item.id: item.state for item in reviews_of(OPEN, BORN, on, visits, can_say=can_say)}
 
 
 def doses(born: date, on: date, *given: Any, can_say: bool = True) -> dict[tuple[str, int], Item]:
-    return {(item.id, item.dose): item for item in doses_of(PROGRAMME, born, on, given, can_say=can_say)}
+    return {(item.id, item.dose): item for item in doses_of(OPEN, born, on, given, can_say=can_say)}
 
 
 @pytest.mark.parametrize(("days", "state"), [(9, "not-yet-due"), (10, "due"), (14, "due"), (15, "overdue")])
@@ -65,7 +71,7 @@ def called_off(attendance: str | None) -> dict[str, Any]:
 )
 def test_only_a_record_that_says_so_says_that_nobody_came(attendance: str | None, state: str) -> None:
     assert reviews(LATER, called_off(attendance))["new-birth"] == state
-    items = reviews_of(PROGRAMME, BORN, LATER, [called_off("4"), called_off("3")], can_say=True)
+    items = reviews_of(OPEN, BORN, LATER, [called_off("4"), called_off("3")], can_say=True)
     assert [item.evidence for item in items if item.id == "new-birth"] == [("Encounter/off-3",)]
 
 
@@ -92,7 +98,7 @@ def score(code: str, on: str, status: str = "final") -> dict[str, Any]:
     ],
 )
 def test_the_two_year_review_is_known_by_the_questionnaire_of_its_age_too(made: dict[str, Any], state: str) -> None:
-    (found,) = [item for item in reviews_of(PROGRAMME, BORN, LATER, [], [made], can_say=True) if item.id == "two-years"]
+    (found,) = [item for item in reviews_of(OPEN, BORN, LATER, [], [made], can_say=True) if item.id == "two-years"]
     assert found.state == state
     assert found.evidence == ((f"Observation/{made['id']}",) if state == "done" else ())
 
@@ -249,11 +255,115 @@ def test_an_age_is_a_day_of_the_calendar(born: date, age: str, day: date) -> Non
     assert at_age(born, age) == day
 
 
+@pytest.mark.parametrize(
+    ("review", "age", "before"),
+    [
+        ("new-birth", "6wk", "overdue"),
+        ("six-to-eight-weeks", "9mo", "overdue"),
+        ("one-year", "24mo", "overdue"),
+        ("two-years", "5y", "overdue"),
+    ],
+)
+def test_a_review_of_an_age_that_is_past_was_missed_and_is_not_overdue_for_ever(review: str, age: str, before: str) -> None:
+    end = at_age(BORN, age)
+    said = lambda on, *visits, **more: {  # noqa: E731
+        item.id: item.state for item in reviews_of(PROGRAMME, BORN, on, visits, **{"can_say": True, **more})
+    }[review]
+    assert (said(end - timedelta(days=1)), said(end)) == (before, "missed")
+    assert said(end, can_say=False) == "cannot-say"
+    code = next(iter(next(one for one in PROGRAMME.reviews if one.id == review).types))
+    assert said(end, visit(code)) == "done"
+
+
+def test_rotavirus_is_missed_from_the_age_at_which_it_is_given_no_more() -> None:
+    said = lambda weeks, *given: [  # noqa: E731
+        item.state
+        for item in doses_of(PROGRAMME, BORN, BORN + timedelta(weeks=weeks), given, can_say=True)
+        if item.id == "rotavirus"
+    ]
+    first = jab("868631000000102", "2025-10-27")
+    assert said(14) == ["overdue", "due"]
+    assert said(15) == ["missed", "missed"]  # a course that was never begun has no second dose
+    assert said(23, first) == ["done", "overdue"]
+    assert said(24, first) == ["done", "missed"]
+    assert said(200)[0] == "missed"
+    assert doses_of(PROGRAMME, BORN, LATER, [], can_say=True)[0].state == "overdue"  # meningococcal B: no age ends it here
+
+
+MMR_BORN = date(2024, 3, 1)
+MMR_ON = date(2026, 11, 22)
+ANY_MMR = "38598009"  # says that it was MMR, and not which dose
+
+
+def numbered(procedure: str, on: str, number: int) -> dict[str, Any]:
+    return jab(procedure, on, protocolApplied=[{"doseNumberPositiveInt": number}])
+
+
+def test_a_code_that_says_second_dose_is_the_second_dose_before_its_day_too() -> None:
+    second, batch = jab("170433008", "2026-11-18"), numbered("308081000000105", "2025-11-10", 1)
+    found = doses(MMR_BORN, MMR_ON, jab("308081000000105", "2025-03-05"), second, batch)
+    assert found["mmr", 2].due > MMR_ON
+    assert (found["mmr", 2].state, found["mmr", 2].evidence) == ("done", ("Immunization/170433008-2026-11-18",))
+    assert found["mmr", 1].evidence == ("Immunization/308081000000105-2025-03-05",)
+    alone = doses(MMR_BORN, MMR_ON, second)
+    assert (alone["mmr", 1].state, alone["mmr", 2].state) == ("cannot-say", "done")
+    assert alone["mmr", 1].evidence == ("Immunization/170433008-2026-11-18",)
+
+
+def test_records_that_are_counted_for_no_dose_are_pointed_at_and_no_dose_is_called_missing_or_to_come_beside_them() -> None:
+    told = [jab(ANY_MMR, "2025-03-05"), numbered(ANY_MMR, "2025-11-10", 1), jab(ANY_MMR, "2026-11-18")]
+    second = doses(MMR_BORN, MMR_ON, *told)["mmr", 2]
+    assert second.due > MMR_ON
+    assert second.state == "cannot-say"
+    assert second.evidence == (f"Immunization/{ANY_MMR}-2025-03-05", f"Immunization/{ANY_MMR}-2026-11-18")
+    refused = numbered(ANY_MMR, "2026-11-20", 2) | {"status": "not-done"}
+    assert doses(MMR_BORN, MMR_ON, *told, refused)["mmr", 2].evidence[-1] == f"Immunization/{ANY_MMR}-2026-11-20"
+    undated = jab(ANY_MMR, "") | {"occurrenceString": "unknown"}
+    second = doses(MMR_BORN, MMR_ON, jab(ANY_MMR, "2025-03-05"), undated)["mmr", 2]
+    assert (second.state, second.evidence) == ("cannot-say", (f"Immunization/{ANY_MMR}-",))
+    assert doses(MMR_BORN, MMR_ON, jab(ANY_MMR, "2025-03-05"))["mmr", 2].state == "not-yet-due"
+
+
+def test_a_stated_number_outweighs_what_a_code_says() -> None:
+    found = doses(MMR_BORN, LATER, numbered("308081000000105", "2025-03-05", 1), numbered("308081000000105", "2026-11-18", 2))
+    assert (found["mmr", 1].state, found["mmr", 2].state) == ("done", "done")
+
+
 @pytest.mark.parametrize("text", ["", "version = 1", "[[review]]\nid = 'x'", "not toml ="])
 def test_a_programme_that_cannot_be_used_stops_the_start(tmp_path: Path, text: str) -> None:
     (tmp_path / "healthy-child-programme.toml").write_text(text)
     with pytest.raises(StartupRefused):
         load_programme(tmp_path)
+
+
+def refusal(tmp_path: Path, old: str, new: str) -> str:
+    """Why the shipped file is refused with one place of it changed."""
+    text = files("mappings").joinpath("healthy-child-programme.toml").read_text("utf-8")
+    assert old in text
+    (tmp_path / "healthy-child-programme.toml").write_text(text.replace(old, new, 1))
+    with pytest.raises(StartupRefused) as refused:
+        load_programme(tmp_path)
+    told = str(refused.value)
+    assert str(tmp_path / "healthy-child-programme.toml") in told
+    return told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('by = "14d"', 'bye = "14d"', "[[review]] number 2 a key that is not known: bye (line 26)"),
+        ('by = "14d"\n', "", "[[review]] number 2 the key by"),
+        ('due = "8wk"', 'due = "8 weeks"', "[[immunisation]] number 1 under due no age"),
+        ('vaccine = "menb"', 'vaccine = "menx"', "[[immunisation]] number 2 a vaccine that has no [vaccine.X]"),
+        ("[vaccine.menb]\n", "[vaccine.menb]\ncodes = []\n", "[vaccine.menb] a key that is not known: codes (line "),
+        ("other_vaccines =", "others =", "in the file a key that is not known: others (line "),
+        ('version = "', "version = ", "is not TOML at line "),
+        ("dose = 1", "dose = 'one'", "has a value that is not of its kind"),
+        ('"170433008" = 2', '"999" = 2', "has a value that is not of its kind"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_named_with_its_file(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert said in refusal(tmp_path, old, new)
 
 
 def test_an_age_nobody_can_read_stops_the_start(tmp_path: Path) -> None:
