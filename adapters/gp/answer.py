@@ -125,5 +125,5 @@ def _dicts(parent: Any, name: str) -> list[dict[str, Any]]:
 def _json(body: bytes) -> Any:
     try:
         return _DECODER.decode(body.removeprefix(_BOM))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
         raise SourceContractBroken("the answer is not JSON, or only a part of it") from None

@@ -30,6 +30,7 @@ from typing import Final
 
 from gateway.adapter import Arrival, Clock, Delivery, SourceContractBroken, SourceRecord, SourceSettings, Tools
 from gateway.connectors import kept
+from gateway.connectors.tripped import TRIPPED_OVER, UNFORESEEN
 from gateway.errors import StartupRefused
 
 TOO_LARGE: Final = "larger than this source takes"
@@ -208,12 +209,13 @@ class Drop:
             return ()
         try:
             opened = read(delivery.body)
+            delivery.fault = self._doubt(opened)
         except SourceContractBroken as broken:
             delivery.fault = broken.reason
-            return ()
+        except TRIPPED_OVER as fault:  # or it came again for ever, and nobody was told; its text may be the file's
+            delivery.fault = f"{UNFORESEEN}: {type(fault).__name__}"
         finally:
             delivery.body = b""  # deliveries may wait for each other
-        delivery.fault = self._doubt(opened)
         if delivery.fault is not None:
             return ()
         delivery.as_of = opened.as_of or delivery.as_of

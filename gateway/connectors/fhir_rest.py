@@ -191,7 +191,7 @@ def parse(body: bytes) -> Mapping[str, Any]:
     """Bytes -> a Bundle, decimals exact. Raises `SourceContractBroken`."""
     try:
         bundle = _decode(body)
-    except (msgspec.DecodeError, RecursionError, ValueError):
+    except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError):
         raise SourceContractBroken(NOT_A_BUNDLE) from None
     if bundle.__class__ is not dict or bundle.get("resourceType") != "Bundle" or not isinstance(bundle.get("entry", []), list):
         raise SourceContractBroken(NOT_A_BUNDLE)
@@ -207,7 +207,7 @@ def read_bundle(body: bytes, reader: mapping.Reader) -> Mapping[str, Any]:
         for entry in envelope.entry:
             resource: Any = reader.read(entry.resource)
             entries.append({"resource": _decode(entry.resource) if resource is None else resource, "fullUrl": entry.fullUrl})
-    except (msgspec.DecodeError, RecursionError, ValueError):
+    except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError):
         return parse(body)
     return {"resourceType": "Bundle", "entry": entries, "link": envelope.link}
 

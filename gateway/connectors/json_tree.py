@@ -31,7 +31,7 @@ def parse(body: bytes) -> Tree:
         tree = json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_no_twice)
         if "\\ud" in text.lower():  # an escaped half of a pair, which json lets through and no store can keep
             json.dumps(tree, ensure_ascii=False, default=str).encode("utf-8")
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):  # the second: a number beyond what any decimal holds
         raise SourceContractBroken(NOT_JSON) from None
     _not_deep(tree, _DEPTH)
     return tree

@@ -132,11 +132,16 @@ def _named(performer: Mapping[str, Tree], staff: Mapping[str, Mapping[str, Tree]
     found = staff.get(str(actor.get("reference"))) if isinstance(actor, dict) else None
     if found is None:
         return performer
-    names = [
-        " ".join([*map(str, each.get("given") or ()), str(each.get("family") or "")]).strip()
-        for each in objects(found.get("name"))
-    ]
+    names = [_spoken(each) for each in objects(found.get("name"))]
     return {**performer, "actor": {"display": names[0]} if names and names[0] else {}}
+
+
+def _spoken(name: Mapping[str, Tree]) -> str:
+    given, family = name.get("given") or [], name.get("family") or ""
+    words = [*given, family] if isinstance(given, list) else []
+    if not words or not all(isinstance(word, str) for word in words):
+        raise SourceContractBroken("a name of the wrong shape")
+    return " ".join(words).strip()
 
 
 def _header(body: bytes) -> Sequence[str]:

@@ -42,9 +42,14 @@ def nhs_numbers(person: Mapping[str, Tree]) -> set[str]:
 
 
 def is_locked(node: Mapping[str, Tree]) -> bool:
-    """Whether a resource, or one inside it, bears a label that says more than "normal"."""
-    meta = node.get("meta")
-    labels = objects(meta.get("security") if isinstance(meta, dict) else None)
+    """Whether a resource, or one inside it, bears a label that says more than "normal".
+
+    Raises `SourceContractBroken` for a meta of another shape: it may hold a label that nobody would see.
+    """
+    meta = node.get("meta") or {}
+    if not isinstance(meta, dict):
+        raise SourceContractBroken("an element of the wrong shape")
+    labels = objects(meta.get("security"))
     if any(label.get("system") not in _CONFIDENTIALITY or label.get("code") not in _OPEN for label in labels):
         return True
     return any(is_locked(inside) for inside in objects(node.get("contained")))

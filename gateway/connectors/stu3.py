@@ -111,7 +111,7 @@ def _json(text: str) -> Tree:
     try:
         tree = json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_no_twice)
         _strict(text)  # it refuses half a surrogate pair, which json lets through and no store can keep
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):  # the second: a number beyond what any decimal holds
         raise SourceContractBroken("not sound JSON") from None
     if depth_of(tree) > 2 * MAX_DEPTH:  # JSON nests a list and its object where XML has one element
         raise SourceContractBroken("nested too deep")

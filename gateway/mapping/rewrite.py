@@ -34,7 +34,7 @@ def parse(body: bytes) -> Any:
     """JSON bytes -> plain values, decimals exact. Raises `Unusable`."""
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError, ValueError):
+    except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError):
         raise Unusable("not JSON") from None
 
 

@@ -112,7 +112,7 @@ class Reader:
             return None
         try:
             return self._bundles.decode(body)
-        except (msgspec.DecodeError, RecursionError, ValueError):
+        except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError):
             return None
 
     def read(self, raw: msgspec.Raw) -> Typed | None:
@@ -123,7 +123,7 @@ class Reader:
             return None
         try:
             form = self._decoder.decode(raw)
-        except (msgspec.DecodeError, RecursionError, ValueError):
+        except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError):
             return None
         return Typed(form, form.__struct_config__.tag, tuple(met))
 

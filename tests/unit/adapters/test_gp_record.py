@@ -462,6 +462,11 @@ def test_an_example_between_the_marks_of_its_web_page_is_read_from_a_file_and_by
         bundle(shown)
 
 
+def test_a_number_beyond_what_any_decimal_holds_breaks_the_contract():
+    with pytest.raises(SourceContractBroken, match="not JSON"):
+        bundle(b'{"resourceType": "Bundle", "x": 1e99999999999999999999}')
+
+
 def measured(**more: Any) -> dict[str, Any]:
     code = {"coding": [{"system": "http://snomed.info/sct", "code": "271649006", "display": "Systolic"}]}
     return {"resourceType": "Observation", "id": "o1", "code": code, "valueQuantity": {"value": 120}, **more}

@@ -1,6 +1,10 @@
+import csv
 import hashlib
 import os
+import zipfile
+import zlib
 from datetime import UTC, datetime, timedelta
+from decimal import InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,7 @@ import pytest
 
 from gateway.connectors import drop, kept
 from gateway.connectors.drop import Drop, DropFile, Opened, decoded, text_of, utc
+from gateway.connectors.tripped import UNFORESEEN
 from gateway.errors import SourceContractBroken
 
 NOW = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
@@ -369,3 +374,38 @@ def test_a_time_is_read_as_utc() -> None:
 def test_a_time_without_its_offset_or_out_of_the_calendar_is_refused(text: str) -> None:
     with pytest.raises(SourceContractBroken):
         utc(text)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("fault", [TypeError, InvalidOperation, zlib.error, zipfile.BadZipFile, csv.Error, AssertionError])
+async def test_what_nobody_foresaw_refuses_its_file_by_the_kind_of_error_alone_and_the_next_is_taken(
+    tmp_path: Path, clock: Clock, fault: type[Exception]
+) -> None:
+    def read(body: bytes) -> Opened:
+        if body == b"<odd/>":
+            raise fault("9990001111")
+        return Opened(None, ())
+
+    waiting = open_drop(tmp_path, clock)
+    leave(tmp_path, "odd.xml", b"<odd/>", age_s=20)
+    leave(tmp_path, "sound.xml", b"<sound/>", age_s=10)
+    found = [delivery async for delivery, _ in waiting.arrivals(read)]
+    assert [delivery.fault for delivery in found] == [f"{UNFORESEEN}: {fault.__name__}", None]
+    for delivery in found:
+        delivery.done()
+    assert files(tmp_path / "taken") == []
+    assert files(tmp_path / "done") == [found[1].name + ".sealed"]
+    assert files(tmp_path / "refused") == [found[0].name + ".reason", found[0].name + ".sealed"]
+    assert "9990001111" not in (tmp_path / "refused" / (found[0].name + ".reason")).read_text()
+
+
+@pytest.mark.anyio
+async def test_a_full_disk_is_no_fault_of_the_file_which_comes_again(tmp_path: Path, clock: Clock) -> None:
+    def read(body: bytes) -> Opened:
+        raise OSError("no space")
+
+    waiting = open_drop(tmp_path, clock)
+    leave(tmp_path, "sound.xml")
+    with pytest.raises(OSError, match="no space"):
+        _ = [delivery async for delivery, _ in waiting.arrivals(read)]
+    assert len(files(tmp_path / "taken")) == 1

@@ -216,6 +216,7 @@ async def test_a_status_that_means_nothing_is_held_is_empty_only_where_the_manif
         b'{"a":"' + b"\xff" + b'"}',
         b"[" * 3000 + b"]" * 3000,
         b'{"n": ' + b"9" * 5000 + b"}",
+        b'{"n": 1e99999999999999999999}',
         (b'{"a":' * 70) + b"1" + b"}" * 70,
     ],
 )

@@ -181,6 +181,13 @@ def test_an_r4_immunization_is_the_same_record_as_the_row_that_tells_of_it() -> 
             {"contained": [{name: value for name, value in PATIENT.items() if name != "birthDate"}]},
             message_batch.NO_BIRTH_DATE_R4,
         ),
+        *(
+            (
+                {"contained": [PATIENT, {"resourceType": "Practitioner", "id": "Pract1", "name": [name]}]},
+                "a name of the wrong shape",
+            )
+            for name in ({"given": 5}, {"given": "Sam"}, {"given": [{}]}, {"family": 7})
+        ),
     ],
 )
 def test_an_r4_immunization_of_nobody_or_without_a_name_is_refused(changes: dict[str, Any], reason: str) -> None:
@@ -193,6 +200,12 @@ def test_a_label_on_an_r4_immunization_locks_it() -> None:
     label = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
     assert only(as_bytes(r4(meta={"security": [label]}))).record.locked
     assert not only(as_bytes(r4())).record.locked
+
+
+@pytest.mark.parametrize("meta", [[{"security": [{"code": "R"}]}], "R", {"security": {"code": "R"}}, {"security": "R"}])
+def test_a_label_that_stands_where_nobody_would_see_it_refuses_the_immunization(meta: Any) -> None:
+    with pytest.raises(SourceContractBroken, match="wrong shape"):
+        opened(as_bytes(r4(recorded="2025-03-06T10:15:00Z", meta=meta)))
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,11 @@ def test_a_label_inside_a_resource_locks_the_message(manifest: Manifest) -> None
     assert read(manifest, message(imm=body("imm", contained=[inside]))).locked
 
 
+def test_a_label_that_stands_where_nobody_would_see_it_refuses_the_message(manifest: Manifest) -> None:
+    hidden = [labelled("http://hl7.org/fhir/v3/Confidentiality", "R")]
+    assert refused(manifest, message(imm=body("imm", meta=hidden))) == "an element of the wrong shape"
+
+
 def test_a_label_of_a_kind_nobody_knows_locks_and_normal_does_not(manifest: Manifest) -> None:
     assert read(manifest, message(imm=body("imm", meta=labelled("http://hl7.org/fhir/v3/ActCode", "NOPAT")))).locked
     assert not read(manifest, message(imm=body("imm", meta=labelled("http://hl7.org/fhir/v3/Confidentiality", "N")))).locked
@@ -290,6 +295,7 @@ def test_a_message_that_cannot_be_trusted_is_refused_with_its_reason(
         b"{",
         b'{"resourceType": "Bundle", "type": "message", "type": "message", "entry": []}',
         b'{"resourceType": "Bundle", "type": "message", "entry": [NaN]}',
+        b'{"resourceType": "Bundle", "type": "message", "entry": [], "x": 1e99999999999999999999}',
         b'{"resourceType": "Bundle", "type": "message"}',
         b'{"resourceType": "Bundle", "type": "message", "entry": [{"fullUrl": "urn:uuid:1"}]}',
         b'{"resourceType": "Bundle", "type": "message", "entry": [[]]}',
