@@ -213,10 +213,7 @@ def _arrivals(event: Event, message: Message) -> tuple[Arrival, ...]:
         return tuple(replace(whole, business_id=key, losses=whole.losses if key == keys[0] else ()) for key in keys)
     if not own:
         return (whole,)
-    assert whole.record is not None
-    data = whole.record.data
-    listed = data[event.each]
-    assert isinstance(listed, list)
+    listed = message.resources.get(kind, ())
     groups = {key: [one for one in listed if isinstance(one, dict) and one["key"] == key] for key in own}
     if rest := [one for one in listed if isinstance(one, dict) and one["key"] not in groups]:
         groups[whole.business_id] = [*groups.get(whole.business_id, ()), *rest]
@@ -224,7 +221,7 @@ def _arrivals(event: Event, message: Message) -> tuple[Arrival, ...]:
         replace(
             whole,
             business_id=key,
-            record=replace(whole.record, data={**data, event.each: group}),
+            record=_record(event, replace(message, resources={**message.resources, kind: group})),
             losses=whole.losses if key == own[0] else (),
         )
         for key, group in groups.items()
