@@ -111,6 +111,7 @@ title = "Meadowvale child health"
 max_age_h = 168
 [sources.child-health.options]
 drop = "{place.folder / "drops" / "child-health"}"
+senders = ["ods:X26"]
 tells_since = "2015-01-01"
 shelf_days = 2200
 

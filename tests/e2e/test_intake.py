@@ -11,6 +11,7 @@ import pytest
 from lxml import etree
 from whole_place import World, eventually, holds_a_number, resources, states, told
 
+from gateway.flows.intake import BIRTH_DATE, NOT_TRACED
 from sandbox import authority, child_health, child_publisher
 from sandbox.demo import GP, VISITOR
 from sandbox.families import BY_KEY
@@ -103,7 +104,7 @@ def test_messages_in_any_order_and_twice_leave_the_newest_and_doubtful_ones_noth
     assert "NEW777" in lots(world, "hugo")
     assert not {"LATE77", "BORN77", "NOBO77"} & lots(world, "hugo")
     assert len(refused(world, "child-health")) == before + 5
-    assert {"birth-date-differs", "not-traced"} <= set(refused(world, "child-health").values())
+    assert {BIRTH_DATE, NOT_TRACED} <= set(refused(world, "child-health").values())
 
 
 def test_a_publisher_with_every_fault_loses_no_good_message_and_gets_no_bad_one_in(world: World) -> None:
