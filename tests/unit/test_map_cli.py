@@ -1,6 +1,7 @@
 """`gateway map`: one JSON object on standard output, an exit code that says what happened, one clear line for a bad file."""
 
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gateway import registry
+from gateway.cli import main as whole
 from gateway.cli.map import app
 from tests.unit.connectors.test_message_batch import ROW, batch
 
@@ -287,3 +289,15 @@ def test_faults_in_a_mapping_are_listed_with_their_places(tmp_path: Path):
     result = CliRunner().invoke(app, ["check", "--mappings", str(tmp_path / "maps")])
     assert result.exit_code == 2
     assert result.stderr.splitlines()[0].startswith("clinic/source.yaml:3:3: a field needs its class: one of identity, ")
+
+
+def test_the_programmes_file_of_the_folder_is_checked_and_a_key_that_is_not_known_is_named(tmp_path: Path):
+    shipped = files("mappings").joinpath("healthy-child-programme.toml").read_text("utf-8")
+    own = tmp_path / "healthy-child-programme.toml"
+    own.write_text(shipped.replace('by = "14d"', 'bye = "14d"'))
+    checked = CliRunner().invoke(app, ["check", "--mappings", str(tmp_path)])
+    assert checked.exit_code == 2
+    assert f"{own} has in [[review]] number 2 a key that is not known: bye (line " in checked.stderr
+    everything = CliRunner().invoke(whole, ["check", "--mappings", str(tmp_path)])
+    assert everything.exit_code == 1
+    assert f"{own} has in [[review]] number 2" in everything.stderr
