@@ -4,7 +4,6 @@ The marks name paths; for a person whose whereabouts are protected that is not t
 says where somebody lives, is cared for or goes to school is swept out of every resource as well.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -12,6 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import UNSET
 
+from gateway.disclosure import vouched
 from gateway.disclosure.required import NOTE_NEEDS, REQUIRED, REQUIRED_INSIDE, complete, has
 from gateway.model import Mark, Resource, Unless
 from gateway.resource import Typed, probe
@@ -52,14 +52,7 @@ _ALL_OF_IT: Branches = (("*", "_*", None),)
 _GONE = object()  # an item of a list of which nothing is left
 _ONLY_NAMED = frozenset({"display", "identifier", "type"})
 _DISPLAY = frozenset({"display"})
-# What a code is called is the terminology's word in these systems. In any other somebody typed it, and it may name a place.
-_TERMINOLOGY = re.compile(
-    r"http://(?:snomed\.info/sct|loinc\.org|unitsofmeasure\.org|read\.info/(?:readv2|ctv3))"
-    r"|https://dmd\.nhs\.uk"
-    r"|http://(?:terminology\.hl7\.org/CodeSystem|hl7\.org/fhir)/[A-Za-z0-9/._-]+"
-    r"|https://fhir\.(?:nhs|hl7\.org)\.uk/(?:[A-Za-z0-9]+/)?(?:CodeSystem|ValueSet)/[A-Za-z0-9._-]+"
-    r"|urn:shared-care-gateway:[A-Za-z0-9:._-]+"
-)
+_ONLY_IF: Mapping[str, Callable[[object], bool]] = {"contentType": vouched.is_content_type, "lotNumber": vouched.is_lot}
 
 
 def strip(body: Resource, paths: Iterable[tuple[str, ...]], branches: Branches | None = None) -> Resource | None:
@@ -238,11 +231,16 @@ def _swept(element: Any, name: str, *, top: bool = False) -> Any:
         items = [left for item in element if (left := _swept(item, name)) is not None]
         return items or None
     if not isinstance(element, Mapping):
-        return element
+        only_if = _ONLY_IF.get(name)
+        return element if only_if is None or only_if(element) else None
     if name != "coding" and _names_a_place(element):
         return None
+    if not top and vouched.is_quantity(element):
+        return vouched.quantity(element)
+    if not top and vouched.is_coding(element, name):
+        return vouched.coding(element)
     gone = _SWEPT_AT_TOP if top else _SWEPT_IN_META if name == "meta" else _SWEPT
-    if "display" in element and not _is_named_by_terminology(element):
+    if "display" in element:
         gone = gone | _DISPLAY
     if isinstance(element.get("reference"), str):  # the link stays; a name beside it can be of a place
         gone = gone | _ONLY_NAMED
@@ -250,13 +248,9 @@ def _swept(element: Any, name: str, *, top: bool = False) -> Any:
     for key, value in element.items():
         if key.lstrip("_") not in gone and (inside := _swept(value, key)) is not None:
             left[key] = inside
+    if vouched.is_halved(element, left):
+        return None
     return None if not left or (name == "extension" and left.keys() == {"url"}) else left
-
-
-def _is_named_by_terminology(element: Mapping[str, Any]) -> bool:
-    """A coding in a terminology we know. Anything else with a display is a name."""
-    system, code = element.get("system"), element.get("code")
-    return isinstance(system, str) and isinstance(code, str) and _TERMINOLOGY.fullmatch(system) is not None
 
 
 def _names_a_place(element: Mapping[str, Any]) -> bool:

@@ -412,7 +412,7 @@ def test_every_locating_fact_of_a_protected_person_goes_marked_or_not():
         "vaccineCode": {"text": "MMR"},
         "patient": SUBJECT,
         "occurrenceDateTime": "2025-03-01",
-        "site": {"coding": [{"code": "LA"}], "text": "left arm"},
+        "site": {"text": "left arm"},
         "note": [{"text": "no reaction"}],
         "extension": [{"url": "urn:procedure", "valueCodeableConcept": {"text": "MMR vaccination"}}],
     }
@@ -421,7 +421,9 @@ def test_every_locating_fact_of_a_protected_person_goes_marked_or_not():
 @pytest.mark.parametrize(
     ("coding", "left"),
     [
-        ({"system": "http://snomed.info/sct", "code": "1", "display": "MMR"}, True),
+        ({"system": "http://snomed.info/sct", "code": "38598009", "display": "MMR"}, True),
+        ({"system": "http://snomed.info/sct", "code": "38598008", "display": "MMR"}, False),
+        ({"system": "http://snomed.info/sct", "code": "WillowRefuge", "display": "Willow refuge"}, False),
         ({"system": "https://fhir.nhs.uk/STU3/CodeSystem/DCH-ReasonNotGiven-1", "code": "3", "display": "MMR"}, True),
         ({"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "NA", "display": "MMR"}, True),
         ({"system": "https://willow.example/codes", "code": "1", "display": "Willow refuge"}, False),
@@ -431,18 +433,18 @@ def test_every_locating_fact_of_a_protected_person_goes_marked_or_not():
         ({"code": "1", "display": "Willow refuge"}, False),
     ],
 )
-def test_what_a_code_is_called_goes_for_a_protected_person_unless_a_terminology_calls_it_so(coding, left):
-    item = jab(elements={"vaccineCode": {"coding": [coding, {"system": "http://snomed.info/sct", "code": "2"}]}})
+def test_a_code_goes_for_a_protected_person_with_all_it_says_unless_a_terminology_vouches_for_it(coding, left):
+    item = jab(elements={"vaccineCode": {"coding": [coding, {"system": "http://snomed.info/sct", "code": "27113001"}]}})
     made = disclosed([item], under=permit(protected=True))
     first = body(made, "Immunization")["vaccineCode"]["coding"][0]
-    assert first == (coding if left else {name: value for name, value in coding.items() if name != "display"})
+    assert first == (coding if left else {"system": "http://snomed.info/sct", "code": "27113001"})
     assert body(disclosed([item]), "Immunization")["vaccineCode"]["coding"][0] == coding
 
 
 def test_words_that_a_map_says_itself_stay_for_a_protected_person_and_a_sources_do_not():
     for said, left in (("Registered with a centre", True), ("Registered with Willow Centre", False)):
         item = jab(
-            elements={"vaccineCode": {"coding": [{"system": "http://snomed.info/sct", "code": "1"}], "text": said}},
+            elements={"vaccineCode": {"coding": [{"system": "http://snomed.info/sct", "code": "27113001"}], "text": said}},
             paths={Mark.LOCATING: (("vaccineCode", Unless("text", frozenset({"Registered with a centre"}))),)},
         )
         shown = body(disclosed([item], under=permit(protected=True)), "Immunization")
