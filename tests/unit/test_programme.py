@@ -128,7 +128,7 @@ def test_a_vaccine_told_in_words_alone_leaves_what_was_due_by_then_in_doubt() ->
 
 
 def test_a_vaccine_under_a_code_of_no_list_leaves_what_was_due_by_then_in_doubt_and_one_outside_the_schedule_does_not() -> None:
-    second_menb = jab("720540002", "2025-11-24")  # a procedure code the configuration does not hold
+    second_menb = jab("957581000000102", "2025-11-24")  # given by somebody else: a code the configuration does not hold
     found = doses(BORN, LATER, second_menb)
     assert (found["menb", 2].state, found["mmr", 1].state) == ("cannot-say", "overdue")
     assert doses(BORN, LATER, jab("42284007", "2025-11-24"))["menb", 2].state == "overdue"  # BCG
@@ -322,6 +322,22 @@ def test_records_that_are_counted_for_no_dose_are_pointed_at_and_no_dose_is_call
     second = doses(MMR_BORN, MMR_ON, jab(ANY_MMR, "2025-03-05"), undated)["mmr", 2]
     assert (second.state, second.evidence) == ("cannot-say", (f"Immunization/{ANY_MMR}-",))
     assert doses(MMR_BORN, MMR_ON, jab(ANY_MMR, "2025-03-05"))["mmr", 2].state == "not-yet-due"
+
+
+@pytest.mark.parametrize(
+    ("vaccine", "first", "second"),
+    [
+        ("six-in-one", "1082441000000108", "1082451000000106"),
+        ("menb", "720539004", "720540002"),
+        ("rotavirus", "868631000000102", "868651000000109"),
+        ("pneumococcal", "247631000000101", "247641000000105"),
+    ],
+)
+def test_a_second_dose_whose_first_nobody_told_of_is_no_first_dose(vaccine: str, first: str, second: str) -> None:
+    alone = doses(BORN, LATER, jab(second, "2025-12-20"))
+    assert (alone[vaccine, 1].state, alone[vaccine, 2].state) == ("cannot-say", "done")
+    both = doses(BORN, LATER, jab(first, "2025-11-20"), jab(second, "2025-12-20"))
+    assert (both[vaccine, 1].state, both[vaccine, 2].state) == ("done", "done")
 
 
 def test_a_stated_number_outweighs_what_a_code_says() -> None:
