@@ -23,6 +23,7 @@ _CONNECT_S = 10.0
 _KEYS_LOCK = 0x5CA6_0003  # shared by whoever has the keys in hand, alone by whoever changes them
 _LOCK_WAIT = "2s"  # a command is over sooner
 _LOOKED_AFTER_S = 5.0
+_KEYS_KNOWN = "SELECT use, key_id, value FROM key_check ORDER BY use, key_id"
 _MUST_BE_ON = ("fsync", "full_page_writes", "synchronous_commit")
 _IN_USE = "Another gateway process has this database open, and the keys change only while none has: stop every one, then again."
 _CHANGING = "The keys of this database are being changed: start again when `gateway keys` has ended."
@@ -84,18 +85,25 @@ class PostgresDatabase:
         await self._slow.close()
 
     async def _keep_hold(self) -> None:
-        """A lock is gone with its connection, so it is taken again; where the keys are being changed by now, nothing works."""
+        """A lock is gone with its connection, so it is taken again; where the keys are being changed by now, nothing works.
+
+        Nor where they were changed while nobody held it: what is sealed with a key that was forgotten meanwhile is lost.
+        """
+        known: list[Any] = []
         while True:
-            await asyncio.sleep(_LOOKED_AFTER_S)
-            if _is_gone(self._hold):
-                try:
+            try:
+                if _is_gone(self._hold):
                     self._hold = await _held(self._pool, alone=self._alone)
-                except StartupRefused:
-                    self._pool.terminate()
-                    self._slow.terminate()
-                    return
-                except _BROKEN:
-                    continue  # the server is still away
+                    if known and await self._pool.fetch(_KEYS_KNOWN) != known:
+                        raise StartupRefused(_CHANGING)
+                known = await self._hold.fetch(_KEYS_KNOWN)
+            except StartupRefused:
+                self._pool.terminate()
+                self._slow.terminate()
+                return
+            except _BROKEN:
+                pass  # the server is still away, or the table is still to be made
+            await asyncio.sleep(_LOOKED_AFTER_S)
 
 
 async def open_postgres(database_url: str, *, alone: bool = False) -> PostgresDatabase:

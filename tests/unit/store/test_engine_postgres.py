@@ -146,6 +146,26 @@ async def test_a_server_whose_connections_were_cut_takes_its_hold_again_or_serve
         await store.close()
 
 
+async def test_a_server_whose_lock_was_lost_while_a_key_was_forgotten_serves_no_more(
+    running_postgres: str, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_postgres, "_LOOKED_AFTER_S", 0.2)
+    (store, *_), url = await _workers(running_postgres, keys, "gap", count=1), running_postgres.rsplit("/", 1)[0] + "/gap"
+    outside = await asyncpg.connect(url)
+    try:
+        await asyncio.sleep(0.4)
+        await outside.fetchval(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+        )
+        await outside.execute("DELETE FROM key_check WHERE use = (SELECT min(use) FROM key_check)")
+        await asyncio.sleep(0.6)
+        with pytest.raises(AuditDown):
+            await store.log.append([entry()])
+    finally:
+        await outside.close()
+        await store.close()
+
+
 async def test_a_released_disclosure_was_decided_on_facts_that_held_when_it_was_committed(
     running_postgres: str, keys: Keys
 ) -> None:
