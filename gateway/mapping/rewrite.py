@@ -12,17 +12,15 @@ import msgspec
 
 from gateway.mapping.context import Run, Unusable, as_object
 from gateway.mapping.r4 import PRIMITIVE_NAMES, index
+from gateway.mapping.values import BEYOND, is_int32, readable
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
 
 Handler: TypeAlias = Callable[[Any, Run], Any]
 Kinds: TypeAlias = frozenset[type]
 Table: TypeAlias = Mapping[str, tuple[Handler | None, bool, Kinds]]
 TEXT: Final[Kinds] = frozenset({str})
-KINDS: Final[Mapping[str, Kinds]] = {
-    "boolean": frozenset({bool}),
-    "decimal": frozenset({int, Decimal, float}),
-    **dict.fromkeys(("integer", "positiveInt", "unsignedInt"), frozenset({int})),
-}
+BOOLEAN: Final[Kinds] = frozenset({bool})
+OTHER_KIND: Final = "an element is of another kind than R4 has"
 DROPPED: Final = frozenset({"text", "contained", "implicitRules"})
 DEPTH: Final = 40
 
@@ -84,7 +82,7 @@ def resource_types() -> frozenset[str]:
 
 @cache
 def table(type_: str) -> Table:
-    """A type -> JSON name to (handler, list?, classes); a handler of None is a primitive and passes as it is."""
+    """A type -> JSON name to (handler, list?, classes); a handler of None is a text or boolean and passes as it is."""
     rows: dict[str, tuple[Handler | None, bool, Kinds]] = {}
     resource = index().is_resource(type_)
     for name, element in index().elements(type_).items():
@@ -95,7 +93,7 @@ def table(type_: str) -> Table:
         elif name == "modifierExtension":
             rows[name] = (_modifier, True, TEXT)
         elif element.type in PRIMITIVE_NAMES:
-            rows[name] = (None, element.many, KINDS.get(element.type, TEXT))
+            rows[name] = (_NUMBERS.get(element.type), element.many, BOOLEAN if element.type == "boolean" else TEXT)
             rows[f"_{name}"] = (_beside_primitive, element.many, TEXT)
         else:
             rows[name] = (handler(element.type), element.many, TEXT)
@@ -139,7 +137,7 @@ def _parts(value: Any, rows: Table, run: Run, out: dict[str, Any]) -> None:
                 if part.__class__ is not list or not all(one.__class__ in kinds or one is None for one in part):
                     raise Unusable("an element is not the list R4 has")
             elif part.__class__ not in kinds:
-                raise Unusable("an element is of another kind than R4 has")
+                raise Unusable(OTHER_KIND)
             if part not in ("", []):
                 out[name] = part
         elif handle is _dropped:
@@ -158,6 +156,29 @@ def _parts(value: Any, rows: Table, run: Run, out: dict[str, Any]) -> None:
 
 def _dropped(value: Any, run: Run) -> None:
     return None
+
+
+def _decimal(value: Any, run: Run) -> Any:
+    if value.__class__ not in _DECIMAL:
+        raise Unusable(OTHER_KIND)
+    number: Any = Decimal(repr(value)) if value.__class__ is float else value
+    readable(number)
+    return value
+
+
+def _integer(value: Any, run: Run) -> Any:
+    if value.__class__ is not int:
+        raise Unusable(OTHER_KIND)
+    if not is_int32(value):
+        raise Unusable(BEYOND)
+    return value
+
+
+_DECIMAL: Final[Kinds] = frozenset({int, Decimal, float})
+_NUMBERS: Final[Mapping[str, Handler]] = {
+    "decimal": _decimal,
+    **dict.fromkeys(("integer", "positiveInt", "unsignedInt"), _integer),
+}
 
 
 def _modifier(value: Any, run: Run) -> None:

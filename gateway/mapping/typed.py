@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from gateway.mapping.context import Run, Unusable
 from gateway.mapping.r4 import PRIMITIVE_NAMES, index
 from gateway.mapping.rewrite import DROPPED, handler, our_meta, our_reference
+from gateway.mapping.values import is_int32, readable
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
 from gateway.resource import Probe, Typed, has_empties, probe, without_empties
 
@@ -112,7 +113,7 @@ class Reader:
             return None
         try:
             return self._bundles.decode(body)
-        except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError):
+        except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError, Unusable):
             return None
 
     def read(self, raw: msgspec.Raw) -> Typed | None:
@@ -123,14 +124,14 @@ class Reader:
             return None
         try:
             form = self._decoder.decode(raw)
-        except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError):
+        except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError, Unusable):
             return None
         return Typed(form, form.__struct_config__.tag, tuple(met))
 
     def _hook(self, shape: type, value: Any) -> Any:
         if shape is _Number:
             if value.__class__ is Decimal or value.__class__ is int:
-                return value
+                return readable(value)
             raise ValueError
         if shape is _Gone:
             return UNSET
@@ -138,7 +139,7 @@ class Reader:
             self._met.append((shape, None))
             return UNSET
         if shape is _Whole:
-            if value.__class__ is int:
+            if value.__class__ is int and is_int32(value):
                 return value
             raise ValueError
         if value.__class__ is not _SHAPES[shape] or not value:

@@ -2,10 +2,10 @@
 
 import datetime as clock
 import re
+from decimal import Clamped, Context, Inexact, InvalidOperation, Overflow, Rounded, Subnormal
 from decimal import Decimal as Number
-from decimal import InvalidOperation
 from functools import cache
-from typing import Any, Final, NewType, TypeGuard
+from typing import Any, Final, NewType, TypeGuard, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.mapping.context import Unusable
@@ -60,6 +60,12 @@ _PARTS: Final = {
 TRUE: Final = frozenset({"true", "1"})
 FALSE: Final = frozenset({"false", "0"})
 _LARGEST: Final = 2_147_483_647
+_DIGITS: Final = 40  # R4 asks for 18 of every reader; nothing that is measured has more, and thousands are more than readers take
+_fits: Final = Context(
+    prec=_DIGITS, Emin=-_DIGITS, Emax=_DIGITS, traps=[InvalidOperation, Clamped, Inexact, Overflow, Rounded, Subnormal]
+).plus
+_N = TypeVar("_N", bound=int | Number)
+BEYOND: Final = "a number of more digits than anything has"
 _CODE: Final = PRIMITIVES["code"]
 _DAY: Final = r"(?!0000)\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 _USUAL_DAY: Final = re.compile(_DAY, re.ASCII)  # every day of the calendar but the 29th of February
@@ -164,7 +170,7 @@ def instant(value: Primitive) -> Instant | None:
 def decimal(value: Primitive) -> Decimal | None:
     """A number, or its text, with the digits it came with."""
     if isinstance(value, Number) and value.is_finite():
-        return Decimal(value)
+        return Decimal(readable(value))
     if isinstance(value, bool):
         raise Unusable("not a number")
     if isinstance(value, float):
@@ -177,7 +183,25 @@ def decimal(value: Primitive) -> Decimal | None:
         raise Unusable("not a number") from None
     if not found.is_finite():
         raise Unusable("not a number")
-    return Decimal(found)
+    return Decimal(readable(found))
+
+
+def readable(number: _N) -> _N:
+    """The same number, as it was written. Raises `Unusable` where it has more digits, or another size, than readers take.
+
+    One such number makes a whole answer unreadable to whoever asked, not only the record it stands in.
+    Source: FHIR R4, datatypes.html#decimal: at least 18 digits are to be read.
+    """
+    try:
+        _fits(number)
+    except ArithmeticError:
+        raise Unusable(BEYOND) from None
+    return number
+
+
+def is_int32(number: int) -> bool:
+    """Whether R4's integer holds a number."""
+    return -_LARGEST - 1 <= number <= _LARGEST
 
 
 def integer(value: Primitive) -> Integer | None:

@@ -101,6 +101,16 @@ def test_numbers_keep_their_digits_and_refuse_what_is_none():
             f.integer(odd)
 
 
+@pytest.mark.parametrize(
+    "given", ["9" * 41, "1." + "0" * 60, "1E+41", "1e-41", Decimal("1E+999999999"), Decimal("0E-5000"), 10**41]
+)
+def test_a_number_that_would_make_the_answer_unreadable_is_refused(given: Any):
+    with pytest.raises(Unusable, match="more digits than anything has"):
+        f.decimal(given)
+    for usual in (Decimal("-0.00"), Decimal("1E+3"), Decimal("9" * 40)):
+        assert str(f.decimal(usual)) == str(usual)
+
+
 def test_booleans_know_their_two_texts():
     assert f.boolean(True) is True
     assert f.boolean("0") is False
