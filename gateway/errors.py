@@ -3,6 +3,7 @@
 GatewayError                     what a caller is told: status, R4 issue-type, Spine code, constant public text
 ├── BadRequest 400               the request cannot be read (nothing of it is echoed)
 │   ├── InvalidParameter         a search parameter, header or NHS number with a value we refuse
+│   │   ├── NumberWithoutSystem  an NHS number without its system
 │   │   ├── PersonNeeded         a search that names nobody in a way we can find them
 │   │   ├── IncompleteIdentifier a question of the log whose code lacks its system: it would find nobody
 │   │   ├── MissingElement       a required element that is not there
@@ -70,6 +71,10 @@ class InvalidParameter(BadRequest):
 class InvalidNhsNumber(InvalidParameter):
     spine_code = "INVALID_NHS_NUMBER"
     public_text = "The identifier is not a valid NHS number."
+
+
+class NumberWithoutSystem(InvalidParameter):
+    public_text = "An NHS number is given with its system: https://fhir.nhs.uk/Id/nhs-number, a vertical bar, ten digits."
 
 
 class PersonNeeded(InvalidParameter):

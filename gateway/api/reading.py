@@ -22,6 +22,7 @@ from gateway.errors import (
     NotAcceptable,
     NotFound,
     NotSupported,
+    NumberWithoutSystem,
     OperationNotOffered,
     PersonNeeded,
 )
@@ -286,7 +287,7 @@ def _person(value: str) -> PersonId:
 def _number(value: str, reading: Reading) -> NhsNumber:
     system, bar, digits = value.rpartition("|")
     if not bar or system != nhs_number.SYSTEM:
-        raise InvalidParameter(reason="identifier-system", expression="identifier")
+        raise NumberWithoutSystem(reason="identifier-system", expression="identifier")
     try:
         return nhs_number.parse(digits, allow_test=reading.allow_test_numbers)
     except nhs_number.NotAnNhsNumber as error:

@@ -165,8 +165,9 @@ def _agents(body: Mapping[str, Any], gateway: str, roles: tuple[_Coding, _Coding
         "who": {"identifier": _identifier(body["staff"]), "display": body["staff_name"]},
         "name": body["staff_name"],
         "requestor": True,
-        "policy": [f"urn:ietf:params:oauth:jti:{body['detail'].get('token', '')}"],
     }
+    if body["detail"].get("token"):  # none where something leaves under a mandate
+        user["policy"] = [f"urn:ietf:params:oauth:jti:{body['detail']['token']}"]
     role_system, _, role = body["role"].partition("|")
     user["role"] = [{"coding": [{"system": role_system, "code": role}]}]
     if body["purpose"]:

@@ -16,6 +16,7 @@ from gateway.bundle.task import parcel
 from gateway.errors import GatewayError, Incomplete, NotFound
 from gateway.model import (
     AccessRequest,
+    Category,
     Deny,
     Disclosed,
     Disclosure,
@@ -75,7 +76,7 @@ def answer(recorded: Recorded[Disclosure], look: Look) -> Answer:
             names = names_of(look, protected=False)  # these are the states of everybody, so their names tell of nobody
         return _bundle(disclosure.permit.value, recorded.receipt, [], reports, names, look, person=None)
     entries = _entries(disclosure.resources, look)
-    withheld = [issue_of("information", "suppressed", f"Some {name} are withheld.") for name in sorted(disclosure.withheld_known)]
+    withheld = [issue_of("information", "suppressed", _withheld(name)) for name in sorted(disclosure.withheld_known)]
     links = []
     if disclosure.next_key is not None and disclosure.identity.person is not None:
         speaks_as = disclosure.identity.alias or disclosure.identity.person
@@ -230,6 +231,12 @@ def _bundle(
     headers = (*receipt_header(receipt), sources_header(reports, names))
     body = b"".join((encode(bundle)[:-1], b',"entry":[', *entries, encode(_outcome(issues)), b"]}"))
     return Answer(200, body, headers, shows_records=bool(entries))
+
+
+def _withheld(category: Category) -> str:
+    """A category -> that something of it is withheld, in English."""
+    words = "CP-IS" if category is Category.CP_IS else category.value.replace("-", " ")
+    return f"Something that is held here is withheld: {words}."
 
 
 def _not_used(names: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ def mandated(mandate: Mandate, organisation: Callable[[str], Organisation | None
     return Caller(
         organisation=recipient,
         system="mandate",  # no registered client may be called this: its version would have to be None
-        staff=Staff(MANDATE, mandate.id, "Nobody: delivered under a mandate"),
+        staff=Staff(MANDATE, mandate.id, "Nobody looked: sent on under a mandate"),
         role=Coding(system, code),
         purpose=mandate.purpose,
         scopes=mandate.scopes,

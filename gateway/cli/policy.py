@@ -39,6 +39,7 @@ def explain(
         Path | None, typer.Argument(help="a case file, the name of a case, or an event of the log saved as JSON")
     ] = None,
     event: Annotated[str, typer.Option(help="an event of the log: the one a receipt names, or its decision")] = "",
+    every: Annotated[bool, typer.Option("--all", help="name the agreements that do not concern a category too")] = False,
     folder: Folder = None,
 ) -> None:
     """Print which rules decide a case, or a stored decision, and why."""
@@ -46,14 +47,14 @@ def explain(
     if (case is None) == (event == ""):
         fail("name a case, or an event with --event")
     if case is None:
-        _explain_stored(loaded, _of_the_log(event), "the log")
+        _explain_stored(loaded, _of_the_log(event), "the log", every=every)
         return
     name = case.name.removesuffix(".json")
     by_name = {known.name: known for known in loaded.cases}
     if case.is_file():
         tree = _json(case)
         if "shows" not in tree:
-            _explain_stored(loaded, _followed(tree) if tree.get("kind") in FOLLOWS else tree, case.name)
+            _explain_stored(loaded, _followed(tree) if tree.get("kind") in FOLLOWS else tree, case.name, every=every)
             return
         try:
             found = policy.read_case(case, permit=case.parent.name != "deny")
@@ -63,7 +64,7 @@ def explain(
         found = by_name[name]
     else:
         fail("no such case: give a file, or the name of a case under cases/")
-    typer.echo("\n".join(policy.explain_case(loaded, found)))
+    typer.echo("\n".join(policy.explain_case(loaded, found, every_agreement=every)))
 
 
 @app.command()
@@ -109,7 +110,7 @@ def _followed(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     return body
 
 
-def _explain_stored(loaded: policy.Policy, tree: Mapping[str, Any], where: str) -> None:
+def _explain_stored(loaded: policy.Policy, tree: Mapping[str, Any], where: str, *, every: bool) -> None:
     detail = tree.get("detail", tree)
     facts = detail.get("facts") if isinstance(detail, dict) else None
     kind = tree.get("kind")
@@ -132,7 +133,8 @@ def _explain_stored(loaded: policy.Policy, tree: Mapping[str, Any], where: str) 
         for line in dict.fromkeys(f"  {rule.get('id')}: {rule.get('because')}" for rule in rules):
             typer.echo(line)
         typer.echo("")
-    typer.echo("\n".join(policy.explain_decision(loaded, circumstances, str(detail.get("policy", "")))))
+    made_under = str(detail.get("policy", ""))
+    typer.echo("\n".join(policy.explain_decision(loaded, circumstances, made_under, every_agreement=every)))
 
 
 def _json(file: Path) -> Mapping[str, Any]:

@@ -159,6 +159,11 @@ class Policy:
                 return True
         return False
 
+    def opening(self, circumstances: Circumstances, category: Category) -> list[str]:
+        """Which agreements in force give this category to this caller for this purpose, as "agreement#flow"."""
+        flows = self._flows.get((circumstances.organisation, circumstances.purpose, category), ())
+        return sorted(flow for _, flow in flows if flow in circumstances.agreements)
+
     def agreed_with(self, recipient: str, purpose: str, category: Category, terms: SourceTerms, on: date) -> bool:
         """Whether an agreement in force that day, given by the sender (the custodian of `terms`), lets this recipient have it."""
         in_force = self.agreements_in_force(recipient, on)

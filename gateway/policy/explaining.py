@@ -22,7 +22,7 @@ _CLASS_OF = {
 }  # the rest are health
 
 
-def explain_case(policy: Policy, case: Case) -> list[str]:
+def explain_case(policy: Policy, case: Case, *, every_agreement: bool = False) -> list[str]:
     """A case -> lines of English."""
     circumstances = circumstances_of(policy, case)
     decision = decide(policy, case)
@@ -33,7 +33,8 @@ def explain_case(policy: Policy, case: Case) -> list[str]:
         asked += ", locked by its source"
     if case.not_early_years:
         asked += ", not agreed to go on to early years"
-    lines = [*_who(policy, circumstances), "", f"Asked for: {asked}.", *_why(policy, circumstances, decision)]
+    why = _why(policy, circumstances, decision, case.category, every_agreement=every_agreement)
+    lines = [*_who(policy, circumstances), "", f"Asked for: {asked}.", *why]
     if case.mark is None and case.action == "see" and not decision.allowed:
         assert case.category is not None
         grain = Grain(case.category, case.care_class, "a-source", case.locked, case.not_early_years)
@@ -41,7 +42,9 @@ def explain_case(policy: Policy, case: Case) -> list[str]:
     return lines
 
 
-def explain_decision(policy: Policy, circumstances: Circumstances, policy_hash: str) -> list[str]:
+def explain_decision(
+    policy: Policy, circumstances: Circumstances, policy_hash: str, *, every_agreement: bool = False
+) -> list[str]:
     """What the log holds of a decision -> lines of English, category by category, as the policy at hand decides it."""
     lines = _who(policy, circumstances)
     if policy_hash != policy.hash:
@@ -51,7 +54,8 @@ def explain_decision(policy: Policy, circumstances: Circumstances, policy_hash: 
             continue
         grain = Grain(category, _CLASS_OF.get(category, CareClass.HEALTH), "a-source")
         decision = policy.rulings(circumstances).see(grain)
-        lines += ["", f"{category}:", *_why(policy, circumstances, decision)]
+        why = _why(policy, circumstances, decision, category, every_agreement=every_agreement)
+        lines += ["", f"{category}:", *why]
         if not decision.allowed:
             lines.extend(_nearest(policy, circumstances, grain, None))
     return lines
@@ -80,7 +84,9 @@ def _who(policy: Policy, circumstances: Circumstances) -> list[str]:
     ]
 
 
-def _why(policy: Policy, circumstances: Circumstances, decision: GrainDecision) -> Iterator[str]:
+def _why(
+    policy: Policy, circumstances: Circumstances, decision: GrainDecision, category: Category | None, *, every_agreement: bool
+) -> Iterator[str]:
     yield "  May be shared." if decision.allowed else "  May not be shared."
     for use in (*decision.rules, *decision.forbidden_by):
         rule = policy.rules.by_id.get(use.id)
@@ -90,9 +96,16 @@ def _why(policy: Policy, circumstances: Circumstances, decision: GrainDecision) 
             yield f"    Basis: {'; '.join(rows)}. Owner: {rule.owner}. To be reviewed by {rule.review_by.isoformat()}."
     if decision.errors:
         yield "  The rules could not be evaluated, and what cannot be evaluated is not shared."
-    flows = [name for name in sorted(circumstances.agreements) if "#" in name]
-    if decision.allowed and flows:
-        yield f"    Agreements in force for this organisation: {', '.join(flows)}."
+    opening = [] if category is None else policy.opening(circumstances, category)
+    if not decision.allowed or not opening:
+        return
+    yield f"    Opened by the agreement {', or '.join(opening)}."
+    others = [name for name in sorted(circumstances.agreements) if "#" in name and name not in opening]
+    if others and every_agreement:
+        yield f"    In force for this organisation, and not about this: {', '.join(others)}."
+    elif others:
+        said = "other agreement in force does" if len(others) == 1 else "other agreements in force do"
+        yield f"    {len(others)} {said} not concern this (--all names them)."
 
 
 def _nearest(policy: Policy, circumstances: Circumstances, grain: Grain, terms: SourceTerms | None) -> Iterator[str]:

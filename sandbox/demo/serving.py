@@ -22,6 +22,8 @@ from sandbox.demo.seed import seed
 @contextmanager
 def running(place: Place) -> Iterator[None]:
     """A fresh folder, a sandbox, a seeded gateway; both stopped at the end."""
+    if place.folder.exists():
+        _say(f"Beginning anew: {place.folder} of the last demonstration is wiped, its audit log with it.")
     shutil.rmtree(place.folder, ignore_errors=True)
     place.folder.mkdir(parents=True)
     started: list[subprocess.Popen[bytes]] = []

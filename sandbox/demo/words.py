@@ -3,17 +3,44 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+WHEN = (
+    *("occurrenceDateTime", "effectiveDateTime", "onsetDateTime", "authoredOn", "authored", "dateAsserted", "recordedDate"),
+    *("dateTime", "created", "issued", "date", "receivedTime"),
+)
+KINDS = {
+    "gp": "GP",
+    "child-health": "child health",
+    "childrens-centre": "centre",
+    "local-authority": "authority",
+    "cp-is": "CP-IS",
+}
+
 
 def record(resources: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A record as lines a person can read: one for each type, what is in it in words."""
+    """A record as lines a person can read: one for each type; what is in it in words, when, and held by whom."""
     words: dict[str, list[str]] = {}
+    holders: dict[tuple[str, str], set[str]] = {}
     by_reference = {f"{resource['resourceType']}/{resource['id']}": resource for resource in resources}
     for resource in resources:
         kind = resource["resourceType"]
         if kind != "Provenance":
-            words.setdefault(kind, []).append(in_words(resource, by_reference))
+            said, (day, holder) = in_words(resource, by_reference), _told_by(resource)
+            words.setdefault(kind, []).append(", ".join(filter(None, (said, day, holder))))
+            holders.setdefault((kind, said), set()).add(holder)
     for kind, lines in words.items():
         yield f"{kind}: {'; '.join(sorted(lines))}"
+    if any(len(several) > 1 for (kind, _), several in holders.items() if kind == "Immunization"):
+        yield "(One dose that two sources hold stands twice, as each of them tells it: compare days before you count.)"
+
+
+def _told_by(resource: dict[str, Any]) -> tuple[str, str]:
+    """When it was, by the first element that says so, and which kind of source holds it: two sources may hold the same event."""
+    if resource["resourceType"] == "Patient":
+        return "", ""
+    _, kind, *_ = f"{resource['id']}..".split(".")
+    periods = (resource.get(name, {}).get("start") for name in ("period", "effectivePeriod", "performedPeriod", "context"))
+    said = next(filter(None, [*(resource.get(name) for name in WHEN), *periods]), "")
+    return str(said)[:10], KINDS.get(kind, kind)
 
 
 def in_words(resource: dict[str, Any], others: Mapping[str, dict[str, Any]]) -> str:

@@ -23,10 +23,11 @@ def journey(tmp_path: Path) -> Iterator[Journey]:
 
 
 def without_what_is_new(text: str, port: int) -> str:
-    """Receipts, instants and ports are new in every run."""
+    """Receipts, instants and ports are new in every run; the centre's days are counted from today."""
     text = re.sub(r"\b[0-9a-f]{32}\b", "RECEIPT", text)
     text = re.sub(r"\bparcel-[a-z2-7]{26}\b", "PARCEL", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ", "INSTANT", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d, centre", "DAY, centre", text)
     return text.replace(str(port), "PORT")
 
 
@@ -37,6 +38,16 @@ def test_the_journey_is_printed_as_the_golden_transcript_has_it(journey: Journey
     assert holds_a_number(printed) is None
     for log in journey.folder.glob("*.log"):
         assert holds_a_number(log.read_text("utf-8")) is None
+
+
+def test_a_second_demonstration_says_that_it_wipes_the_first(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    begun = begin_journey(tmp_path / "demo", free_ports())
+    assert begun.process.stdout is not None
+    line = begun.process.stdout.readline()
+    begun.process.send_signal(signal.SIGTERM)
+    begun.process.communicate(timeout=30)
+    assert "is wiped, its audit log with it" in line
 
 
 def test_a_busy_port_gives_one_clear_line(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from gateway.errors import (
     NotAcceptable,
     NotFound,
     NotSupported,
+    NumberWithoutSystem,
     OperationNotOffered,
     PersonNeeded,
     TooLarge,
@@ -109,7 +110,7 @@ def test_an_id_that_is_not_ours_is_read_as_an_id_of_nobody(path):
     ("path", "query", "error"),
     [
         ("Patient", "", InvalidParameter),
-        ("Patient", f"identifier={NUMBER}", InvalidParameter),
+        ("Patient", f"identifier={NUMBER}", NumberWithoutSystem),
         ("Patient", f"identifier=https://example.org|{NUMBER}", InvalidParameter),
         ("Patient", f"identifier={SYSTEM}|9990000108", InvalidNhsNumber),
         ("Patient", f"identifier={SYSTEM}|", InvalidNhsNumber),

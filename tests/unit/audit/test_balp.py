@@ -47,8 +47,9 @@ def test_the_system_of_a_persons_id_is_an_absolute_uri():
     }
     for staff, system in said.items():
         event = StoredEvent(1, "e", "w", 1, fakes.NOW, "c", {**BODY, "staff": staff})
-        (person,) = [agent for agent in audit_event(event, gateway="g", person=None, kinds={})["agent"] if "policy" in agent]
+        (person,) = [agent for agent in audit_event(event, gateway="g", person=None, kinds={})["agent"] if agent["requestor"]]
         assert person["who"]["identifier"] == {"system": system, "value": "1"}
+        assert "policy" not in person  # BODY was asked under no token: what leaves under a mandate names none
 
 
 def rendered(kind: str, outcome: str = "success", **detail: object) -> dict[str, Any]:
