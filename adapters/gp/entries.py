@@ -9,10 +9,11 @@ from typing import Any
 
 from adapters.gp import lists
 from adapters.gp.kinds import FRAME, KNOWN, R4_TYPES, SCHEMAS, UNREADABLE
-from adapters.gp.links import Json, are_one, business_identifier, dicts, own_id, reference_of, token
+from adapters.gp.links import Json, business_identifier, dicts, digest, own_id, reference_of, token
 from gateway.adapter import SourceContractBroken
 
 UNKNOWN = "another type"  # a foreign word never becomes a locator
+MOST = 100_000  # resources, contained ones included: five times those of a record of 20 MB
 
 
 @dataclass(slots=True)
@@ -34,7 +35,17 @@ class Entry:
 
 
 def entries(listed: list[Any]) -> Iterator[Entry]:
-    """Each entry of a Bundle, and what its resource contains, with its place. One that holds no resource is unreadable."""
+    """Each entry of a Bundle, and what its resource contains, with its place. One that holds no resource is unreadable.
+
+    Raises `SourceContractBroken` for more than `MOST`.
+    """
+    for before, entry in enumerate(_entries(listed)):
+        if before >= MOST:
+            raise SourceContractBroken("more resources than any record has")
+        yield entry
+
+
+def _entries(listed: list[Any]) -> Iterator[Entry]:
     for number, item in enumerate(listed, start=1):
         resource = item.get("resource") if isinstance(item, dict) else None
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
@@ -72,6 +83,7 @@ def keyed(clinical: list[Entry]) -> dict[str, str]:
     """
     links: dict[str, str] = {}
     owner: dict[str, Json] = {}
+    words: dict[int, bytes] = {}  # of each resource that has to be told apart, once
     shared: set[str] = set()
     for entry in clinical:
         kind, resource, local = entry.kind, entry.resource, entry.local
@@ -81,7 +93,7 @@ def keyed(clinical: list[Entry]) -> dict[str, str]:
         apart = (kind,) if kind in R4_TYPES else ()  # two kinds that become one type never share a key
         target = f"{kind}/{token(*apart, business or local or entry.code or entry.where)}"
         if owner.setdefault(target, resource) is not resource:
-            target = _told_apart(entry, target, owner, business, apart)
+            target = _told_apart(entry, target, owner, words, business, apart)
         entry.target = target
         if links.setdefault(entry.name, target) != target:
             shared.add(entry.name)
@@ -93,14 +105,26 @@ def keyed(clinical: list[Entry]) -> dict[str, str]:
     return {name: target for name, target in links.items() if name not in shared} if shared else links
 
 
-def _told_apart(entry: Entry, target: str, owner: dict[str, Json], business: str, apart: tuple[str, ...]) -> str:
-    """The key of a resource whose first choice of one somebody has already."""
+def _told_apart(
+    entry: Entry, target: str, owner: dict[str, Json], words: dict[int, bytes], business: str, apart: tuple[str, ...]
+) -> str:
+    """The key of a resource whose first choice of one somebody has already.
+
+    By digest: each is read once, however many share a key. Compared one by one, one of megabytes would be read for each.
+    """
     for more in ((business, entry.local or entry.where), (business, entry.local, entry.where)):
         first = owner.setdefault(target, entry.resource)
-        if first is entry.resource or are_one(first, entry.resource):
+        if first is entry.resource or _words(first, words) == _words(entry.resource, words):
             break
         target = f"{entry.kind}/{token(*apart, *more)}"
     return target
+
+
+def _words(resource: Json, known: dict[int, bytes]) -> bytes:
+    found = known.get(id(resource))
+    if found is None:
+        found = known[id(resource)] = digest(resource)
+    return found
 
 
 def ended(clinical: list[Entry], links: Mapping[str, str]) -> frozenset[str]:

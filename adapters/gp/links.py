@@ -4,10 +4,11 @@ The same tree comes back where nothing in it refers to anything: a record of a m
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+import msgspec
 
 Json: TypeAlias = dict[str, Any]
 
@@ -29,6 +30,8 @@ _FAMILY = frozenset({"RelatedPerson", "Patient"})  # neither given nor named; th
 _MODIFIER = "modifierExtension"
 _NAMED = frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService"})
 _NONE: Mapping[str, str] = {}
+LONGEST = 256  # characters of an id or a name: each stands wherever it is referred to; megabytes of one would fill memory
+_WORDS = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 
 
 class Modified(Exception):
@@ -44,6 +47,7 @@ class Leads:
     given: frozenset[str]
     patient: str = ""  # what a reference to the record's one Patient says: most there are, and it stays
     inside: Mapping[str, str] = field(default_factory=lambda: _NONE)  # of one List: what it contains
+    names_inside: Mapping[str, str] = field(default_factory=lambda: _NONE)  # and the staff and places among it
 
 
 def relinked(resource: Json, leads: Leads) -> Json:
@@ -67,16 +71,17 @@ def staff_names(resources: list[Json]) -> dict[str, str]:
             roles.append((f"{kind}/{local}", reference_of(resource.get("practitioner"))))
             continue
         name = _person(resource) if kind == "Practitioner" else text_of(resource.get("name"))
-        if name.strip():
+        if 0 < len(name.strip()) <= LONGEST:
             by_reference[f"{kind}/{local}"] = name.strip()
     by_reference |= {role: by_reference[person] for role, person in roles if person in by_reference}
     return by_reference
 
 
 def own_id(resource: Json) -> str:
-    """The id of this answer, without the mark of a contained one."""
+    """The id of this answer, without the mark of a contained one. One longer than any is counts as none."""
     found = resource.get("id", "")
-    return (found if found.__class__ is str else str(found)).removeprefix("#")
+    found = (found if found.__class__ is str else str(found)).removeprefix("#")
+    return found if len(found) <= LONGEST else ""
 
 
 def business_identifier(resource: Json) -> str:
@@ -88,21 +93,15 @@ def business_identifier(resource: Json) -> str:
     return ""
 
 
-def are_one(resource: Json, other: Json) -> bool:
-    """Whether two resources are equal word for word but for their ids."""
-    if {**resource, "id": ""} != {**other, "id": ""}:
-        return False  # nearly always, and cheaper than their words
-    return canonical(resource) == canonical(other)
-
-
 def token(*parts: str) -> str:
     """Any texts -> a short key made of them."""
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=15).hexdigest()
 
 
-def canonical(resource: Json) -> bytes:
-    """A resource without its id, as bytes."""
-    return json.dumps({name: value for name, value in resource.items() if name != "id"}, sort_keys=True, default=str).encode()
+def digest(resource: Json) -> bytes:
+    """A resource -> what only another equal to it word for word but for its id has as well."""
+    words = _WORDS.encode({name: value for name, value in resource.items() if name != "id"})
+    return hashlib.blake2b(words, digest_size=32).digest()
 
 
 def reference_of(value: Any) -> str:
@@ -181,6 +180,8 @@ def _led(value: Json, said: str, leads: Leads) -> Any:
     if found is not None:
         return value if found == said else {**value, "reference": found}
     shown = leads.names.get(said)
+    if shown is None and leads.names_inside:
+        shown = leads.names_inside.get(said)
     if shown is not None:
         return value if value.get("display") else {**value, "display": shown}
     kind = said.partition("/")[0]

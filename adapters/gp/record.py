@@ -6,7 +6,7 @@ allergies have ended, and which business key each reference leads to. Lists are 
 Source: GP Connect Access Record Structured 1.6.2, "Using the List resource", "Resource population".
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -141,6 +141,7 @@ def _holds(entry: Entry) -> bool:
 
 def _records(clinical: list[Entry], leads: Leads, labels: Covered, when: datetime, about: Claim) -> Iterator[SourceRecord]:
     over = ended(clinical, leads.links)
+    inner = _held(clinical)
     seen: set[str] = set()
     for entry in clinical:
         kind, resource, where = entry.kind, entry.resource, entry.where
@@ -159,7 +160,7 @@ def _records(clinical: list[Entry], leads: Leads, labels: Covered, when: datetim
             yield SourceRecord(UNREADABLE, {}, f"{where}, not about a person", when, about)
             continue
         try:
-            data: Json = {"resource": _led(entry, clinical, leads, labels), "key": entry.target[len(kind) + 1 :]}
+            data: Json = {"resource": _led(entry, inner.get(id(entry), ()), leads, labels), "key": entry.target[len(kind) + 1 :]}
         except Modified:
             yield SourceRecord(UNREADABLE, {}, f"{where}, with a modifier extension", when, about)
             continue
@@ -167,16 +168,24 @@ def _records(clinical: list[Entry], leads: Leads, labels: Covered, when: datetim
         yield SourceRecord(SCHEMAS[kind], data, where, when, about, labels.locks(entry.name, resource))
 
 
-def _led(entry: Entry, clinical: list[Entry], leads: Leads, labels: Covered) -> Json:
+def _held(clinical: list[Entry]) -> dict[int, list[Entry]]:
+    """What each contains that has an id, by its place in memory. Of a hundred thousand that contain, none looks through all."""
+    found: dict[int, list[Entry]] = {}
+    for entry in clinical:
+        if entry.holder is not None and entry.local:
+            found.setdefault(id(entry.holder), []).append(entry)
+    return found
+
+
+def _led(entry: Entry, held: Sequence[Entry], leads: Leads, labels: Covered) -> Json:
     """The resource with its references leading where they should, the label over it, and without what it contains."""
     resource = labels.shown(entry.name, entry.resource)
     if "contained" not in resource:
         return relinked(resource, leads)
-    held = [inner for inner in clinical if inner.holder is entry and inner.local]  # `#id` means something in there only
-    inside = {f"#{inner.local}": inner.target for inner in held if inner.target}
+    inside = {f"#{inner.local}": inner.target for inner in held if inner.target}  # `#id` means something in there only
     names = {f"#{name.partition('/')[2]}": shown for name, shown in staff_names([inner.resource for inner in held]).items()}
     rest = {name: value for name, value in resource.items() if name != "contained"}  # what it contains is given by itself
-    return relinked(rest, replace(leads, inside=inside, names={**leads.names, **names}))
+    return relinked(rest, replace(leads, inside=inside, names_inside=names))
 
 
 def _add_what_the_bundle_shows(data: Json, entry: Entry, ended: frozenset[str]) -> None:
