@@ -161,6 +161,11 @@ def _placeholders(problem: Json) -> Iterator[str]:
             yield from _placeholder(text_of(linked.get("display")))
 
 
+def is_placeholder(item: Json) -> bool:
+    """Whether an entry of a List only says that something is not given: it stands for no resource."""
+    return any(_placeholder(text_of(item.get("display"))))
+
+
 def _placeholder(display: str) -> Iterator[str]:
     if _DISABLED.search(display):
         yield "disabled"

@@ -16,7 +16,7 @@ from adapters.gp.entries import UNKNOWN, Entry, ended, entries, keyed
 from adapters.gp.kinds import DEEPEST, FRAME, GIVEN, OTHER, OTHERS, SCHEMAS, UNREADABLE
 from adapters.gp.labels import Covered, covered
 from adapters.gp.links import Json, Leads, Modified, dicts, reference_of, relinked, staff_names, token
-from adapters.gp.subject import check_subject, claim_of, is_of_a_thing, one_patient, subjects
+from adapters.gp.subject import check_subject, claim_of, is_of_a_thing, names_nobody, one_patient, subjects
 from gateway.adapter import Claim, SourceContractBroken, SourceFacts, SourceRecord, together, value_doubt
 
 
@@ -92,7 +92,7 @@ def _of_nobody(whole: Json, given: list[Any]) -> tuple[SourceRecord, ...]:
         if not any(entry.kind in SCHEMAS or entry.kind in OTHERS for entry in clinical):
             raise SourceContractBroken("the record does not hold exactly one Patient")
         leads = Leads({**_beside(resources), **keyed(clinical)}, _names(found), GIVEN)
-        return tuple(_records(clinical, leads, _covered(whole, clinical), _time_of(whole, listed), Claim()))
+        return tuple(_records(clinical, leads, covered(whole, clinical), _time_of(whole, listed), Claim()))
     except RecursionError:
         raise SourceContractBroken("the record is nested deeper than any record is") from None
 
@@ -122,21 +122,13 @@ def _split(bundle: Mapping[str, Any], as_of: datetime | None, asked: frozenset[s
         check_subject(resource, itself, about)
     clinical = [entry for entry in found if entry.kind not in FRAME]
     leads = Leads(keyed(clinical), _names(found), GIVEN, itself)
-    records = tuple(_records(clinical, leads, _covered(bundle, clinical), when, about))
+    records = tuple(_records(clinical, leads, covered(bundle, clinical), when, about))
     speaking = [entry.resource for entry in found if entry.kind in lists.SPEAKING]
     return Split(about, SourceFacts(warnings=lists.warnings(speaking, asked), as_of=when), records)
 
 
 def _names(found: list[Entry]) -> dict[str, str]:
     return staff_names([entry.resource for entry in found if entry.holder is None])
-
-
-def _covered(bundle: Mapping[str, Any], clinical: list[Entry]) -> Covered:
-    return covered(bundle, [(entry.name, entry.resource) for entry in clinical if _holds(entry)])
-
-
-def _holds(entry: Entry) -> bool:
-    return entry.kind == "List" or "contained" in entry.resource
 
 
 def _records(clinical: list[Entry], leads: Leads, labels: Covered, when: datetime, about: Claim) -> Iterator[SourceRecord]:
@@ -156,16 +148,20 @@ def _records(clinical: list[Entry], leads: Leads, labels: Covered, when: datetim
             continue  # sent twice, word for word
         seen.add(entry.target)
         about_whom = reference_of(resource.get("subject"))
-        if about_whom != leads.patient and is_of_a_thing(about_whom):
-            yield SourceRecord(UNREADABLE, {}, f"{where}, not about a person", when, about)
-            continue
+        if about_whom != leads.patient or not about_whom:
+            if is_of_a_thing(about_whom):
+                yield SourceRecord(UNREADABLE, {}, f"{where}, not about a person", when, about)
+                continue
+            if names_nobody(resource):
+                yield SourceRecord(UNREADABLE, {}, f"{where}, about somebody it does not name", when, about)
+                continue
         try:
             data: Json = {"resource": _led(entry, inner.get(id(entry), ()), leads, labels), "key": entry.target[len(kind) + 1 :]}
         except Modified:
             yield SourceRecord(UNREADABLE, {}, f"{where}, with a modifier extension", when, about)
             continue
         _add_what_the_bundle_shows(data, entry, over)
-        yield SourceRecord(SCHEMAS[kind], data, where, when, about, labels.locks(entry.name, resource))
+        yield SourceRecord(SCHEMAS[kind], data, where, when, about, labels.locks(entry))
 
 
 def _held(clinical: list[Entry]) -> dict[int, list[Entry]]:
@@ -179,7 +175,7 @@ def _held(clinical: list[Entry]) -> dict[int, list[Entry]]:
 
 def _led(entry: Entry, held: Sequence[Entry], leads: Leads, labels: Covered) -> Json:
     """The resource with its references leading where they should, the label over it, and without what it contains."""
-    resource = labels.shown(entry.name, entry.resource)
+    resource = labels.shown(entry)
     if "contained" not in resource:
         return relinked(resource, leads)
     inside = {f"#{inner.local}": inner.target for inner in held if inner.target}  # `#id` means something in there only

@@ -1,6 +1,7 @@
 """Whose record it is: one Patient, with one number, and nothing in it that is about anybody else."""
 
 from datetime import date
+from typing import Any
 
 from adapters.gp.entries import Entry
 from adapters.gp.links import Json, dicts, reference_of, text_of
@@ -58,6 +59,23 @@ def check_subject(resource: Json, itself: str, about: Claim) -> None:
             named = whole["identifier"]
             if isinstance(named, dict) and _is_nhs_number(named) and _number_in(named) != about.nhs_number:
                 raise SourceContractBroken("a resource of the record names another person's NHS number")
+
+
+def names_nobody(resource: Json) -> bool:
+    """Whether a resource has somebody it is about, and says by neither reference nor NHS number who that is.
+
+    `check_subject` has seen by then that a number is the record's own.
+    """
+    for name in ("patient", "subject"):
+        whole = resource.get(name)
+        if whole is not None and not reference_of(whole).strip() and not _is_numbered(whole):
+            return True
+    return False
+
+
+def _is_numbered(whole: Any) -> bool:
+    named = whole.get("identifier") if whole.__class__ is dict else None
+    return named.__class__ is dict and _is_nhs_number(named) and bool(_number_in(named))
 
 
 def is_of_a_thing(said: str) -> bool:

@@ -49,8 +49,8 @@ def test_a_label_of_a_list_covers_what_it_holds_lists_of_lists_and_what_they_con
     held = {item.where.split(", ")[-1]: item for item in all_of(OBSERVATION, consultation, ring)}
     assert [labels(held[kind]) for kind in ("Observation", "AllergyIntolerance", "List")] == [[NOPAT]] * 3
     assert not any(item.locked for item in held.values())
-    (beside,) = of("observation", other, consultation, topic)
-    assert labels(beside) == []
+    beside, held_by_it = of("observation", other, OBSERVATION, consultation, topic)
+    assert (labels(beside), labels(held_by_it)) == ([], [NOPAT])
 
 
 def test_a_list_that_is_locked_locks_what_it_holds():
