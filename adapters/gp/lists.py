@@ -64,10 +64,13 @@ _NOT_GIVEN = frozenset({"disabled", "not-supported"})
 _NOTHING_RECORDED = "no-content-recorded"
 _DISABLED = re.compile(r"items? (have|has) been (disabled|switched off)", re.I)
 _NOT_SUPPORTED = re.compile(r"items? (are|is) not supported", re.I)
+_MONTH = (
+    r"(?i:jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?)"
+)
 _STANDARD_NOTE = re.compile(  # texts that the specification words itself: they warn, and name nobody
     r"(Items excluded due to confidentiality and/or patient preferences\.?"
     r"|Patient record transfer from previous GP practice not yet complete; information recorded before "
-    r"\d\d?[-/ ][A-Za-z0-9]{2,9}[-/ ]\d{4} may be missing\.?"
+    r"\d\d?[-/ ](\d\d|" + _MONTH + r")[-/ ]\d{4} may be missing\.?"
     r"|Patient data may be incomplete as there is data supplied by a third party awaiting review before becoming available\.?"
     r"|Information not available\.?"
     r"|\s)+"

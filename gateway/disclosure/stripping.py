@@ -52,6 +52,7 @@ _ALL_OF_IT: Branches = (("*", "_*", None),)
 _GONE = object()  # an item of a list of which nothing is left
 _ONLY_NAMED = frozenset({"display", "identifier", "type"})
 _DISPLAY = frozenset({"display"})
+_TYPED = frozenset({"valueString", "valueMarkdown"})  # of an extension
 _ONLY_IF: Mapping[str, Callable[[object], bool]] = {"contentType": vouched.is_content_type, "lotNumber": vouched.is_lot}
 
 
@@ -242,6 +243,8 @@ def _swept(element: Any, name: str, *, top: bool = False) -> Any:
     gone = _SWEPT_AT_TOP if top else _SWEPT_IN_META if name == "meta" else _SWEPT
     if "display" in element:
         gone = gone | _DISPLAY
+    if name == "extension":
+        gone = gone | _TYPED
     if isinstance(element.get("reference"), str):  # the link stays; a name beside it can be of a place
         gone = gone | _ONLY_NAMED
     left = {}

@@ -91,6 +91,7 @@ _LETTERS = re.compile(r"[A-Za-z]{6}")
 _POSTCODE = re.compile(r"[A-Za-z]{1,2}\d[A-Za-z0-9]?-?\d[A-Za-z]{2}")
 
 _OF_CODING = frozenset({"system", "code", "display", "userSelected"})
+_OF_NUMBER = frozenset({"value", "comparator"})
 _PAIRS = (("low", "high"), ("numerator", "denominator"))
 # Verhoeff's dihedral check, as SNOMED CT uses it
 _TIMES = tuple(
@@ -135,8 +136,8 @@ def quantity(element: Mapping[str, Any]) -> Mapping[str, Any] | None:
     unit, coded = element.get("unit"), _is_vouched(element)
     if is_unit(unit):
         left["unit"] = unit
-    elif not coded and (unit is not None or "code" in element or "_unit" in element or "_code" in element):
-        return None
+    elif not coded and not element.keys() <= _OF_NUMBER:
+        return None  # its unit may stand in an extension, too
     if coded:
         left |= {"system": element["system"], "code": element["code"]}
     return element if left == element else left if "value" in left else None

@@ -70,6 +70,7 @@ def test_a_code_has_the_form_that_its_terminology_gives_its_codes(system, code, 
         ({"unit": "Tablets", "system": "https://willow", "code": "x", "extension": [{"url": "urn:willow"}]}, {"unit": "Tablets"}),
         ({"unit": "Willow"}, None),
         ({"system": "https://willow", "code": "kg"}, None),
+        ({"extension": [{"url": "urn:quantity-in-words", "valueString": "28 tablets at Willow"}]}, None),
         ({}, {}),
         ({"comparator": "<"}, {"comparator": "<"}),
     ],
@@ -112,6 +113,16 @@ def test_a_content_type_is_one_of_the_usual_ones():
     for said, left in (("application/pdf", {"contentType": "application/pdf"}), ("text/willow", {})):
         swept = sweep({**letter, "content": [{"attachment": {"size": 1, "contentType": said}}]})
         assert swept == {**letter, "content": [{"attachment": {"size": 1, **left}}]}
+
+
+def test_words_in_an_extension_go():
+    worded = [
+        {
+            "url": "urn:ended",
+            "extension": [{"url": "reasonEnded", "valueString": "moved to Willow"}, {"url": "n", "valueInteger": 1}],
+        }
+    ]
+    assert _swept(extension=worded)["extension"] == [{"url": "urn:ended", "extension": [{"url": "n", "valueInteger": 1}]}]
 
 
 def test_every_unit_that_is_converted_is_vouched_for():

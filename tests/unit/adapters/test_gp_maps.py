@@ -17,6 +17,7 @@ from fhirclient.models.fhirelementfactory import FHIRElementFactory
 import mappings
 from adapters.gp.record import split
 from gateway.adapter import SourceContractBroken, SourceRecord
+from gateway.disclosure.stripping import strip
 from gateway.mapping import Context, MapResult, Maps, load, map_record, shape_faults
 from gateway.mapping.cases import cases, context
 from gateway.mapping.rewrite import encode
@@ -210,6 +211,37 @@ def test_staff_and_places_are_named_where_they_are_referred_to_and_each_name_is_
     assert found == 9
 
 
+def test_a_title_a_question_an_onset_and_every_other_typed_word_is_marked_as_locating(maps: Maps):
+    ended = "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-CareConnect-GPC-AllergyIntoleranceEnd-1"
+    why = {
+        "url": ended,
+        "extension": [{"url": "endDate", "valueDateTime": "2024-01-01"}, {"url": "reasonEnded", "valueString": "Secret"}],
+    }
+    inner = {"linkId": "2", "text": "Secret", "answer": [{"valueBoolean": True}]}
+    resources = [
+        like(ALLERGY, onsetString="Secret", extension=[why], reaction=[{"manifestation": [UNKNOWN], "description": "Secret"}]),
+        like(VACCINATION, vaccinationProtocol=[{"doseSequence": 1, "series": "Secret"}]),
+        like(PLAN, dosageInstruction=[{"text": "one a day", "patientInstruction": "Secret"}]),
+        like(MEASURED, referenceRange=[{"text": "Secret"}]),
+        {
+            "resourceType": "QuestionnaireResponse",
+            "id": "q",
+            "status": "completed",
+            "subject": PATIENT,
+            "item": [inner, {"linkId": "1", "text": "Secret", "item": [inner]}],
+        },
+        listed("25851000000105", "AllergyIntolerance/a1", id="l1", status="current", mode="snapshot", title="Secret"),
+    ]
+    found = set()
+    for result in become(maps, MEDICINE, *resources):
+        for made in result.resources:
+            said = "Secret" in str(made.body)
+            left = strip(dict(made.body), made.paths.get(Mark.LOCATING, ()))
+            assert "Secret" not in str(left), made.body["resourceType"]
+            found |= {made.body["resourceType"]} if said else set()
+    assert found == {"AllergyIntolerance", "Immunization", "MedicationRequest", "Observation", "QuestionnaireResponse", "List"}
+
+
 def value_at(tree: Any, place: tuple[Any, ...]) -> Any:
     for name in place:
         tree = tree[name]
@@ -223,6 +255,16 @@ def test_the_caveat_of_a_list_is_given_and_any_other_note_of_it_is_not(maps: Map
     area = listed("886921000000105", status="current", mode="snapshot", note=[{"text": note}, {"text": "ask the neighbour"}])
     (body,) = bodies(maps, {name: value for name, value in area.items() if name != "entry"})
     assert body["note"] == [{"text": note}]
+
+
+@pytest.mark.parametrize(
+    ("day", "given"), [("01-Sep-2026", True), ("1 September 2026", True), ("01/09/2026", True), ("01/Willow/2020", False)]
+)
+def test_a_caveat_that_names_a_day_names_nothing_else(maps: Maps, day: str, given: bool):
+    said = "Patient record transfer from previous GP practice not yet complete; information recorded before {} may be missing."
+    area = listed("886921000000105", status="current", mode="snapshot", note=[{"text": said.format(day)}])
+    (body,) = bodies(maps, {name: value for name, value in area.items() if name != "entry"})
+    assert ("note" in body) is given
 
 
 def test_a_consultation_keeps_its_topics_its_headings_and_what_stands_under_each(maps: Maps):
