@@ -36,6 +36,7 @@ SourceError                      what an adapter may raise; sorted by what to do
 StartupRefused                   a setting, key, policy or database that we will not start with; says what to do next
 """
 
+from contextvars import ContextVar
 from typing import ClassVar
 
 
@@ -246,6 +247,10 @@ class SourceError(Exception):
 
 class SourceUnavailable(SourceError):
     """Not reachable, or it said to come back later. The breaker acts."""
+
+
+# Whether a source's answer is with a process of ours just now, or waits for room: what fails then is no fault of the source.
+OUR_FAULT: ContextVar[bool] = ContextVar("our_fault", default=False)
 
 
 class SourceRefused(SourceError):

@@ -11,7 +11,7 @@ from datetime import date
 from time import monotonic
 
 from gateway.adapter import Claim, LocalIds, SourceFacts, SourceRecord, Want
-from gateway.errors import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut
+from gateway.errors import OUR_FAULT, SourceContractBroken, SourceError, SourceRefused, SourceTimedOut
 from gateway.model import Ask, FetchPlan, PatientIdentity, SourceReport, SourceState
 from gateway.registry import REGISTERED_PRACTICE, ActiveSource, Registry
 
@@ -116,6 +116,7 @@ class Fetch:
         breaker = self._breaker(source, identity)
         if not breaker.allows(started):
             return SourceReport(ask.source, SourceState.FAILED, reason="resting-after-failures"), _Gathered(), False
+        OUR_FAULT.set(False)
         try:
             async with asyncio.timeout(min(ask.budget_s, deadline_s)):
                 gathered = await self._gather(source, identity, want(ask))
@@ -128,7 +129,8 @@ class Fetch:
         else:
             breaker.note(None, monotonic())
             return _report(ask.source, gathered, started), gathered, False
-        breaker.note(error, monotonic())
+        if not OUR_FAULT.get():
+            breaker.note(error, monotonic())
         state = SourceState.TIMED_OUT if isinstance(error, SourceTimedOut) else SourceState.FAILED
         report = SourceReport(ask.source, state, reason=error.reason, took_ms=_ms(started))
         return report, _Gathered(), isinstance(error, _WrongPerson)

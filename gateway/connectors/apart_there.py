@@ -1,9 +1,11 @@
 """The other process of `gateway.connectors.apart`: it reads one body after another until nobody sends any more.
 
 It begins with nothing of the gateway: what it is sent to do names the modules that it needs. It ends with the process that
-started it, whatever that one died of.
+started it, whatever that one died of: on Linux at once, elsewhere when it looks for the next body.
 """
 
+import contextlib
+import ctypes
 import gc
 import os
 import pickle
@@ -20,6 +22,7 @@ UNREADABLE: Final = "the process that reads large bodies could not read this one
 _UNFORESEEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 _PIECE: Final = 100  # records: about a millisecond of work
 _PIECES: Final = 40
+_PR_SET_PDEATHSIG: Final = 1  # sys/prctl.h
 _LENGTH: Final = 8  # bytes, before each frame
 _EVERY_S: Final = 0.001
 _REST_S: Final = 0.0001
@@ -51,8 +54,21 @@ def rests() -> None:
     signal.signal(signal.SIGALRM, lambda _number, _frame: time.sleep(_REST_S))
 
 
+def _ends_with(parent: int) -> None:
+    """From now on the kernel kills this process when its parent ends, also while it is busy or stopped.
+
+    Strictly, when the thread ends that started it: that one lives until the gateway lets this process go. Another system than
+    Linux has no such call. Source: prctl(2), PR_SET_PDEATHSIG.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    if os.getppid() != parent:  # it ended before we had asked
+        sys.exit()
+
+
 def main() -> None:
     """Get ready at full priority, give way, then read what comes."""
+    _ends_with(int(sys.argv[1]))
     orders, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints does not speak to the gateway
     signal.signal(signal.SIGALRM, signal.SIG_IGN)

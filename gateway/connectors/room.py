@@ -15,6 +15,8 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Final
 
+from gateway.errors import OUR_FAULT
+
 IN_FLIGHT_BYTES: Final = 64_000_000
 LARGE_BYTES: Final = 256 * 1024  # what is smaller needs no leave
 TIMES: Final = 3
@@ -95,8 +97,10 @@ class Room:
         while not held.taken and self.free < size:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
+            OUR_FAULT.set(True)  # whoever gives up here has its answer, and no room for it
             try:
                 await turn
+                OUR_FAULT.set(False)
             finally:
                 if turn in self._waiting:
                     self._waiting.remove(turn)

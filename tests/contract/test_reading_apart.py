@@ -4,6 +4,9 @@ import asyncio
 import os
 import pickle
 import resource
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
@@ -82,6 +85,11 @@ def for_ever(_: bytes) -> Iterable[int]:
         time.sleep(1)
 
 
+def busy(_: bytes) -> Iterable[int]:
+    while True:
+        pass
+
+
 def chatters(_: bytes) -> Iterable[str]:
     print("said to nobody")
     return ["heard"]
@@ -89,6 +97,22 @@ def chatters(_: bytes) -> Iterable[str]:
 
 async def all_of(reader: Apart, read: object, body: bytes) -> list:
     return [item async for item in reader(read, body)]
+
+
+def is_gone(pid: int) -> bool:
+    """Also where nobody collects it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+async def ends(pid: int) -> bool:
+    for _ in range(500):
+        if is_gone(pid):
+            return True
+        await asyncio.sleep(0.01)
+    return False
 
 
 async def test_a_body_is_read_in_another_process_in_its_order(apart: Apart) -> None:
@@ -205,6 +229,79 @@ async def test_a_gateway_that_closes_does_not_wait_for_a_body(apart: Apart) -> N
     await apart.close()
     with pytest.raises(SourceUnavailable):
         await reading
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_body_nobody_waits_for_any_more_holds_nobody_up(
+    apart: Apart, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    monkeypatch.setattr("gateway.connectors.apart._STILL_S", 0.1)
+    (pid,) = await all_of(apart, whose, b"")
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+    hostile = asyncio.create_task(asyncio.wait_for(all_of(apart, busy, b"x"), 0.3))
+    await asyncio.sleep(0.05)
+    waits = asyncio.create_task(all_of(apart, whose, b"x" * 10))
+    with pytest.raises(TimeoutError):
+        await hostile
+    assert await waits not in ([pid], [os.getpid()])
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_who_gives_up_in_the_line_ends_nobody_elses_body(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.connectors.apart._STILL_S", 0.0)
+    pid = await all_of(apart, whose, b"")
+    first = asyncio.create_task(all_of(apart, slowly, b"x"))
+    await asyncio.sleep(0.05)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(all_of(apart, busy, b"x"), 0.05)
+    assert len(await first) == 2
+    assert await all_of(apart, whose, b"") == pid
+
+
+async def test_a_process_lost_while_it_had_nothing_to_do_is_replaced_unnoticed(apart: Apart) -> None:
+    (pid,) = await all_of(apart, whose, b"")
+    assert apart._process is not None
+    os.kill(pid, signal.SIGKILL)
+    assert await ends(pid)
+    assert await all_of(apart, whose, b"") != [pid]
+
+
+_GATEWAY = """
+import asyncio, sys
+from gateway.connectors.apart import Apart
+from gateway.connectors.room import Room
+import test_reading_apart as bodies
+
+async def main():
+    apart = Apart(Room())
+    print((await bodies.all_of(apart, bodies.whose, b""))[0], flush=True)
+    await bodies.all_of(apart, bodies.busy, b"")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system ends a process with its parent")
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_the_process_ends_with_the_gateway_even_when_it_is_busy_or_stopped(stopped: bool) -> None:
+    places = os.pathsep.join([str(Path(__file__).parent), *(place for place in sys.path if place)])
+    gateway = await asyncio.to_thread(
+        subprocess.Popen, [sys.executable, "-c", _GATEWAY], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": places}
+    )
+    assert gateway.stdout is not None
+    pid = int(await asyncio.to_thread(gateway.stdout.readline))
+    await asyncio.sleep(0.2)
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+    gateway.kill()
+    await asyncio.to_thread(gateway.wait)
+    gateway.stdout.close()
+    gone = await ends(pid)
+    if not gone:
+        os.kill(pid, signal.SIGKILL)
+    assert gone
 
 
 async def test_a_structured_record_read_apart_is_the_same_record(apart: Apart) -> None:

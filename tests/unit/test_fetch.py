@@ -1,13 +1,13 @@
 """Steps 7 and 8: which sources are asked, and what becomes of each. Wrong person is the worst hazard."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import date
 
 import pytest
 
-from gateway.adapter import Claim, SourceFacts
-from gateway.errors import SourceContractBroken, SourceRefused, SourceTimedOut, SourceUnavailable
+from gateway.adapter import Claim, SourceFacts, SourceRecord, Want
+from gateway.errors import OUR_FAULT, SourceContractBroken, SourceRefused, SourceTimedOut, SourceUnavailable
 from gateway.fetch import OPENS_AFTER, Fetch, Fetched
 from gateway.model import Category, PatientIdentity, Purpose, SourceState
 from gateway.nhs_number import NhsNumber
@@ -169,6 +169,28 @@ async def test_a_refusal_by_the_source_never_opens_the_breaker():
     fetch = Fetch(registry, {})
     for _ in range(OPENS_AFTER + 3):
         await fetch(plan(permit, who, registry), deadline_s=1.0)
+    assert source.asked == OPENS_AFTER + 3
+
+
+class ReadByUs(fakes.FakeSource):
+    """Its answer came, and a process of ours could not read it, or not in time."""
+
+    async def fetch(self, patient: PatientIdentity, want: Want) -> AsyncIterator[SourceRecord | SourceFacts]:
+        OUR_FAULT.set(True)
+        async for item in super().fetch(patient, want):
+            yield item
+
+
+@pytest.mark.parametrize(("options", "state"), [({"wait_s": 5}, "timed-out"), ({"error": SourceUnavailable("lost")}, "failed")])
+async def test_a_fault_of_our_own_never_rests_a_source(options, state):
+    source = ReadByUs(**options)
+    registry = one(source, budget_s=0.01)
+    who = fakes.identity()
+    permit = fakes.permit(fakes.facts(None, who), sources=["gp"], categories=[Category.ALLERGIES])
+    fetch = Fetch(registry, {})
+    for _ in range(OPENS_AFTER + 3):
+        fetched = await fetch(plan(permit, who, registry), deadline_s=1.0)
+        assert fetched.reports[0].state is SourceState(state)
     assert source.asked == OPENS_AFTER + 3
 
 
