@@ -6,7 +6,6 @@ NHS number and birth date, whom to ring back may be a contained PractitionerRole
 
 import importlib
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final
@@ -26,6 +25,7 @@ from gateway.errors import (
     UnusableText,
 )
 from gateway.model import Content, Submission
+from gateway.unseen import has_unseen
 
 MOST_BYTES: Final = 65_536
 MOST_DEPTH: Final = 16
@@ -37,12 +37,6 @@ SENDABLE: Final[Mapping[str, tuple[str, str]]] = {  # R4 type -> (element of the
 _WORD = re.compile(r"[\x21-\x7e]{1,200}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _ANYWHERE = frozenset({"implicitRules", "modifierExtension"})
-# FHIR R4 string: no code point below U+0020 but tab and line ends. What else no screen shows, or shows in another order than it
-# is stored, by its category in Unicode: controls, format characters (the marks of TR 9, zero width, tags), half of a pair, the
-# separators of lines and of paragraphs; and what is no character at all. Two format characters stay: without the joiner and the
-# non-joiner names in Persian, Urdu, Sinhala and others are not written right.
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_ALLOWED = frozenset("\t\n\r\u200c\u200d")
 
 
 def read_submission(resource_type: str, body: bytes, *, allow_test: bool) -> Submission:
@@ -178,21 +172,12 @@ def _has(value: Any, names: frozenset[str]) -> bool:
 def _unseen(value: Any, path: str) -> str | None:
     """Where a text stands that holds what nobody sees, as FHIRPath would name it; None: nowhere."""
     if isinstance(value, str):
-        return None if value.isprintable() or not any(map(_is_unseen, value)) else path
+        return path if has_unseen(value) else None
     if isinstance(value, dict):
         parts = [(f"{path}.{name}", part) for name, part in value.items()]
     else:
         parts = [(f"{path}[{place}]", part) for place, part in enumerate(value)] if isinstance(value, list) else []
     return next((found for where, part in parts if (found := _unseen(part, where)) is not None), None)
-
-
-def _is_unseen(one: str) -> bool:
-    if one in _ALLOWED:
-        return False
-    point = ord(one)
-    return (
-        unicodedata.category(one) in _UNSEEN or point & 0xFFFE == 0xFFFE or 0xFDD0 <= point <= 0xFDEF
-    )  # the last: noncharacters
 
 
 def _wrong(reason: str, resource_type: str, name: str) -> InvalidParameter:

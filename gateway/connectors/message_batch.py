@@ -19,6 +19,7 @@ from gateway.connectors.drop import Opened, utc
 from gateway.connectors.message_losses import DEATH, death_told, screening_says_died
 from gateway.connectors.message_nodes import is_locked, number_of, objects
 from gateway.nhs_number import SYSTEM as NHS_NUMBER
+from gateway.unseen import has_unseen
 
 BATCH: Final = "imms-batch-1"
 R4: Final = "imms-r4-1"
@@ -42,6 +43,8 @@ NO_KEY: Final = "a row without its unique id"
 NO_FLAG: Final = "an action flag that is not new, update or delete"
 NO_TIME: Final = "a vaccination without a readable date and time"
 NO_RECORDED: Final = "a row without a readable recorded date"
+UNSEEN: Final = "a cell that holds what nobody sees"
+BEFORE_BIRTH: Final = "of a day before the child was born"
 NOT_YET: Final = "a day that has not come yet"
 NOT_ONE_PATIENT: Final = "an Immunization without exactly one contained Patient"
 NO_IDENTIFIER: Final = "an Immunization without an identifier"
@@ -53,6 +56,7 @@ _PERSON: Final = frozenset(
 _HEADER_BYTES: Final = 4_096  # of 34 names of at most 34 letters; whatever else a file is, no more of it is looked at
 _RANK: Final = {"new": 0, "update": 1, "delete": 2}
 _WHEN: Final = re.compile(r"([0-9]{8}T[0-9]{6})(00|01)?")
+_SAID: Final = re.compile(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?")
 _CLOCKS_APART: Final = timedelta(days=1)
 _SINCE: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _OFFSET: Final = {"": "+00:00", "00": "+00:00", "01": "+01:00"}  # UTC; 01 is British Summer Time
@@ -105,6 +109,8 @@ def read_r4(body: bytes, sender: str) -> Opened:
     born = _day(str(people[0].get("birthDate", "")), "%Y-%m-%d")
     if born is None:
         raise SourceContractBroken(NO_BIRTH_DATE_R4)
+    if _is_before(str(tree.get("occurrenceDateTime", "")), born):
+        raise SourceContractBroken(BEFORE_BIRTH)
     about = Claim(nhs_number=numbers.pop(), birth_date=born)
     meta = tree.get("meta")
     updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
@@ -170,6 +176,8 @@ def _row(row: Row, sender: str, now: datetime) -> Arrival:
     if row.fault is not None:
         raise _Refused(row.fault)
     cells = row.cells
+    if any(has_unseen(cell) for name, cell in cells.items() if name not in _PERSON):
+        raise _Refused(UNSEEN)
     flag = cells.get("ACTION_FLAG", "").lower()
     if "NHS_NUMBER" not in cells:
         raise _Refused(NO_NUMBER)
@@ -184,6 +192,8 @@ def _row(row: Row, sender: str, now: datetime) -> Arrival:
         raise _Refused(NO_RECORDED)
     if recorded > (now + _CLOCKS_APART).date():  # it would outrank every correction that comes after it
         raise _Refused(NOT_YET)
+    if _is_before(recorded.isoformat(), born):
+        raise _Refused(BEFORE_BIRTH)
     about = Claim(nhs_number=cells["NHS_NUMBER"].replace(" ", ""), birth_date=born)
     delivered = timedelta(microseconds=int((now - _SINCE).total_seconds()))  # as a fraction of an hour: seconds until 2134 fit
     as_of = datetime(recorded.year, recorded.month, recorded.day, tzinfo=UTC) + timedelta(hours=_RANK[flag]) + delivered
@@ -193,6 +203,8 @@ def _row(row: Row, sender: str, now: datetime) -> Arrival:
     occurred = _moment(cells.get("DATE_AND_TIME", ""))
     if occurred > now + _CLOCKS_APART:
         raise _Refused(NOT_YET)
+    if _is_before(occurred.isoformat(), born):
+        raise _Refused(BEFORE_BIRTH)
     data = {name: cell for name, cell in cells.items() if name not in _PERSON} | {"occurred": occurred.isoformat()}
     del data["DATE_AND_TIME"]
     return Arrival(KIND, key, sender, as_of, about, SourceRecord(BATCH, data, row.where, as_of, about))
@@ -206,6 +218,13 @@ def _moment(text: str) -> datetime:
         return datetime.strptime(said[1] + _OFFSET[said[2] or ""], "%Y%m%dT%H%M%S%z")
     except ValueError:
         raise _Refused(NO_TIME) from None
+
+
+def _is_before(text: str, born: date) -> bool:
+    """Whether a day, a month or a year is over before a birth. Of a moment the day before counts too: it may be in UTC."""
+    said = _SAID.match(text)
+    earliest = date.fromordinal(max(1, born.toordinal() - 1)).isoformat()
+    return said is not None and said[0] < earliest[: len(said[0])]
 
 
 def _day(text: str, form: str) -> date | None:

@@ -102,6 +102,10 @@ def test_a_file_is_read_in_the_encoding_it_is_in(encoding: str) -> None:
         ({"BATCH_NUMBER": "=cmd()"}, "a cell that is a formula"),
         ({"RECORDED_DATE": "20260103"}, message_batch.NOT_YET),
         ({"DATE_AND_TIME": "20260103T101500"}, message_batch.NOT_YET),
+        ({"DATE_AND_TIME": "00010101T00000001"}, message_batch.BEFORE_BIRTH),
+        ({"DATE_AND_TIME": "20250107T235900"}, message_batch.BEFORE_BIRTH),
+        ({"RECORDED_DATE": "00010101"}, message_batch.BEFORE_BIRTH),
+        *(({"BATCH_NUMBER": f"AB{odd}12"}, message_batch.UNSEEN) for odd in "\x1b\x0b\u2028\u202e\x85"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_refused_by_its_place_and_the_others_go_on(changes: dict[str, str], reason: str) -> None:
@@ -194,6 +198,19 @@ def test_an_r4_immunization_of_nobody_or_without_a_name_is_refused(changes: dict
     with pytest.raises(SourceContractBroken) as refused:
         opened(as_bytes(r4(**changes)))
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [("0001-01-01", False), ("2024", False), ("2024-12", False), ("2025-01", True), ("2025-01-08T23:30:00Z", True)],
+)
+def test_an_r4_immunization_of_before_the_birth_is_refused(said: str, taken: bool) -> None:
+    body = as_bytes(r4(occurrenceDateTime=said))
+    if taken:
+        assert only(body).record is not None
+        return
+    with pytest.raises(SourceContractBroken, match=message_batch.BEFORE_BIRTH):
+        opened(body)
 
 
 def test_a_label_on_an_r4_immunization_locks_it() -> None:
