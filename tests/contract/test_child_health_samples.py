@@ -46,7 +46,7 @@ MAPPED = {
 SENDERLESS = "no responsible organisation with an ODS code"
 REFUSED = {  # each with its reason: nothing is dropped silently
     "DCH-ProblemList-Bundle-Example-1": SENDERLESS,
-    "Event-MessageHeader-Bundle-Example-1": message_drop.NOT_MAPPED,
+    "Event-MessageHeader-Bundle-Example-1": f"{message_drop.NOT_MAPPED}: additional-demographics-1",
 }
 CHANGES = ("PDS-Change-Of-GP-ems-example",)  # only news that a person changed: read, and nothing kept
 
