@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.folders import Adapters, Mappings
-from gateway.cli.say import fail, settings
+from gateway.cli.say import counted, fail, settings
 
 app = typer.Typer(help="Adapters: a new one from a sample; can a source be reached.", no_args_is_help=True)
 
@@ -80,7 +80,7 @@ def doctor(
     try:
         rules = policy.load(site.policy or files("consent_policy"))
     except policy.PolicyFaults as broken:
-        fail(f"{len(broken.faults)} faults in the policy: gateway policy check lists them", code=UNUSABLE)
+        fail(f"{counted(len(broken.faults), 'fault')} in the policy, listed by gateway policy check", code=UNUSABLE)
     packages, folder = registry.installed(site.adapters), site.var / "sources" / name
     found = list(examine(site.sources[name], packages, rules, folder, has_directory=site.sds is not None))
     for one in found:
@@ -105,7 +105,7 @@ def readme(
 
     one = examined(name, *where(name, mappings, adapters))
     if isinstance(one, list):
-        fail(f"{len(one)} faults: gateway check {name} lists them", code=UNUSABLE)
+        fail(f"{counted(len(one), 'fault')}, listed by gateway check {name}", code=UNUSABLE)
     block = made(one)
     current = block in one.readme
     if write:

@@ -10,7 +10,7 @@ import typer
 
 from gateway import mapping
 from gateway.cli.folders import Mappings
-from gateway.cli.say import fail
+from gateway.cli.say import counted, fail
 from gateway.mapping.outward.plan import OutwardPlan
 from gateway.mapping.plan import MapPlan
 
@@ -82,7 +82,7 @@ def load_maps(folder: Path | None, code_maps: Path | None = None, *, as_json: bo
             raise typer.Exit(UNUSABLE) from None
         for fault in error.faults:
             typer.echo(str(fault), err=True)
-        fail(f"{len(error.faults)} faults in the mappings", code=UNUSABLE)
+        fail(f"{counted(len(error.faults), 'fault')} in the mappings", code=UNUSABLE)
     except OSError:
         fail("the mappings folder cannot be read", code=UNUSABLE)
 

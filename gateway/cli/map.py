@@ -26,7 +26,7 @@ from gateway.cli.loaded_maps import (
 )
 from gateway.cli.map_run import WHOLE, run
 from gateway.cli.map_write import compare_written, origins_of, rows_of, score_of, tables_of, write
-from gateway.cli.say import fail
+from gateway.cli.say import counted, fail
 from gateway.errors import StartupRefused
 from gateway.flows import programme
 from gateway.mapping.cases import cases
@@ -209,7 +209,7 @@ def flow(
         rules = policy.load(files("consent_policy"))
         manifests = [registry.load_manifest(package) for package in registry.installed().values()]
     except policy.PolicyFaults as broken:
-        fail(f"{len(broken.faults)} faults in the policy: gateway policy check lists them", code=UNUSABLE)
+        fail(f"{counted(len(broken.faults), 'fault')} in the policy, listed by gateway policy check", code=UNUSABLE)
     except StartupRefused as refused:
         fail(str(refused), code=UNUSABLE)
     made = matrix(load_maps(mappings), rules, manifests)

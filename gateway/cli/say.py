@@ -18,6 +18,11 @@ def fail(line: str, *, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: "1 fault", "2 faults"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def unreadable(path: Path, fault: Exception) -> NoReturn:
     """Why a file gives no CSV, in one line. The fault's own text is never shown."""
     if isinstance(fault, FileNotFoundError):

@@ -7,7 +7,7 @@ import typer
 
 from gateway import nhs_number
 from gateway.cli import stored
-from gateway.cli.say import fail
+from gateway.cli.say import counted, fail
 from gateway.cli.staff import staff
 from gateway.nhs_number import NhsNumber
 from gateway.ports import Entry
@@ -63,7 +63,7 @@ def resume(
     ended = stored.run(work)
     if not ended:
         fail(f"no {kind} is in force for this person")
-    typer.echo(f"{ended} facts ended; the decision is in the log.")
+    typer.echo(f"{counted(ended, 'fact')} ended; the decision is in the log.")
 
 
 async def _lives(store: Store, number: NhsNumber, kind: str) -> None:

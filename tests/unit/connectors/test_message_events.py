@@ -99,7 +99,7 @@ def test_work_for_a_service_waits_for_its_owner_and_says_so(code: str) -> None:
 
 @pytest.mark.parametrize("code", [*LATER, "CH001", "CH037"])
 def test_an_event_known_and_not_taken_waits_for_its_owner(code: str) -> None:
-    assert came_of(told(code)) == message_drop.NOT_MAPPED
+    assert came_of(told(code)) == f"{message_drop.NOT_MAPPED}: {code}"
 
 
 def test_an_event_that_nobody_knows_waits_for_its_owner() -> None:
