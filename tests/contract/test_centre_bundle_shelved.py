@@ -63,8 +63,8 @@ async def leave(source: ActiveSource, store: Store, folder: Path, body: bytes) -
     path.write_bytes(body)
     os.utime(path, times=(NOW.timestamp() - 60,) * 2)
     parts: Any = SimpleNamespace(
-        log=store.log, shelf=store.shelf, protections=store.protections, crosswalk=store.crosswalk, identity=Tracer(),
-        now=lambda: NOW, allow_test_numbers=True, policy=SimpleNamespace(hash="h"),
+        log=store.log, shelf=store.shelf, protections=store.protections, crosswalk=store.crosswalk, work=store.work,
+        identity=Tracer(), now=lambda: NOW, allow_test_numbers=True, policy=SimpleNamespace(hash="h"),
     )  # fmt: skip
     assert source.intake is not None
     return [await intake(parts, source, delivery, held) async for delivery, held in source.intake.arrivals()]

@@ -14,7 +14,7 @@ from sandbox.families import BY_KEY
 from tests.e2e.whole_place import World, resources
 
 CASES = json.loads((Path(__file__).parent / "corpus" / "requests.json").read_text("utf-8"))["cases"]
-OURS = {"identifier", "$everything", "AuditEvent", "fhir.nhs.uk", "_revinclude"}  # words an answer may hold whatever was sent
+OURS = {"identifier", "$everything", "AuditEvent", "fhir.nhs.uk", "nhs-number", "_revinclude"}  # said whatever was sent
 FRAMING = {
     "no request at all": b"\r\n\r\n",
     "not HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
