@@ -10,6 +10,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
+import msgspec
+
 from gateway.errors import SourceContractBroken, SourceError, SourceRefused, SourceTimedOut, SourceUnavailable, StartupRefused
 from gateway.model import PatientIdentity, Purpose
 from gateway.nhs_number import NhsNumber
@@ -76,9 +78,8 @@ class Claim:
     birth_date: date | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
-    """One record as the source said it."""
+class SourceRecord(msgspec.Struct, frozen=True):
+    """One record as the source said it. There are many, so it is a struct: a copy with changes is `msgspec.structs.replace`."""
 
     schema: str  # "dfe-cin-2025-26": picks the mapping; an unknown name is SourceContractBroken
     data: Tree

@@ -8,20 +8,17 @@ import hashlib
 import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import UNSET
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from msgspec import UNSET, structs
 
 TOGETHER: Final = "together"  # the schema of a record whose data is `Packed`
-Record = TypeVar("Record", bound="DataclassInstance")  # `gateway.adapter.SourceRecord`
+Record = TypeVar("Record", bound=msgspec.Struct)  # `gateway.adapter.SourceRecord`
 _AT_ONCE: Final = 5_000  # fewer hold less memory at once; more leave the gateway less to do between them
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8  # a byte -> the letter of its last five bits
 _empty: Final = re.compile(rb"\{\}").search  # a third of what `in` takes, which looks at every second byte
@@ -117,7 +114,7 @@ def together(records: Sequence[Record]) -> Iterator[Record]:
     for start in range(0, len(records), _AT_ONCE):
         some = tuple(records[start : start + _AT_ONCE])
         packed = Packed(pickle.dumps(some, pickle.HIGHEST_PROTOCOL), len(some))
-        yield replace(some[0], schema=TOGETHER, data=packed, locked=False, not_early_years=False)
+        yield structs.replace(some[0], schema=TOGETHER, data=packed, locked=False, not_early_years=False)
 
 
 def value_doubt(observation: Mapping[str, Any]) -> Literal["", "told-alike", "told-otherwise", "absent-and-there"]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import structs
+
 from adapters.gp import answer, lists
 from adapters.gp.entries import UNKNOWN, Entry, ended, entries, keyed
 from adapters.gp.kinds import DEEPEST, FRAME, GIVEN, OTHER, OTHERS, SCHEMAS, UNREADABLE
@@ -64,7 +66,7 @@ def alone(resource: Json) -> tuple[SourceRecord, ...]:
     if kind not in SCHEMAS and kind not in OTHERS:
         raise SourceContractBroken("a resource by itself, of a type that a structured record does not have")
     records = _of_nobody(resource, [{"resource": resource}])
-    return tuple(replace(record, where=record.where.replace("entry 1", "by itself", 1)) for record in records)
+    return tuple(structs.replace(record, where=record.where.replace("entry 1", "by itself", 1)) for record in records)
 
 
 def names_a_patient(bundle: Json) -> bool:

@@ -37,6 +37,8 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from msgspec import structs
+
 from gateway.adapter import (
     Arrival,
     Claim,
@@ -270,7 +272,7 @@ def _placed(shape: Shape, record: SourceRecord, today: date) -> SourceRecord:
     stands = period_now(start, end, today, shape.period["tail_months"])
     if (deleted := record.data.get(shape.period.get("deleted", ""))) is not None:
         stands = voided(stands, _known_day(shape, deleted))
-    return replace(record, data={**record.data, PERIOD: stands})
+    return structs.replace(record, data={**record.data, PERIOD: stands})
 
 
 def _known_day(shape: Shape, text: str | None) -> date | None:

@@ -27,6 +27,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from gateway.adapter import (
     LOCKED_AT_SOURCE,
@@ -202,7 +203,7 @@ def read_answer(
         record = _worked(shape.worked, record, meanings, now)
         typename = str(record.data.get("__typename"))
         if typename in shape.locked:
-            records.append(replace(record, locked=True))
+            records.append(structs.replace(record, locked=True))
         elif shape.typenames and typename not in shape.typenames:
             raise SourceContractBroken(UNKNOWN_TYPE)
         else:
@@ -274,7 +275,7 @@ def _worked(worked: Worked, record: SourceRecord, meanings: Mapping[str, str], n
     """A record -> the same with what the manifest says is meant: its own lock, no doubtful birth date, words understood."""
     about = replace(record.about, birth_date=None) if worked.doubts_birth_date(record.data) else record.about
     locked = record.locked or worked.locks(record.data, now.date())
-    return replace(record, about=about, locked=locked, data=worked.understood(record.data, meanings))
+    return structs.replace(record, about=about, locked=locked, data=worked.understood(record.data, meanings))
 
 
 def _code(error: Tree) -> str:

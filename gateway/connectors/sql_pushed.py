@@ -20,6 +20,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from msgspec import structs
+
 from gateway.adapter import (
     Arrival,
     Claim,
@@ -81,7 +83,7 @@ class SqlDrop:
         try:
             async for item in asked.fetch(patient, want):
                 if isinstance(item, SourceRecord):
-                    yield replace(item, as_of=as_of)
+                    yield structs.replace(item, as_of=as_of)
                 else:
                     yield replace(facts, protected=facts.protected | item.protected)
         finally:

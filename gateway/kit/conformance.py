@@ -5,13 +5,14 @@ The author writes no test: `gateway check NAME` runs this, and a claimed tier th
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 import yaml
+from msgspec import structs
 
 from gateway.adapter import Manifest, SourceError
 from gateway.errors import StartupRefused
@@ -233,7 +234,7 @@ def order(one: Subject) -> Iterator[str]:
         for record in case.records():
             straight, turned = (
                 map_record(one.maps, one.name, given, context(one.name))
-                for given in (record, replace(record, data=_turned(record.data)))
+                for given in (record, structs.replace(record, data=_turned(record.data)))
             )
             if [made.body for made in straight.resources] != [made.body for made in turned.resources]:
                 yield f"case {case.name}: depends on the order of the input's names"

@@ -1,8 +1,9 @@
 """Inputs that mean harm or are simply broken, for every reader and every map."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec import structs
 
 from gateway.adapter import SourceRecord
 
@@ -38,9 +39,9 @@ FILES: Final[dict[str, bytes]] = {
 def records(record: SourceRecord) -> Iterator[tuple[str, SourceRecord]]:
     """One good record -> what a broken source might send instead, each with its name."""
     for name, value in (("nothing", None), ("text", MARK), ("list", [[MARK]]), ("number", 10**40), ("empty", {})):
-        yield f"whole-record-is-{name}", replace(record, data=value)
+        yield f"whole-record-is-{name}", structs.replace(record, data=value)
     for name, change in _CHANGES.items():
-        yield f"every-{name}", replace(record, data=_changed(record.data, change))
+        yield f"every-{name}", structs.replace(record, data=_changed(record.data, change))
 
 
 def _changed(value: Any, change: Any) -> Any:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from policy_world import NOW, NUMBER, PERSON, facts, identity, policy, recorded, request
 
 import adapters.gp
@@ -112,7 +113,7 @@ async def test_the_same_answer_leaves_whether_a_record_was_mapped_here_or_there(
     body, permit, world = structured("amara", 400_000), a_permit(maps), parts(apart, maps, keys)
     whole = split(answer.bundle(body), as_of=NOW)
     kept = [record for record in whole.records if record.schema in SCHEMAS.values()]
-    kept.append(replace(kept[0], where="entry 99999", data={"resource": {}, "key": "odd"}))  # one that is refused
+    kept.append(structs.replace(kept[0], where="entry 99999", data={"resource": {}, "key": "odd"}))  # one that is refused
     here = await mapped(world, kept, permit)
     read_there = partial(pieces, as_of=NOW, schemas=frozenset(SCHEMAS.values()))
     _, _, *together = [item async for item in apart(read_there, body)]
@@ -137,7 +138,7 @@ async def test_one_page_is_the_same_when_only_what_may_stand_on_it_comes_back(ap
     permit, world = a_permit(maps, provenance=False), parts(apart, maps, keys)
     whole = split(answer.bundle(structured("amara", 400_000)), as_of=NOW)
     kept = [record for record in whole.records if record.schema in SCHEMAS.values()]
-    kept[5:60] = [replace(record, locked=True) for record in kept[5:60]]
+    kept[5:60] = [structs.replace(record, locked=True) for record in kept[5:60]]
     apiece = [record for start in range(4) for record in together(kept[start::4])]
     here, after, pages, came = await mapped(world, kept, permit), None, 0, 0
     while pages == 0 or after is not None:

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from gateway.disclosure.stripping import strip
 from gateway.mapping import Maps, load, map_record, shape_faults
@@ -61,7 +61,7 @@ def test_what_somebody_typed_beside_a_code_goes_with_all_that_locates(adapter: s
     told = left = 0
     for case in (case for case in CASES if case.adapter == adapter):
         for record in case.records():
-            made = map_record(maps, adapter, replace(record, data=_typed(record.data)), context(adapter)).resources
+            made = map_record(maps, adapter, structs.replace(record, data=_typed(record.data)), context(adapter)).resources
             for resource in made:
                 told += "Haven Lane" in str(resource.body)
                 kept = strip(resource.body, resource.paths.get(Mark.LOCATING, ()))
@@ -96,7 +96,7 @@ def test_the_same_input_gives_the_same_bytes(case: Case, maps: Maps):
 @each_case
 def test_the_order_of_the_inputs_names_changes_nothing(case: Case, maps: Maps):
     for record in case.records():
-        other = replace(record, data=turned(record.data))
+        other = structs.replace(record, data=turned(record.data))
         once, again = (map_record(maps, case.adapter, one, context(case.adapter)) for one in (record, other))
         assert [made.body for made in once.resources] == [made.body for made in again.resources]
         assert len(once.refused) == len(again.refused)

@@ -9,6 +9,7 @@ from typing import Any
 
 import fakes
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from gateway.adapter import SourceRecord
@@ -87,7 +88,7 @@ def schema() -> str:
 
 
 def record(**data: Any) -> SourceRecord:
-    return replace(fakes.record(schema=schema(), data={"child_id": "c1", **data}), where="row 7")
+    return structs.replace(fakes.record(schema=schema(), data={"child_id": "c1", **data}), where="row 7")
 
 
 GOOD: Mapping[str, Any] = {"sex": "1"}
@@ -153,7 +154,7 @@ async def test_a_name_of_a_source_without_a_schema_of_names_is_never_shown() -> 
 
 async def test_a_kind_of_record_that_no_map_reads_is_named_by_no_word_of_the_source() -> None:
     world = World()
-    odd = replace(record(**GOOD), schema=SECRET)
+    odd = structs.replace(record(**GOOD), schema=SECRET)
     assert world.accounts.map(world.source, odd, CONTEXT).refused
     await world.settle()
     assert {one.schema for one in world.drifts.kept} == {"*"}

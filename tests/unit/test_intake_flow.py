@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from gateway.adapter import Arrival, Claim, Loss
 from gateway.flows.intake import BIRTH_DATE, NHS_NUMBER, NOT_TRACED, OLDER, SHRINKS, intake, intake_each
@@ -272,7 +273,7 @@ async def test_rows_that_the_reader_refused_are_counted_beside_the_doubtful_ones
 
 async def test_what_the_person_check_sets_aside_is_named_by_its_place_beside_what_the_reader_refused():
     about = Claim(nhs_number=fakes.AMARA.value, birth_date=date(2020, 1, 1))
-    wrong_day = arrival(about, record=replace(fakes.record(about), where="row 7"))
+    wrong_day = arrival(about, record=structs.replace(fakes.record(about), where="row 7"))
     gone = arrival(Claim(nhs_number=OTHER), record=None)
     delivery = Delivery(doubts={"a bad row": 1}, rows=[("row 2", "a bad row")])
     _, delivery, became = await take(wrong_day, gone, arrival(), delivery=delivery)
@@ -428,7 +429,7 @@ async def test_one_record_of_two_people_is_its_owners_task_within_hours_and_tell
 async def test_what_is_held_of_somebody_else_too_comes_without_content_as_what_no_map_reads():
     class Store:
         async def heard(self, *_: Any) -> list[ShelfStored]:
-            body = shelved(arrival(record=replace(fakes.record(), data={"note": "seen"}))) or b""
+            body = shelved(arrival(record=structs.replace(fakes.record(), data={"note": "seen"}))) or b""
             return [ShelfStored("k", "b", SENDER, fakes.NOW, body, contested) for contested in (False, True)]
 
     mine, contested = await SourceShelf(cast(Any, Store()), "child", lambda: fakes.NOW).newest(fakes.AMARA)

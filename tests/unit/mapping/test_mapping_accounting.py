@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gateway.adapter import Claim, SourceRecord
 from gateway.mapping import R4_SCHEMA, Context, MapResult, Maps, load, map_record, public_path
@@ -62,7 +63,7 @@ def test_of_an_r4_resource_what_is_ours_to_say_is_ignored_and_a_refused_one_is_w
     counted = map_record(maps, "gp", given, context, account=True).accounting
     assert counted is not None
     assert (counted.mapped, counted.ignored, counted.withheld, counted.unmapped_leaves) == (3, 3, 0, 0)
-    refused = map_record(maps, "gp", replace(given, data={**data, "odd": "x"}), context, account=True)
+    refused = map_record(maps, "gp", structs.replace(given, data={**data, "odd": "x"}), context, account=True)
     assert refused.refused
     assert refused.accounting is not None
     assert (refused.accounting.withheld, refused.accounting.leaves) == (7, 7)
