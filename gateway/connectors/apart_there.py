@@ -24,7 +24,7 @@ _PIECE: Final = 100  # records: about a millisecond of work
 _PIECES: Final = 40
 _PR_SET_PDEATHSIG: Final = 1  # sys/prctl.h
 _LENGTH: Final = 8  # bytes, before each frame
-_EVERY_S: Final = 0.001
+_EVERY_S: Final = 0.0005
 _REST_S: Final = 0.0001
 
 

@@ -178,7 +178,7 @@ def test_an_id_that_could_hold_an_nhs_number_is_replaced_and_never_echoed(world:
         ("Patient", False, 400),
         ("Claim?patient=ID", False, 400),
         ("nothing-here", False, 404),
-        ("Patient/ID/$meta", False, 404),
+        ("Patient/ID/$meta", False, 400),
     ],
 )
 def test_what_is_not_offered_is_an_operation_outcome_with_a_true_code(path: str, strict: bool, status: int, world: World) -> None:
